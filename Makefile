@@ -1,0 +1,65 @@
+# Every target installs what it needs into .venv first; a second call finds it installed. `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+WORKERS ?= 2
+DEMO_STEPS ?= 6000
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint types check constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/core.installed ## train SAC on Pendulum for a minute, evaluate it, record a video, write a report
+	@set -e; \
+	run=$$($(BIN)/polyak train sac Pendulum-v1 --steps $(DEMO_STEPS) --seed 0 --run-dir runs/demo); \
+	$(BIN)/polyak evaluate "$$run"; \
+	video=$$($(BIN)/polyak record "$$run"); \
+	report=$$($(BIN)/polyak report "$$run"); \
+	printf '\npolicy  %s\nvideo   %s\nreport  %s\n' "$$run/policy.safetensors" "$$video" "$$report"; \
+	test -s "$$run/policy.safetensors" -a -s "$$video" -a -s "$$report"
+
+test: $(VENV)/dev.installed ## run the tests; PYTEST="-k sac" selects, WORKERS=8 spreads them
+	@$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+
+lint: $(VENV)/dev.installed ## check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.installed ## check types
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+check: test lint types ## everything that a change has to pass
+
+constraints: ## write constraints.txt anew: today's versions of core, extras and tools
+	@echo "resolving the newest versions ..."
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh"; \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install ".[all,dev]"; \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check freeze --exclude polyak > "$$fresh/frozen"; \
+	grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' "$$fresh/frozen" | LC_ALL=C sort -f > constraints.txt
+	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
+
+clean: ## remove the environment, builds and caches; runs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "polyak needs Python 3.11 or newer, which $(PYTHON) is not; name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# What `dev` installs contains what `core` does, so either stamp spares the demo its own installation.
+$(VENV)/core.installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing polyak into $(VENV) ..."
+	@$(PIP) install -e . -c constraints.txt
+	@touch $@
+
+$(VENV)/dev.installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing polyak, all environments and the tools into $(VENV) ..."
+	@$(PIP) install -e ".[all,dev]" -c constraints.txt
+	@touch $@ $(VENV)/core.installed

@@ -1,0 +1,146 @@
+"""Produce the learning results of docs/results.md: train, evaluate, record, and publish tables and curves.
+
+    python benchmarks/results.py run --jobs 2            # every experiment; what is already there is not run again
+    python benchmarks/results.py run --only lander --jobs 2
+    python benchmarks/results.py publish                 # docs/results.md and docs/results/*.png from what was run
+
+Each run is one `polyak train` of its own, with one thread, so that several run side by side without a fight.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "runs" / "results"
+DATA = ROOT / "docs" / "results" / "runs.json"
+ALGORITHMS = ("ddpg", "td3", "sac")
+COLOURS = {"ddpg": "#c44e52", "td3": "#4c72b0", "sac": "#55a868"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The same training for every algorithm and several seeds."""
+
+    name: str
+    environment: str
+    seeds: int
+    options: tuple[str, ...]
+    fresh_episodes: int
+    """Episodes of the evaluation after training."""
+
+
+EXPERIMENTS = (
+    Experiment("pendulum-book", "Pendulum-v1", 5, ("--preset", "book"), 20),
+    Experiment("pendulum-tuned", "Pendulum-v1", 5, ("--stop-at-return", "-200"), 100),
+    Experiment(
+        "lander", "LunarLanderContinuous-v3", 3, ("--stop-at-return", "220", "--evaluation-episodes", "50"), 100
+    ),
+)
+FRESH_SEED = 1_000  # far from the training seeds
+
+
+def jobs(only: str | None) -> Iterator[tuple[Experiment, str, int]]:
+    """Every training to do, seed by seed, so that a part of them already spans all algorithms."""
+    for experiment in EXPERIMENTS:
+        if only is None or only in experiment.name:
+            for seed in range(experiment.seeds):
+                for algorithm in ALGORITHMS:
+                    yield experiment, algorithm, seed
+
+
+def key(experiment: Experiment, algorithm: str, seed: int) -> str:
+    """The name of one training in the data."""
+    return f"{experiment.name}/{algorithm}/{seed}"
+
+
+def run_one(experiment: Experiment, algorithm: str, seed: int) -> dict[str, Any]:
+    """Train, evaluate on fresh episodes, record a video; what is kept of it."""
+    options = ["--seed", str(seed), *experiment.options, "--threads", "1"]
+    command = ["train", algorithm, experiment.environment, *options]
+    folder = polyak(*command, "--run-dir", str(RUNS / experiment.name)).strip()
+    fresh = ["evaluate", folder, "--episodes", str(experiment.fresh_episodes), "--seed", str(FRESH_SEED), "--json"]
+    evaluation = json.loads(polyak(*fresh))
+    polyak("record", folder, "--seed", str(FRESH_SEED))
+    settings = json.loads((Path(folder) / "settings.json").read_text())
+    records = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "command": " ".join(["polyak", *command]),
+        "folder": str(Path(folder).relative_to(ROOT)),
+        "versions": settings["versions"],
+        "curve": [[r["step"], r["seconds"], round(r["eval/return"], 2)] for r in records if "eval/return" in r],
+        "fresh_mean": round(evaluation["mean"], 2),
+        "fresh_std": round(evaluation["std"], 2),
+        "fresh_episodes": experiment.fresh_episodes,
+    }
+
+
+def polyak(*arguments: str) -> str:
+    """Run the command line in a process of its own and return its standard output."""
+    program = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"polyak {' '.join(arguments)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def load_data() -> dict[str, Any]:
+    """What has been run so far."""
+    return json.loads(DATA.read_text()) if DATA.exists() else {}
+
+
+def run(only: str | None, parallel: int) -> None:
+    """Run what is missing, `parallel` at a time; every result is kept as soon as it is there."""
+    data = load_data()
+    todo = [job for job in jobs(only) if key(*job) not in data]
+    print(f"{len(todo)} trainings to do", flush=True)
+    DATA.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(parallel) as pool:
+        for job, result in zip(todo, pool.map(lambda job: run_one(*job), todo), strict=True):
+            data = load_data() | {key(*job): result}
+            DATA.write_text(json.dumps(dict(sorted(data.items())), indent=1) + "\n")
+            step, seconds, last = result["curve"][-1]
+            print(
+                f"{key(*job)}: {last:.1f} after {step:,} steps, {seconds:.0f} s; fresh {result['fresh_mean']:.1f}",
+                flush=True,
+            )
+
+
+def of(data: dict[str, Any], name: str, algorithm: str) -> list[dict[str, Any]]:
+    """The results of one experiment and algorithm, by seed."""
+    prefix = f"{name}/{algorithm}/"
+    found = sorted(
+        ((int(k.removeprefix(prefix)), v) for k, v in data.items() if k.startswith(prefix)), key=lambda p: p[0]
+    )
+    return [result for _, result in found]
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "publish"])
+    parser.add_argument("--only", help="experiments whose name contains this")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    if arguments.what == "run":
+        run(arguments.only, arguments.jobs)
+    else:
+        publish(load_data())
+
+
+if __name__ == "__main__":
+    main()

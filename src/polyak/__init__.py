@@ -1,0 +1,39 @@
+"""polyak: DDPG, TD3 and SAC for continuous control.
+
+Names are resolved when they are first used, so that `import polyak` imports NumPy and nothing heavier.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "train": "polyak.training",
+    "load": "polyak.runs",
+    "Run": "polyak.runs",
+    "Policy": "polyak.policy",
+    "Spec": "polyak.types",
+    "UsageError": "polyak.errors",
+    "TrainingError": "polyak.errors",
+    "Interrupted": "polyak.errors",
+}
+
+__all__ = ["Interrupted", "Policy", "Run", "Spec", "TrainingError", "UsageError", "__version__", "load", "train"]
+
+if TYPE_CHECKING:
+    from polyak.errors import Interrupted, TrainingError, UsageError
+    from polyak.policy import Policy
+    from polyak.runs import Run, load
+    from polyak.training import train
+    from polyak.types import Spec
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'polyak' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,69 @@
+"""The command line: `polyak COMMAND ...`. One file a command, imported only when it is called."""
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import polyak
+from polyak.errors import Interrupted, TrainingError, UsageError
+
+COMMANDS = {
+    "train": "train a policy: polyak train ALGORITHM ENVIRONMENT",
+    "evaluate": "run fresh episodes of a trained policy",
+    "record": "record a video of a trained policy",
+    "report": "write one HTML page about a run",
+    "runs": "list the runs in a folder",
+    "presets": "list presets, or the settings that an environment gets",
+    "doctor": "check Python, frameworks, environments and rendering",
+}
+"""Each command, in the module of its name, and its summary."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted (143 by SIGTERM)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(given)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except TrainingError as error:
+        if error.__cause__ is not None:  # the environment's own fault, which its author wants to see
+            traceback.print_exception(error.__cause__)
+        return _fail(str(error), 1)
+    except Interrupted as error:
+        return _fail(str(error), 128 + error.signal_number)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if given else 2
+    if given[0] in ("-V", "--version"):
+        print(f"polyak {polyak.__version__}")
+        return 0
+    command = given[0]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`polyak --help` lists them"
+        raise UsageError(f"there is no command {command!r}: {hint}")
+    return int(importlib.import_module(f"polyak.cli.{command}").main(given[1:]) or 0)
+
+
+def _help() -> str:
+    lines = ["usage: polyak COMMAND [...]", "", "DDPG, TD3 and SAC for continuous control.", ""]
+    lines += [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
+    lines += ["", "`polyak COMMAND --help` explains one. A first run: polyak train sac Pendulum-v1"]
+    return "\n".join(lines)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"polyak: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,92 @@
+"""`polyak doctor`: what is installed and works here, and the remedy for what is missing."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any, NamedTuple, cast
+
+import tyro
+from rich.console import Console
+from rich.text import Text
+
+import polyak
+from polyak.replay import memory_free, readable_bytes
+from polyak.threads import physical_cores
+
+MINIMUM_PYTHON = (3, 11)
+
+
+class Finding(NamedTuple):
+    """One thing looked at."""
+
+    name: str
+    works: bool
+    found: str
+    remedy: str = ""
+    needed: bool = False
+
+
+def check() -> int:
+    """Check Python, frameworks, environments and rendering; each thing missing comes with its remedy."""
+    console = Console(soft_wrap=True, highlight=False)
+    healthy = True
+    for finding in findings():
+        mark, style = ("ok", "green") if finding.works else ("no", "red" if finding.needed else "yellow")
+        line = Text.assemble((f"{mark:<4}", style), f"{finding.name:<12}{finding.found}")
+        console.print(line)
+        if not finding.works:
+            console.print(Text(f"{'':16}remedy: {finding.remedy}", style="dim"))
+            healthy = healthy and not finding.needed
+    return 0 if healthy else 1
+
+
+def findings() -> Iterator[Finding]:
+    """Everything looked at, in order."""
+    python = sys.version_info[:2] >= MINIMUM_PYTHON
+    yield Finding("Python", python, platform.python_version(), "install Python 3.11 or newer", needed=True)
+    yield Finding("polyak", True, polyak.__version__)
+    yield _jax()
+    yield Finding("threads", True, f"{physical_cores()} physical cores; --threads sets how many a run uses")
+    yield Finding("memory", True, f"{readable_bytes(memory_free())} free")
+    for name, package in (("Gymnasium", "gymnasium"), ("video", "av"), ("pygame", "pygame")):
+        yield _package(name, package, "pip install polyak", needed=True)
+    yield _package("Box2D", "Box2D", 'pip install "polyak[box2d]"')
+    yield _package("MuJoCo", "mujoco", 'pip install "polyak[mujoco]"')
+    if find_spec("mujoco") is not None:
+        yield _mujoco_rendering()
+
+
+def _jax() -> Finding:
+    if find_spec("jax") is None:
+        return Finding("JAX", False, "not installed", "pip install polyak", needed=True)
+    import jax
+
+    try:
+        found = cast(list[Any], jax.devices())
+        devices = ", ".join(f"{device.platform}:{device.id}" for device in found)
+    except RuntimeError as error:
+        return Finding("JAX", False, f"{jax.__version__}, no device: {error}", "reinstall jaxlib", needed=True)
+    return Finding("JAX", True, f"{jax.__version__} on {devices}")
+
+
+def _package(name: str, package: str, remedy: str, *, needed: bool = False) -> Finding:
+    if find_spec(package) is None:
+        return Finding(name, False, "not installed", remedy, needed=needed)
+    distributions = importlib.metadata.packages_distributions().get(package, [package])
+    return Finding(name, True, importlib.metadata.version(distributions[0]))
+
+
+def _mujoco_rendering() -> Finding:
+    from polyak.recording import GL_REMEDY, working_gl
+
+    backend = working_gl()
+    if backend is None:
+        return Finding("rendering", False, "MuJoCo finds neither EGL nor OSMesa", GL_REMEDY)
+    return Finding("rendering", True, f"MuJoCo renders without a screen through {backend.upper()}")
+
+
+def main(arguments: list[str]) -> int:
+    """Parse and run."""
+    return tyro.cli(check, args=arguments, prog="polyak doctor")

@@ -1,0 +1,38 @@
+"""`polyak presets [ENV]`: the presets there are, or what an environment gets."""
+
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from polyak import presets, training
+from polyak.algorithms import NAMES
+
+
+def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, preset: str | None = None) -> None:
+    """List the presets, or show every value and its source for an environment.
+
+    Args:
+        environment: an id such as Pendulum-v1; without it, all presets are listed.
+        preset: another preset than the environment's default.
+    """
+    if environment is None:
+        print("\n".join(presets.names()))
+        return
+    name = preset or presets.default_for(environment)
+    console = Console()
+    console = Console(width=None if console.is_terminal else 160)
+    for algorithm in NAMES:
+        loaded = presets.load(name, algorithm, environment, lambda: training.half_range(environment))
+        table = Table(
+            "setting", "value", "source", title=f"{algorithm} on {environment}: preset {name}", title_justify="left"
+        )
+        for setting, value in loaded.values.items():
+            table.add_row(setting, str(value), loaded.sources[setting])
+        console.print(table)
+
+
+def main(arguments: list[str]) -> None:
+    """Parse and run."""
+    tyro.cli(show, args=arguments, prog="polyak presets")

@@ -1,0 +1,39 @@
+"""`polyak record RUN`: a video of the deterministic policy."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from polyak import recording, runs
+
+
+def record(
+    run: Annotated[Path, tyro.conf.Positional],
+    *,
+    episodes: int = 1,
+    seed: int = 0,
+    best: bool = False,
+    environment: str | None = None,
+    output: Path | None = None,
+) -> None:
+    """Record a video (mp4) of a run's deterministic policy and print its path.
+
+    Args:
+        run: the run's folder.
+        episodes: how many, one after another in one video.
+        seed: from which the episodes' seeds are drawn.
+        best: use the policy of the best evaluation instead of the latest.
+        environment: another environment than the run's, as an id or module:Id.
+        output: the video's path; by default in the run's videos folder.
+    """
+    made = recording.record(runs.load(run), episodes, seed=seed, best=best, output=output, environment=environment)
+    returns = ", ".join(f"{value:.1f}" for value in made.evaluation.returns)
+    print(f"returns: {returns}", file=sys.stderr)
+    print(made.path)
+
+
+def main(arguments: list[str]) -> None:
+    """Parse and run."""
+    tyro.cli(record, args=arguments, prog="polyak record")

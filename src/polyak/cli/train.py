@@ -1,0 +1,122 @@
+"""`polyak train ALGORITHM ENVIRONMENT [...]`: train a policy; the run's folder is the only line on standard output."""
+
+import contextlib
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
+
+import tyro
+
+from polyak import training
+from polyak.algorithms import NAMES, algorithm
+from polyak.algorithms.settings import Settings
+from polyak.display import make_view
+from polyak.environments import Vectorization
+from polyak.errors import UsageError
+from polyak.progress import Observer, Progress
+
+USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
+
+  ALGORITHM    {", ".join(NAMES)}
+  ENVIRONMENT  a Gymnasium id such as Pendulum-v1, or module:Id
+
+`polyak train sac Pendulum-v1 --help` lists every option, with the values that its preset puts in force."""
+
+C = TypeVar("C", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Options(Generic[C]):
+    """What `train` takes besides the algorithm and the environment."""
+
+    settings: Annotated[C, tyro.conf.arg(name="")]
+    """The algorithm's settings; the defaults shown are those of the preset in force."""
+    preset: str | None = None
+    """book, paper, an environment's name, or a TOML file; by default the environment's own if any, else paper."""
+    seed: int = 0
+    """Every random stream of the run is drawn from it."""
+    backend: str = "jax"
+    """The framework that learns."""
+    envs: int = 1
+    """Environments stepped side by side; updates per environment step stay the same."""
+    vectorization: Vectorization = "sync"
+    """sync: in this process; async: a process for each environment."""
+    threads: int | None = None
+    """Threads of the framework; by default the physical cores."""
+    run_dir: Path = Path("runs")
+    """Where the run's folder is made."""
+    stop_at_return: float | None = None
+    """Stop once an evaluation's mean return reaches this."""
+    plain: bool = False
+    """Print lines instead of the live view."""
+
+
+class _PrintsFolder:
+    """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
+
+    def __init__(self, view: Observer) -> None:
+        self._view = view
+        self._stdout = sys.stdout
+        self.ended, self.epoch_ended = view.ended, view.epoch_ended
+
+    def started(self, progress: Progress) -> None:
+        print(progress.folder, file=self._stdout, flush=True)
+        self._view.started(progress)
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train, and leave the rest to the run's folder."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        if not arguments:
+            raise UsageError("train needs an ALGORITHM and an ENVIRONMENT")
+        return
+    if len(arguments) < 2 or arguments[0].startswith("-") or arguments[1].startswith("-"):
+        raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
+    name, environment, *rest = arguments
+    kind: type[Settings] = algorithm(name).Config
+    preset, defaults = training.resolve(name, environment, None, _preset_in(rest), {})
+    options = tyro.cli(
+        Options[kind],
+        args=rest,
+        default=Options(settings=defaults),
+        prog=f"polyak train {name} {environment}",
+        description=f"Train {name.upper()} on {environment}. Preset in force: {preset}.",
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    observer = _PrintsFolder(make_view(plain=options.plain))
+    with contextlib.redirect_stdout(sys.stderr):  # whatever an environment prints
+        training.train(
+            name,
+            environment,
+            preset=preset,
+            seed=options.seed,
+            backend=options.backend,
+            envs=options.envs,
+            vectorization=options.vectorization,
+            threads=options.threads,
+            run_dir=options.run_dir,
+            stop_at_return=options.stop_at_return,
+            observer=observer,
+            **_changed(defaults, options.settings),
+        )
+
+
+def _changed(defaults: Settings, chosen: Settings) -> dict[str, Any]:
+    """The settings that the command line set to another value than the preset."""
+    pairs = ((field.name, getattr(chosen, field.name)) for field in dataclasses.fields(chosen))
+    return {name: value for name, value in pairs if value != getattr(defaults, name)}
+
+
+def _preset_in(arguments: list[str]) -> str | None:
+    """The preset is needed before the rest can be parsed: it sets the defaults."""
+    for position, argument in enumerate(arguments):
+        if argument.startswith("--preset="):
+            return argument.partition("=")[2]
+        if argument == "--preset":
+            if position + 1 == len(arguments):
+                raise UsageError("--preset needs a name")
+            return arguments[position + 1]
+    return None

@@ -1,0 +1,17 @@
+"""What polyak raises on purpose; the command line turns each into one clear line and an exit code."""
+
+
+class UsageError(ValueError):
+    """The caller asked for what cannot be: the message names the value, the limit and the remedy (exit code 2)."""
+
+
+class TrainingError(RuntimeError):
+    """Training or an environment went wrong while running; everything up to then has been saved (exit code 1)."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the run after everything was saved (exit code 128 + the signal's number: 130 for Ctrl-C)."""
+
+    def __init__(self, signal_number: int, folder: str) -> None:
+        super().__init__(f"interrupted; everything is saved in {folder}")
+        self.signal_number = signal_number

@@ -1,0 +1,157 @@
+"""The actor in NumPy: acts in microseconds, needs no framework, lives in one safetensors file."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.errors import UsageError
+from polyak.files import write_atomically
+from polyak.types import Arrays, Float, Spec
+
+FORMAT = "polyak-policy"
+VERSION = 1
+
+Kind = Literal["deterministic", "squashed_gaussian"]
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A trained actor: `act` for use, `explore` for collecting experience."""
+
+    parameters: Arrays
+    """`LAYER/kernel` [inputs, outputs] and `LAYER/bias` [outputs], float32."""
+    spec: Spec
+    kind: Kind
+    exploration_noise: float = 0.0
+    """Standard deviation of `explore`'s noise as a fraction of the half-range (deterministic policies only)."""
+
+    def act(self, observation: Any) -> Float:
+        """The deterministic action in environment units: [*S] -> [*action shape], or [N, *S] -> [N, *action shape].
+
+        S is the environment's observation shape (flattened as Gymnasium's `flatten` does where it was a Dict or Tuple).
+
+        Raises:
+            UsageError: an observation of another shape.
+        """
+        given = np.asarray(observation, np.float32)
+        shape = self.spec.observation_shape
+        if given.shape == shape:
+            leading: tuple[int, ...] = ()
+        elif given.shape[1:] == shape:
+            leading = given.shape[:1]
+        else:
+            raise UsageError(f"the observation has shape {given.shape}, but this policy takes {shape} or (N, *{shape})")
+        action = self.spec.to_environment(self.mean(given.reshape(*leading, self.spec.observation_size)))
+        return action.reshape(*leading, *self.spec.action_shape)
+
+    def mean(self, observation: Float) -> Float:
+        """The deterministic action, normalized: [..., O] -> [..., A] in [-1, 1]."""
+        outputs = self._outputs(observation)
+        return np.tanh(outputs[..., : self.spec.action_size])
+
+    def explore(self, observation: Float, noise: Float) -> Float:
+        """An exploring action, normalized: observation [N, O], standard normal noise [N, A] -> [N, A] in [-1, 1].
+
+        Deterministic policies add noise to the action and clip; the squashed Gaussian of SAC is sampled (8.16, 8.30).
+        """
+        outputs = self._outputs(observation)
+        if self.kind == "deterministic":
+            return np.clip(np.tanh(outputs) + np.float32(self.exploration_noise) * noise, -1.0, 1.0)
+        mean, log_sigma = outputs[..., : self.spec.action_size], outputs[..., self.spec.action_size :]
+        sigma = np.exp(np.clip(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH))
+        return np.tanh(mean + sigma * noise)
+
+    def _outputs(self, observation: Float) -> Float:
+        hidden = observation
+        last = len(self.parameters) // 2 - 1
+        for layer in range(last + 1):
+            hidden = hidden @ self.parameters[f"{layer}/kernel"] + self.parameters[f"{layer}/bias"]
+            if layer < last:
+                hidden = np.maximum(hidden, np.float32(0))
+        return hidden
+
+    def finite(self) -> bool:
+        """Whether every parameter is a finite number."""
+        return all(bool(np.isfinite(value).all()) for value in self.parameters.values())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file; a reader sees the old file or the new one, never a part."""
+        description = {
+            "kind": self.kind,
+            "exploration_noise": self.exploration_noise,
+            "observation_shape": self.spec.observation_shape,
+            "action_shape": self.spec.action_shape,
+        }
+        metadata = {"format": FORMAT, "version": str(VERSION), "policy": json.dumps(description)}
+        arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
+        arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
+        write_atomically(Path(path), save(arrays, metadata=metadata))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Policy":
+        """Read what `save` wrote.
+
+        Raises:
+            UsageError: the file is missing, broken, or of another kind or a newer version.
+        """
+        arrays, metadata = _read(Path(path))
+        if metadata.get("format") != FORMAT:
+            raise UsageError(f"{path} is not a polyak policy")
+        if not metadata.get("version", "").isdigit() or int(metadata["version"]) > VERSION:
+            raise UsageError(
+                f"{path} is a policy of format version {metadata.get('version')}, but this polyak reads up to "
+                f"{VERSION}: upgrade polyak"
+            )
+        try:
+            description = json.loads(metadata["policy"])
+            spec = Spec(
+                observation_shape=tuple(int(size) for size in description["observation_shape"]),
+                action_shape=tuple(int(size) for size in description["action_shape"]),
+                action_low=arrays.pop("action_low"),
+                action_high=arrays.pop("action_high"),
+            )
+            parameters = {name.removeprefix("actor/"): value for name, value in arrays.items()}
+            policy = cls(parameters, spec, description["kind"], float(description["exploration_noise"]))
+            policy.require_consistent()
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path} is not a whole polyak policy: {error}") from error
+        return policy
+
+    def require_consistent(self) -> None:
+        """Check that kind, spec and parameters belong together.
+
+        Raises:
+            ValueError: they do not.
+        """
+        actions = self.spec.action_size
+        if self.kind not in ("deterministic", "squashed_gaussian"):
+            raise ValueError(f"unknown kind {self.kind!r}")
+        if self.spec.action_low.shape != (actions,) or self.spec.action_high.shape != (actions,):
+            raise ValueError(f"action bounds must have shape ({actions},)")
+        width = self.spec.observation_size
+        layers = len(self.parameters) // 2
+        for layer in range(layers):
+            kernel, bias = self.parameters[f"{layer}/kernel"], self.parameters[f"{layer}/bias"]
+            if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != (kernel.shape[1],):
+                raise ValueError(f"layer {layer} has shapes {kernel.shape} and {bias.shape} after a width of {width}")
+            width = kernel.shape[1]
+        outputs = actions if self.kind == "deterministic" else 2 * actions
+        if layers == 0 or len(self.parameters) != 2 * layers or width != outputs:
+            raise ValueError(f"{layers} layers end in {width} outputs, but {outputs} are needed")
+
+
+def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
+    if not path.is_file():
+        raise UsageError(f"there is no policy file {path}")
+    try:
+        with cast(Any, safe_open(path, framework="numpy")) as handle:
+            return {name: handle.get_tensor(name) for name in handle.keys()}, dict(handle.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} cannot be read as safetensors: {error}") from error

@@ -1,0 +1,165 @@
+"""Presets: named sets of settings, each value with its source, as the TOML files beside this one.
+
+`book` is the chapter's, `paper` each paper's; every other name is an environment that a file is tuned for. A file reads
+
+    environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
+    batch_size = { value = 256, source = "zoo" }        # for every algorithm; a bare `batch_size = 256` does as well
+    [sac]                                               # for one algorithm, over the former
+    [only.Swimmer-v5], [only.Swimmer-v5.sac]            # for one environment, over both
+    [sources]
+    zoo = "where every value that says `zoo` comes from"
+
+Noise with `unit = "environment"` is divided by the action's half-range, since polyak's settings state fractions of it.
+A setting that a file leaves out keeps the default of the algorithm's `Config`.
+"""
+
+import difflib
+import functools
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from polyak.algorithms import NAMES
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.errors import UsageError
+
+Table = dict[str, Any]
+STRUCTURE = ("environments", "sources", "only", *NAMES)  # the keys of a file that are not settings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The settings that a preset gives one algorithm in one environment."""
+
+    name: str
+    algorithm: str
+    values: dict[str, Any]
+    """Setting -> plain value, ready for `Config(**values)`."""
+    sources: dict[str, str]
+    """Setting -> where its value comes from."""
+
+
+def names() -> tuple[str, ...]:
+    """Every preset that polyak ships: book, paper, then the environments with tuned settings."""
+    return tuple(sorted(_shipped(), key=lambda name: (_tuned(name), name)))
+
+
+def default_for(environment: str) -> str:
+    """The tuned preset of an environment (`Id` or `module:Id`), or `paper` where it has none."""
+    identity = environment.rpartition(":")[2]
+    return identity if _tuned(identity) else "paper"
+
+
+def load(name: str, algorithm: str, environment: str, half_range: Callable[[], ArrayLike] | None = None) -> Preset:
+    """The settings of preset `name`, or of the user's own file where `name` ends in `.toml`.
+
+    Args:
+        name: one of `names()`, also for another environment than its own, or the path of a TOML file.
+        algorithm: `ddpg`, `td3` or `sac`.
+        environment: what will be trained on, as `Id` or `module:Id`.
+        half_range: gives [A], half the width of each action's range; asked only for noise in environment units.
+
+    Raises:
+        UsageError: no such preset, algorithm or setting; a value of the wrong kind; noise that cannot be converted.
+    """
+    document = _own(name) if name.endswith(".toml") else _shipped().get(name)
+    if document is None:
+        raise UsageError(
+            f"unknown preset {name!r}{_nearest(name, names())}: polyak has {', '.join(names())};"
+            " a name that ends in .toml is the path of a file of your own"
+        )
+    kinds = get_type_hints(algorithm_module(algorithm).Config)
+    texts = _table(document, "sources", name)
+    preset = Preset(name, algorithm.lower(), {}, {})
+    only = name if _tuned(name) else environment.rpartition(":")[2]
+    for setting, entry in _entries(document, preset.algorithm, only, name):
+        what = f"preset {name}: {setting}"
+        if setting not in kinds:
+            raise UsageError(f"{what} is no setting of {preset.algorithm}{_nearest(setting, (*kinds, *STRUCTURE))}")
+        table = cast(Table, entry) if isinstance(entry, dict) else {"value": entry}
+        if "value" not in table or not table.keys() <= {"value", "unit", "source"}:
+            raise UsageError(f"{what} is {table!r}, but must have a value, may have a unit and a source, and no more")
+        value = _plain(what, table["value"], kinds[setting])
+        if "unit" in table:
+            if table["unit"] != "environment" or "noise" not in setting:
+                raise UsageError(f"{what} has unit {table['unit']!r}: only noise may have one, and it is 'environment'")
+            value = cast(float, value) / _half_range(what, half_range, environment)
+        source = str(table.get("source", f"preset {name}"))
+        preset.values[setting], preset.sources[setting] = value, str(texts.get(source, source))
+    return preset
+
+
+@functools.cache
+def _shipped() -> dict[str, Table]:
+    """Every preset's file by the preset's name: the environments it is tuned for, or its own name where it has none."""
+    shipped: dict[str, Table] = {}
+    for file in resources.files(__name__).iterdir():
+        if file.name.endswith(".toml"):
+            document = tomllib.loads(file.read_text(encoding="utf-8"))
+            shipped.update(dict.fromkeys(document.get("environments", [file.name.removesuffix(".toml")]), document))
+    return shipped
+
+
+def _tuned(name: str) -> bool:
+    return "environments" in _shipped().get(name, {})
+
+
+def _own(path: str) -> Table:
+    try:
+        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"preset {path} cannot be read: {error}") from error
+
+
+def _entries(document: Table, algorithm: str, environment: str, origin: str) -> Iterator[tuple[str, Any]]:
+    """Every setting and what the file says of it, the more special after the more general."""
+    only = _table(_table(document, "only", origin), environment, origin)
+    for level in (document, only):
+        yield from ((key, entry) for key, entry in level.items() if key not in STRUCTURE)
+        yield from _table(level, algorithm, origin).items()
+
+
+def _table(parent: Table, key: str, origin: str) -> Table:
+    table: Any = parent.get(key, {})
+    if not isinstance(table, dict):
+        raise UsageError(f"preset {origin}: {key} is {table!r}, but must be a table: [{key}]")
+    return cast(Table, table)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _plain(what: str, value: object, kind: Any) -> object:
+    """A TOML value as the kind of Python value that the setting's annotation asks for."""
+    if get_origin(kind) is tuple:
+        if isinstance(value, list):
+            return tuple(_plain(what, item, get_args(kind)[0]) for item in cast(list[object], value))
+    elif isinstance(value, bool) or kind is bool:
+        if isinstance(value, bool) and kind is bool:
+            return value
+    elif isinstance(value, int | float):
+        if float in (kind, *get_args(kind)):
+            return float(value)
+        if value % 1 == 0:  # 1e6 is a float in TOML
+            return int(value)
+    raise UsageError(f"{what} is {value!r}, but must be of kind {getattr(kind, '__name__', kind)}")
+
+
+def _half_range(what: str, half_range: Callable[[], ArrayLike] | None, environment: str) -> float:
+    """The one half-range of all actions."""
+    ranges = np.ravel(np.asarray([] if half_range is None else half_range(), np.float64))
+    if ranges.size and 0 < ranges[0] < np.inf and np.allclose(ranges, ranges[0]):
+        return float(ranges[0])
+    shown = ", ".join(f"{value:g}" for value in ranges) or "unknown"
+    raise UsageError(
+        f"{what} is one number in environment units, but the half-ranges of {environment}'s actions are {shown}: it"
+        " takes one that all share. Choose another preset, or set the noise as a fraction of the half-range"
+    )

@@ -1,0 +1,62 @@
+"""What a run tells those who watch it."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from polyak.collector import Episode
+from polyak.runs import Record
+
+
+@dataclass
+class Progress:
+    """A run's state for watchers, kept up to date by the training loop; watchers only read it."""
+
+    title: str
+    """Algorithm, environment, seed."""
+    facts: dict[str, str]
+    """What is worth knowing at the start: preset, replay's memory, updates per step, ..."""
+    folder: Path
+    total_steps: int
+    steps: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    evaluating: bool = False
+    episodes: deque[Episode] = field(default_factory=lambda: deque[Episode](maxlen=10))
+    """The last training episodes."""
+    record: Record = field(default_factory=dict[str, float])
+    """The last record of the metrics."""
+    best: tuple[int, float] | None = None
+    """Step and mean return of the best evaluation."""
+    outcome: str = ""
+    """One sentence, once the run has ended."""
+
+
+class Observer(Protocol):
+    """Watches a run: a terminal view, a log, a test."""
+
+    def started(self, progress: Progress) -> None:
+        """The folder exists; nothing has been trained yet."""
+        ...
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """A record has been written."""
+        ...
+
+    def ended(self, progress: Progress) -> None:
+        """Called once, whatever ended the run."""
+        ...
+
+
+class Silent:
+    """Watches nothing."""
+
+    def started(self, progress: Progress) -> None:
+        """Ignore."""
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """Ignore."""
+
+    def ended(self, progress: Progress) -> None:
+        """Ignore."""

@@ -1,0 +1,242 @@
+"""A run's folder: its paths, settings and metrics, written and read back, and the listing of many."""
+
+import datetime
+import json
+import math
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from polyak.errors import UsageError
+from polyak.files import write_atomically
+from polyak.policy import Policy
+
+if TYPE_CHECKING:
+    from polyak.environments import Environment
+    from polyak.evaluation import Evaluation
+
+FORMAT_VERSION = 1
+
+Record = dict[str, float]
+"""One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk. Reading it needs no framework and runs none of its content."""
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`settings.json`: all settings, seed, versions, machine."""
+        return self.folder / "settings.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`: one record a line, append-only."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def policy_file(self) -> Path:
+        """`policy.safetensors`: the latest policy."""
+        return self.folder / "policy.safetensors"
+
+    @property
+    def best_policy_file(self) -> Path:
+        """`best.safetensors`: the policy of the best evaluation."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def videos(self) -> Path:
+        """The folder of recorded videos."""
+        return self.folder / "videos"
+
+    @property
+    def report_file(self) -> Path:
+        """`report.html`, once `polyak report` has written it."""
+        return self.folder / "report.html"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What `settings.json` holds.
+
+        Raises:
+            UsageError: it is missing, broken, or of a newer format.
+        """
+        try:
+            settings: Any = json.loads(self.settings_file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UsageError(f"{self.folder} is not a run: it has no settings.json") from error
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
+        if not isinstance(settings, dict) or not isinstance(cast(dict[str, Any], settings).get("format"), int):
+            raise UsageError(f"{self.settings_file} is not the settings of a run")
+        settings = cast(dict[str, Any], settings)
+        if settings["format"] > FORMAT_VERSION:
+            raise UsageError(
+                f"{self.folder} is a run of format {settings['format']}, but this polyak reads up to {FORMAT_VERSION}: "
+                "upgrade polyak"
+            )
+        return settings
+
+    @property
+    def metrics(self) -> list[Record]:
+        """The records of `metrics.jsonl`, oldest first; a last line cut off by a crash is left out."""
+        if not self.metrics_file.exists():
+            return []
+        records: list[Record] = []
+        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                if number == len(lines):
+                    break
+                raise UsageError(f"{self.metrics_file}, line {number}, is not JSON: {error}") from error
+        return records
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The latest policy."""
+        return Policy.load(self.policy_file)
+
+    @cached_property
+    def best_policy(self) -> Policy:
+        """The policy of the best evaluation."""
+        return Policy.load(self.best_policy_file)
+
+    def evaluate(
+        self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None
+    ) -> "Evaluation":
+        """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable."""
+        from polyak.evaluation import evaluate
+        from polyak.recording import run_environments
+
+        environments = run_environments(self, seed, environment=environment)
+        try:
+            return evaluate(self.best_policy if best else self.policy, environments, episodes, seed=seed)
+        finally:
+            environments.close()
+
+    def record(
+        self,
+        episodes: int = 1,
+        *,
+        seed: int = 0,
+        best: bool = False,
+        output: Path | None = None,
+        environment: "Environment | None" = None,
+    ) -> Path:
+        """Record a video (mp4) of the deterministic policy and return its path."""
+        from polyak.recording import record
+
+        return record(self, episodes, seed=seed, best=best, output=output, environment=environment).path
+
+
+def load(folder: str | Path) -> Run:
+    """Open the run in a folder.
+
+    Raises:
+        UsageError: it holds no run.
+    """
+    run = Run(Path(folder))
+    _ = run.settings
+    return run
+
+
+def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:
+    """Make the folder of a new run, `DIRECTORY/ENVIRONMENT/ALGORITHM/DATE-TIME-seedN`, and write its settings.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in environment)
+    time = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    parent = directory / safe / algorithm
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = _fresh_folder(parent, f"{time}-seed{seed}")
+        run = Run(folder)
+        whole = {"format": FORMAT_VERSION, **settings, "versions": _versions(), "machine": _machine()}
+        write_atomically(run.settings_file, (json.dumps(whole, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the run folder below {directory}: {error.strerror or error}; choose another with --run-dir"
+        ) from error
+    return run
+
+
+def _fresh_folder(parent: Path, name: str) -> Path:
+    """Make a folder that was not there: two runs started in the same second get two."""
+    attempt = 1
+    while True:
+        folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            attempt += 1
+        else:
+            return folder
+
+
+def find_runs(directory: Path) -> Iterator[Run]:
+    """All runs below a folder, in the order of their paths."""
+    if not directory.is_dir():
+        raise UsageError(f"there is no folder {directory}")
+    for path in sorted(directory.rglob("settings.json")):
+        yield Run(path.parent)
+
+
+def best_evaluation(records: list[Record]) -> tuple[int, float] | None:
+    """The step and mean return of the best evaluation, or None where there was none."""
+    evaluated = [(int(record["step"]), record["eval/return"]) for record in records if "eval/return" in record]
+    return max(evaluated, key=lambda pair: pair[1], default=None)
+
+
+class MetricsWriter:
+    """Appends records to `metrics.jsonl` and to TensorBoard's event file."""
+
+    def __init__(self, run: Run) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._file = run.metrics_file.open("a", encoding="utf-8")
+        self._tensorboard: Any = SummaryWriter(str(run.folder / "tensorboard"))
+
+    def write(self, record: Record) -> None:
+        """Write one record; it is in the file when this returns.
+
+        Numbers that are not finite are left out: JSON has no word for them.
+        """
+        finite = {name: value for name, value in record.items() if math.isfinite(value)}
+        self._file.write(json.dumps(finite) + "\n")
+        self._file.flush()
+        for name, value in finite.items():
+            if name not in ("step", "seconds"):
+                self._tensorboard.add_scalar(name, value, int(record["step"]))
+        self._tensorboard.flush()
+
+    def close(self) -> None:
+        """Close both files."""
+        self._file.close()
+        self._tensorboard.close()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("polyak", "numpy", "gymnasium", "jax", "jaxlib", "optax", "mujoco", "box2d"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    from polyak.threads import physical_cores
+
+    return {"system": platform.platform(), "processor": platform.machine(), "cores": physical_cores()}

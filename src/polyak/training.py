@@ -1,0 +1,373 @@
+"""The training loop: the only file that knows everyone.
+
+Data flows one way: environments -> collector -> replay -> learner -> policy -> environments.
+"""
+
+import dataclasses
+import difflib
+import signal
+import threading
+import time
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyak import presets, runs
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms.settings import Settings
+from polyak.collector import Collector, Episode
+from polyak.environments import Environment, Environments, Vectorization, make_environments
+from polyak.errors import Interrupted, TrainingError, UsageError
+from polyak.evaluation import evaluate
+from polyak.learners import make_learner, require_backend
+from polyak.policy import Policy
+from polyak.progress import Observer, Progress, Silent
+from polyak.randomness import Streams
+from polyak.replay import Replay, memory_needed, readable_bytes
+from polyak.runs import MetricsWriter, Record, Run
+from polyak.threads import limited_threads
+from polyak.types import Metrics
+
+
+def train(
+    algorithm: str,
+    environment: Environment,
+    *,
+    config: Settings | None = None,
+    preset: str | None = None,
+    seed: int = 0,
+    backend: str = "jax",
+    envs: int = 1,
+    vectorization: Vectorization = "sync",
+    threads: int | None = None,
+    run_dir: str | Path = "runs",
+    stop_at_return: float | None = None,
+    observer: Observer | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a policy and return its run; `polyak.train("sac", "Pendulum-v1", steps=20_000, seed=0)`.
+
+    Args:
+        algorithm: "ddpg", "td3" or "sac".
+        environment: an id, `module:Id`, or a callable that makes a Gymnasium environment or a whole VectorEnv.
+        config: all settings at once, instead of `preset` and `settings`.
+        preset: "book", "paper", an environment's, or a TOML file; by default the environment's own, else "paper".
+        seed: from which every random stream of the run is drawn.
+        backend: the framework that learns.
+        envs: environments stepped side by side; the updates per environment step stay the same.
+        vectorization: "sync", or "async" with a process for each environment.
+        threads: for the framework; by default the physical cores.
+        run_dir: where the run's folder is made.
+        stop_at_return: stop once an evaluation's mean return reaches this.
+        observer: watches the run; by default nobody does.
+        **settings: single settings by name, over the preset's: `steps=20_000`, `batch_size=128`.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing has been trained.
+        TrainingError: a loss or an environment's number was not finite; the last good policy is saved.
+        Interrupted: Ctrl-C or SIGTERM; everything is saved.
+    """
+    module = algorithm_module(algorithm)
+    algorithm = algorithm.lower()
+    require_backend(backend)
+    if seed < 0:
+        raise UsageError(f"seed is {seed}, but must be at least 0")
+    streams = Streams(seed)
+    with ExitStack() as stack:
+        threads = stack.enter_context(limited_threads(threads))
+        preset, config = resolve(algorithm, environment, config, preset, settings)
+        limit = config.max_episode_steps
+        environments = make_environments(
+            environment, envs, streams.environment, vectorization=vectorization, max_episode_steps=limit
+        )
+        stack.callback(environments.close)
+        test_environments = make_environments(environment, 1, streams.evaluation, max_episode_steps=limit)
+        stack.callback(test_environments.close)
+        spec = environments.spec
+        replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
+        name = environment if isinstance(environment, str) else _name_of(environment)
+        description = {
+            "algorithm": algorithm,
+            "environment": name,
+            "environment_is_callable": not isinstance(environment, str),
+            "backend": backend,
+            "preset": preset,
+            "seed": seed,
+            "envs": environments.count,
+            "vectorization": vectorization,
+            "threads": threads,
+            "stop_at_return": stop_at_return,
+            "settings": dataclasses.asdict(config),
+        }
+        run = runs.create(Path(run_dir), name, algorithm, seed, description)
+        writer = MetricsWriter(run)
+        stack.callback(writer.close)
+        progress = Progress(
+            title=f"{algorithm.upper()} on {name}, seed {seed}",
+            facts=_facts(description, config, replay),
+            folder=run.folder,
+            total_steps=config.steps,
+        )
+        observer = observer or Silent()
+        observer.started(progress)
+        stack.callback(observer.ended, progress)
+        learner = make_learner(backend, algorithm, spec, config, streams.weights)
+        policy = Policy(learner.actor(), spec, module.POLICY_KIND, getattr(config, "exploration_noise", 0.0))
+        collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
+        loop = _Loop(
+            run=run,
+            config=config,
+            streams=streams,
+            collector=collector,
+            replay=replay,
+            learner=learner,
+            draw_noise=module.draw_noise,
+            policy=policy,
+            test_environments=test_environments,
+            writer=writer,
+            progress=progress,
+            observer=observer,
+            stop_at_return=stop_at_return,
+        )
+        loop.run_to_the_end()
+    return run
+
+
+def resolve(
+    algorithm: str,
+    environment: Environment,
+    config: Settings | None,
+    preset: str | None,
+    settings: Mapping[str, Any],
+) -> tuple[str, Settings]:
+    """The preset in force and the settings that it, with `settings` over it, comes to.
+
+    Raises:
+        UsageError: an unknown preset or setting, a setting out of its limits, or `config` together with others.
+    """
+    kind: type[Settings] = algorithm_module(algorithm).Config
+    if config is not None:
+        if preset is not None or settings:
+            raise UsageError("give either config, or preset and single settings, not both")
+        if not isinstance(config, kind):
+            raise UsageError(f"config is a {type(config).__module__} Config, but {algorithm} needs its own")
+        return "none", config
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise UsageError(f"{algorithm} has no setting {name!r}: {hint}")
+    name = environment if isinstance(environment, str) else ""
+    preset = preset or presets.default_for(name)
+    values: dict[str, Any] = presets.load(preset, algorithm, name, lambda: half_range(environment)).values
+    return preset, kind(**{**values, **settings})
+
+
+def half_range(environment: Environment) -> NDArray[Any]:
+    """[A]: half the width of each action's range, which a preset asks for that states noise in environment units."""
+    probe = make_environments(environment, 1, Streams(0).environment)
+    probe.close()
+    return probe.spec.action_half_range
+
+
+def _name_of(environment: Any) -> str:
+    return str(getattr(environment, "__qualname__", type(environment).__name__)).replace("<", "").replace(">", "")
+
+
+def _facts(description: Mapping[str, Any], config: Settings, replay: Replay) -> dict[str, str]:
+    memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
+    count = description["envs"]
+    threads = description["threads"]
+    return {
+        "preset": description["preset"],
+        "backend": f"{description['backend']}, {threads} thread{'s' * (threads != 1)}",
+        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
+        "environments": f"{count} ({description['vectorization']})",
+        "updates": f"{config.updates_per_step:g} per environment step whatever the number of environments, "
+        f"batch {config.batch_size}, every {config.update_every} steps from step {config.update_after:,}",
+    }
+
+
+class UpdateSchedule:
+    """How many updates are due after environment steps, by the ratio per environment step, whatever N is."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        self._owed = 0.0
+
+    def due(self, before: int, after: int) -> int:
+        """Updates due when the run's steps go from `before` to `after`.
+
+        At every multiple of `update_every` from `update_after` on, `update_every * updates_per_step` more are due; a
+        fraction is carried over.
+        """
+        every = self._config.update_every
+        bursts = after // every - max(before, self._config.update_after - 1) // every
+        if after < self._config.update_after or bursts < 1:
+            return 0
+        self._owed += bursts * every * self._config.updates_per_step
+        due = int(self._owed + 1e-9)
+        self._owed -= due
+        return due
+
+
+@dataclasses.dataclass
+class _Loop:
+    """One run's moving parts."""
+
+    run: Run
+    config: Settings
+    streams: Streams
+    collector: Collector
+    replay: Replay
+    learner: Any
+    draw_noise: Any
+    policy: Policy
+    test_environments: Environments
+    writer: MetricsWriter
+    progress: Progress
+    observer: Observer
+    stop_at_return: float | None
+    episodes: list[Episode] = dataclasses.field(default_factory=list[Episode])
+    measured: list[Metrics] = dataclasses.field(default_factory=list[Metrics])
+
+    def run_to_the_end(self) -> None:
+        """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
+        self._started = self._epoch_started = time.monotonic()
+        self._epoch_first_step = 0
+        with _signals_noted() as signals:
+            try:
+                self._until_done(signals)
+            except BaseException as error:
+                self.progress.outcome = str(error) or type(error).__name__
+                self._save()
+                raise
+        if signals:
+            self._write_record({})
+            self._save()
+            self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
+            raise Interrupted(signals[0], str(self.run.folder))
+
+    def _until_done(self, signals: list[int]) -> None:
+        schedule = UpdateSchedule(self.config)
+        epoch = self.config.steps_per_epoch
+        while self.collector.steps < self.config.steps and not signals:
+            before = self.collector.steps
+            self._collect()
+            after = self.collector.steps
+            due = schedule.due(before, after)
+            if due:
+                self._update(due)
+            if after // epoch > before // epoch or after >= self.config.steps:
+                reached = self._end_epoch()
+                if reached:
+                    return
+        self.progress.outcome = f"done after {self.collector.steps:,} steps"
+
+    def _collect(self) -> None:
+        warming_up = self.collector.steps < self.config.start_steps
+        self.replay.add(self.collector.step(None if warming_up else self.policy))
+        self.progress.steps = self.collector.steps
+        episodes = self.collector.finished()
+        if episodes:
+            self.episodes += episodes
+            self.progress.episodes.extend(episodes)
+
+    def _update(self, updates: int) -> None:
+        batch_size = self.config.batch_size
+        batches = self.replay.sample(self.streams.replay, updates, batch_size)
+        noise = self.draw_noise(self.streams.learner, updates, batch_size, self.replay.action_size)
+        metrics = self.learner.update(batches, noise)
+        policy = dataclasses.replace(self.policy, parameters=self.learner.actor())
+        critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
+        if not np.isfinite(critic_loss).all() or not policy.finite():
+            raise TrainingError(
+                f"training diverged: a loss or the actor is not finite after {self.collector.steps:,} steps "
+                f"({self.progress.updates + updates:,} updates); the last finite policy is kept in {self.run.folder}. "
+                "Lower the learning rates, or check the rewards' scale"
+            )
+        self.policy = policy
+        self.measured.append(metrics)
+        self.progress.updates += updates
+
+    def _end_epoch(self) -> bool:
+        """Evaluate, write a record, save the policies; True once the wanted return is reached."""
+        steps, seconds = self.collector.steps, time.monotonic() - self._epoch_started
+        speed = (steps - self._epoch_first_step) / max(seconds, 1e-9)
+        self.progress.evaluating = True
+        result = evaluate(self.policy, self.test_environments, self.config.evaluation_episodes)
+        self.progress.evaluating = False
+        if self.progress.best is None or result.mean > self.progress.best[1]:
+            self.progress.best = (steps, result.mean)
+            self.policy.save(self.run.best_policy_file)
+        self._write_record(
+            {
+                "eval/return": result.mean,
+                "eval/return_std": result.std,
+                "eval/length": result.mean_length,
+                "speed/steps_per_second": speed,
+            }
+        )
+        self._save()
+        self._epoch_started, self._epoch_first_step = time.monotonic(), steps
+        self.observer.epoch_ended(self.progress)
+        if self.stop_at_return is not None and result.mean >= self.stop_at_return:
+            self.progress.outcome = (
+                f"reached an evaluation return of {result.mean:.1f} (asked for {self.stop_at_return:g}) "
+                f"after {steps:,} steps"
+            )
+            return True
+        return False
+
+    def _write_record(self, evaluation: Mapping[str, float]) -> None:
+        """Write what was measured since the previous record."""
+        self.progress.seconds = time.monotonic() - self._started
+        record: Record = {"step": self.collector.steps, "seconds": round(self.progress.seconds, 3)}
+        if self.episodes:
+            record["train/return"] = float(np.mean([episode.total_reward for episode in self.episodes]))
+            record["train/length"] = float(np.mean([episode.length for episode in self.episodes]))
+            record["train/episodes"] = len(self.episodes)
+        record |= evaluation
+        if self.measured:
+            values = np.concatenate([metrics.values for metrics in self.measured])
+            for name, column in zip(self.measured[0].names, values.T, strict=True):
+                if not np.isnan(column).all():
+                    record[f"learner/{name}"] = float(np.nanmean(column, dtype=np.float64))
+        record["learner/updates"] = self.progress.updates
+        self.writer.write(record)
+        self.progress.record = record
+        self.episodes, self.measured = [], []
+
+    def _save(self) -> None:
+        self.policy.save(self.run.policy_file)
+
+
+@contextmanager
+def _signals_noted() -> Generator[list[int]]:
+    """Note SIGINT and SIGTERM instead of dying, so that a step is never cut; a second one acts as usual."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted  # only the main thread may handle signals
+        return
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        restore()
+
+    for number in usual:
+        signal.signal(number, note)
+    try:
+        yield noted
+    finally:
+        restore()

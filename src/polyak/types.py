@@ -1,0 +1,141 @@
+"""The data that flows through polyak, with a shape on every field.
+
+Letters in shapes: K updates, B batch, O observation, A action, N environments.
+Observations and actions are float32; actions are normalized to [-1, 1] everywhere but in `Spec.to_environment`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Bool = NDArray[np.bool_]
+Arrays = dict[str, NDArray[Any]]
+"""Named arrays, such as `critic_1/0/kernel`: the form in which a learner's state or a policy crosses an edge."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """What an environment shows and takes."""
+
+    observation_shape: tuple[int, ...]
+    action_shape: tuple[int, ...]
+    action_low: Float
+    """[A], in environment units."""
+    action_high: Float
+    """[A], in environment units."""
+
+    @property
+    def observation_size(self) -> int:
+        """O: the length of the flattened observation."""
+        return int(np.prod(self.observation_shape, dtype=np.int64))
+
+    @property
+    def action_size(self) -> int:
+        """A: the length of the flattened action."""
+        return int(np.prod(self.action_shape, dtype=np.int64))
+
+    @property
+    def action_half_range(self) -> Float:
+        """[A]: half the width of the action box, in environment units."""
+        return (self.action_high - self.action_low) / np.float32(2)
+
+    def to_environment(self, action: Float) -> Float:
+        """Map normalized actions [..., A] in [-1, 1] to environment units, one affine map per dimension."""
+        scaled = cast(Float, self.action_low + (action + np.float32(1)) * self.action_half_range)
+        return np.clip(scaled, self.action_low, self.action_high)  # rounding may step over the edge
+
+    def to_normalized(self, action: Float) -> Float:
+        """Map actions [..., A] in environment units to [-1, 1]; the inverse of `to_environment`."""
+        normalized: Float = (action - self.action_low) / self.action_half_range - np.float32(1)
+        return np.clip(normalized, np.float32(-1), np.float32(1))
+
+
+class Transitions(NamedTuple):
+    """Transitions as a collector emits them, one row each."""
+
+    observation: Float
+    """[n, O]"""
+    action: Float
+    """[n, A], normalized."""
+    reward: Float
+    """[n]"""
+    next_observation: Float
+    """[n, O]: the true successor, also where the episode ended."""
+    terminated: Bool
+    """[n]: True only where the environment terminated; a time limit is no termination."""
+
+    def only(self, wanted: Bool) -> "Transitions":
+        """The rows where `wanted` [n] is True."""
+        return Transitions(
+            self.observation[wanted],
+            self.action[wanted],
+            self.reward[wanted],
+            self.next_observation[wanted],
+            self.terminated[wanted],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """K batches of B transitions in one contiguous array, so that they are gathered, and sent to a device, at once.
+
+    A record is `[observation (O), action (A), reward, next_observation (O), terminated]`; the properties are views.
+    """
+
+    records: Float
+    """[K, B, 2 O + A + 2]"""
+    observation_size: int
+    action_size: int
+
+    @property
+    def observation(self) -> Float:
+        """[K, B, O]"""
+        return self.records[..., : self.observation_size]
+
+    @property
+    def action(self) -> Float:
+        """[K, B, A], normalized."""
+        return self.records[..., self.observation_size : self.observation_size + self.action_size]
+
+    @property
+    def reward(self) -> Float:
+        """[K, B]"""
+        return self.records[..., self.observation_size + self.action_size]
+
+    @property
+    def next_observation(self) -> Float:
+        """[K, B, O]"""
+        return self.records[..., self.observation_size + self.action_size + 1 : -1]
+
+    @property
+    def terminated(self) -> Float:
+        """[K, B], 1.0 where the environment terminated, else 0.0."""
+        return self.records[..., -1]
+
+
+class Metrics(NamedTuple):
+    """What K updates measured."""
+
+    names: tuple[str, ...]
+    values: Float
+    """[K, len(names)]; NaN where an update did not compute that number (TD3's actor loss between delayed steps)."""
+
+
+class Learner(Protocol):
+    """What every learner of every framework offers; only NumPy arrays cross this edge."""
+
+    def update(self, batches: Batch, noise: Mapping[str, Float]) -> Metrics:
+        """Do K updates: `batches` and every array of `noise` ([K, B, A], standard normal) have a leading axis K."""
+        ...
+
+    def actor(self) -> Arrays:
+        """The actor's parameters (`0/kernel`, `0/bias`, ...), copied, for the policy."""
+        ...
+
+    def arrays(self) -> Arrays:
+        """The whole state, copied: weights, targets, Adam moments, temperature, step; equal names in all frameworks."""
+        ...

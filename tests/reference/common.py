@@ -1,0 +1,91 @@
+"""Networks with back-propagation by hand, the critic's loss, Adam and Polyak averaging.
+
+A state is a flat dictionary of named arrays, as `Learner.arrays()` gives it: `critic_1/0/kernel`, `adam_actor/count`, `step`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+
+
+class Batch(NamedTuple):
+    """One batch: [B, O], [B, A], [B], [B, O], [B]."""
+
+    observation: Array
+    action: Array
+    reward: Array
+    next_observation: Array
+    terminated: Array
+
+
+def part(state: Arrays, name: str) -> Arrays:
+    """The network `name` of a state: `{"0/kernel": ...}`."""
+    return {path.removeprefix(f"{name}/"): value for path, value in state.items() if path.startswith(f"{name}/")}
+
+
+def forward(network: Arrays, inputs: Array) -> tuple[Array, list[Array]]:
+    """The network's output, and the input of each of its layers."""
+    layers = len(network) // 2
+    layer_inputs = []
+    for layer in range(layers):
+        layer_inputs.append(inputs)
+        linear = inputs @ network[f"{layer}/kernel"] + network[f"{layer}/bias"]
+        inputs = linear if layer == layers - 1 else np.maximum(linear, 0.0)
+    return inputs, layer_inputs
+
+
+def backward(network: Arrays, layer_inputs: list[Array], upstream: Array) -> tuple[Arrays, Array]:
+    """From a loss's gradient in the output [B, outputs]: its gradients in the parameters and in the input [B, inputs]."""
+    gradients = {}
+    for layer in reversed(range(len(layer_inputs))):
+        gradients[f"{layer}/kernel"] = layer_inputs[layer].T @ upstream
+        gradients[f"{layer}/bias"] = upstream.sum(axis=0)
+        upstream = upstream @ network[f"{layer}/kernel"].T
+        if layer > 0:
+            upstream = upstream * (layer_inputs[layer] > 0.0)
+    return gradients, upstream
+
+
+def q_value(critic: Arrays, observation: Array, action: Array) -> tuple[Array, list[Array]]:
+    """Q(s, a) [B], and what `backward` needs."""
+    output, layer_inputs = forward(critic, np.concatenate([observation, action], axis=1))
+    return output[:, 0], layer_inputs
+
+
+def action_gradient(critic: Arrays, layer_inputs: list[Array], action_size: int) -> Array:
+    """dQ/da of every sample: [B, A]."""
+    _, gradient = backward(critic, layer_inputs, np.ones((len(layer_inputs[0]), 1)))
+    return gradient[:, -action_size:]
+
+
+def critic_loss(critic: Arrays, batch: Batch, y: Array) -> tuple[float, Arrays, float]:
+    """(8.5): mean (Q(s, a) - y)^2, its gradients, and the mean of Q."""
+    q, layer_inputs = q_value(critic, batch.observation, batch.action)
+    gradients, _ = backward(critic, layer_inputs, (2.0 * (q - y) / len(y))[:, None])
+    return np.mean((q - y) ** 2), gradients, np.mean(q)
+
+
+def adam_step(state: Arrays, name: str, gradients: Arrays, learning_rate: float) -> Arrays:
+    """Adam (Kingma and Ba 2015, algorithm 1): the entries of the state that its step on `name` changes."""
+    count = state[f"adam_{name}/count"] + 1
+    changed = {f"adam_{name}/count": count}
+    for path, gradient in gradients.items():  # the path is empty where `name` is a single number
+        weight, first, second = ("/".join(filter(None, [*prefix, path])) for prefix in _places(name))
+        m = 0.9 * state[first] + 0.1 * gradient
+        v = 0.999 * state[second] + 0.001 * gradient**2
+        direction = (m / (1.0 - 0.9**count)) / (np.sqrt(v / (1.0 - 0.999**count)) + 1e-8)
+        changed |= {weight: state[weight] - learning_rate * direction, first: m, second: v}
+    return changed
+
+
+def _places(name: str) -> tuple[list[str], list[str], list[str]]:
+    return [name], [f"adam_{name}", "first"], [f"adam_{name}", "second"]
+
+
+def polyak_step(state: Arrays, name: str, rho: float) -> Arrays:
+    """(8.2) for the network `name`: the new entries of `target_<name>`."""
+    paths = [path for path in state if path.startswith(f"{name}/")]
+    return {f"target_{path}": rho * state[f"target_{path}"] + (1.0 - rho) * state[path] for path in paths}

@@ -1,0 +1,51 @@
+"""DDPG (SPEC.md, section 2)."""
+
+from typing import Any
+
+import numpy as np
+
+from reference.common import (
+    Array,
+    Arrays,
+    Batch,
+    action_gradient,
+    adam_step,
+    backward,
+    critic_loss,
+    forward,
+    part,
+    polyak_step,
+    q_value,
+)
+
+
+def mu(actor: Arrays, observation: Array) -> tuple[Array, list[Array]]:
+    """tanh of the actor's output, and what `backward` needs."""
+    output, layer_inputs = forward(actor, observation)
+    return np.tanh(output), layer_inputs
+
+
+def target(state: Arrays, batch: Batch, config: Any) -> Array:
+    """(8.5): y = r + gamma (1 - d) Q_target(s', mu_target(s'))."""
+    action, _ = mu(part(state, "target_actor"), batch.next_observation)
+    q, _ = q_value(part(state, "target_critic"), batch.next_observation, action)
+    return batch.reward + config.discount * (1.0 - batch.terminated) * q
+
+
+def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float, Arrays]:
+    """(8.6, 8.7): - mean Q(s, mu(s)), and its gradients by dQ/da dmu/dtheta."""
+    action, layer_inputs = mu(actor, observation)
+    q, critic_inputs = q_value(critic, observation, action)
+    upstream = -action_gradient(critic, critic_inputs, action.shape[1]) / len(q)
+    gradients, _ = backward(actor, layer_inputs, upstream * (1.0 - action**2))
+    return -np.mean(q), gradients
+
+
+def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
+    """Critic step, actor step, Polyak step of both targets."""
+    loss, gradients, q = critic_loss(part(state, "critic"), batch, target(state, batch, config))
+    state = state | adam_step(state, "critic", gradients, config.critic_learning_rate)
+    policy_loss, gradients = actor_loss(part(state, "actor"), part(state, "critic"), batch.observation)
+    state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
+    state = state | polyak_step(state, "actor", config.polyak) | polyak_step(state, "critic", config.polyak)
+    return state | {"step": state["step"] + 1}, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}

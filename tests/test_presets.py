@@ -1,0 +1,232 @@
+"""Presets: every value has a source, every preset builds its Config, book is the chapter's table, and errors help."""
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from polyak import presets
+from polyak.algorithms import NAMES, algorithm
+from polyak.errors import UsageError
+
+FILES = [file.name for file in resources.files(presets).iterdir() if file.name.endswith(".toml")]
+
+
+def document(file: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files(presets).joinpath(file).read_text(encoding="utf-8"))
+
+
+def leaves(table: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of a file with what the file says of it."""
+    for key, entry in table.items():
+        if key in ("environments", "sources"):
+            continue
+        if isinstance(entry, dict) and "value" not in entry:
+            yield from leaves(entry, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", entry
+
+
+def config(name: str, algorithm_name: str, environment: str = "Pendulum-v1", half_range: float = 2.0) -> Any:
+    values = presets.load(name, algorithm_name, environment, lambda: half_range).values
+    return algorithm(algorithm_name).Config(**values)
+
+
+def own(folder: Path, text: str) -> str:
+    path = folder / "own.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_shipped_value_names_a_source_and_every_source_is_used(file: str) -> None:
+    sources = document(file)["sources"]
+    entries = dict(leaves(document(file)))
+    for path, entry in entries.items():
+        assert isinstance(entry, dict), path
+        assert entry["source"] in sources, path
+    assert {entry["source"] for entry in entries.values()} == set(sources)
+    assert all(isinstance(text, str) and text for text in sources.values())
+
+
+@pytest.mark.parametrize("algorithm_name", NAMES)
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_sets_everything_and_builds_its_config(name: str, algorithm_name: str) -> None:
+    preset = presets.load(name, algorithm_name, name, lambda: np.array([2.0, 2.0], np.float32))
+    built = algorithm(algorithm_name).Config(**preset.values)
+    assert (preset.name, preset.algorithm) == (name, algorithm_name)
+    optional = {field.name for field in dataclasses.fields(built) if field.default is None}
+    if not preset.values.get("learn_alpha", True):
+        optional.add("alpha_learning_rate")
+    assert {field.name for field in dataclasses.fields(built)} - optional <= preset.values.keys()
+    assert preset.sources.keys() == preset.values.keys()
+    assert all(" " in text for text in preset.sources.values()), "the text of a source, not its key"
+
+
+def test_names_lists_the_general_presets_and_then_environments_that_exist() -> None:
+    assert presets.names()[:2] == ("book", "paper")
+    tuned = presets.names()[2:]
+    assert {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3", "MountainCarContinuous-v0"} < set(tuned)
+    mujoco = {
+        spec.id for spec in gymnasium.registry.values() if "mujoco" in str(spec.entry_point) and spec.version == 5
+    }
+    assert mujoco
+    assert mujoco <= set(tuned)
+    assert all(environment in gymnasium.registry for environment in tuned)
+
+
+def test_default_is_the_tuned_preset_or_paper() -> None:
+    assert presets.default_for("Pendulum-v1") == "Pendulum-v1"
+    assert presets.default_for("some.module:Pendulum-v1") == "Pendulum-v1"
+    assert presets.default_for("Acrobot-v1") == "paper"
+    assert presets.default_for("book") == "paper"
+
+
+CHAPTER = {
+    "steps": 5 * 4_000,
+    "steps_per_epoch": 4_000,
+    "replay_size": 1_000_000,
+    "discount": 0.99,
+    "polyak": 0.995,
+    "actor_learning_rate": 1e-3,
+    "critic_learning_rate": 1e-3,
+    "batch_size": 100,
+    "evaluation_episodes": 10,
+    "start_steps": 10_000,
+    "update_after": 1_000,
+    "update_every": 50,
+    "updates_per_step": 1.0,
+    "max_episode_steps": 1_000,
+    "hidden_sizes": (256, 256),
+    "exploration_correlation": 0.0,
+}
+
+
+@pytest.mark.parametrize(("environment", "half_range"), [("Pendulum-v1", 2.0), ("LunarLanderContinuous-v3", 1.0)])
+def test_book_is_the_chapters_table(environment: str, half_range: float) -> None:
+    exploration = {"exploration_noise": 0.1 / half_range}
+    target = {"target_noise": 0.2 / half_range, "target_noise_clip": 0.5 / half_range, "policy_delay": 2}
+    own_settings = {"ddpg": exploration, "td3": exploration | target, "sac": {"learn_alpha": False, "alpha": 0.2}}
+    for algorithm_name, settings in own_settings.items():
+        preset = presets.load("book", algorithm_name, environment, lambda: half_range)
+        assert preset.values == CHAPTER | settings
+
+
+def test_book_noise_is_converted_to_a_fraction() -> None:
+    assert config("book", "ddpg", "Pendulum-v1", 2.0).exploration_noise == 0.05
+    assert config("book", "td3", "Pendulum-v1", 2.0).target_noise_clip == 0.25
+    assert config("book", "ddpg", "LunarLanderContinuous-v3", 1.0).exploration_noise == 0.1
+    shared = presets.load("book", "ddpg", "Humanoid-v5", lambda: np.full(17, 0.4, np.float32))
+    assert shared.values["exploration_noise"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("half_range", "named"), [([1.0, 2.0], "1, 2"), (None, "unknown"), ([0.0], "0"), ([], "unknown")]
+)
+def test_noise_without_one_half_range_is_refused(half_range: list[float] | None, named: str) -> None:
+    with pytest.raises(UsageError, match=rf"exploration_noise .*Arm-v0's actions are {named}:"):
+        presets.load("book", "ddpg", "Arm-v0", None if half_range is None else lambda: half_range)
+    presets.load("book", "sac", "Arm-v0", None)  # has no noise to convert
+
+
+def test_paper_expresses_ornstein_uhlenbeck_noise() -> None:
+    settings = config("paper", "ddpg")
+    assert settings.exploration_correlation == 1 - 0.15
+    assert settings.exploration_noise == pytest.approx(0.2 / math.sqrt(1 - 0.85**2), rel=1e-5)
+
+
+def test_paper_depends_on_the_environment_where_the_paper_does() -> None:
+    assert config("paper", "td3", "Hopper-v5").start_steps == 1_000
+    assert config("paper", "td3", "Ant-v5").start_steps == 10_000
+    assert config("paper", "td3", "gymnasium:Ant-v5").start_steps == 10_000
+    assert config("paper", "sac", "Ant-v5").start_steps == 1_000
+
+
+def test_an_environments_own_values_come_last_and_follow_the_preset() -> None:
+    assert config("HalfCheetah-v5", "sac").discount == 0.99
+    assert config("Swimmer-v5", "sac").discount == 0.9999
+    assert config("Swimmer-v5", "sac", "Hopper-v5").discount == 0.9999, "the preset's environment counts, not the run's"
+    assert config("Hopper-v5", "sac", "Swimmer-v5").discount == 0.99
+
+
+def test_unknown_preset_names_the_nearest_and_all() -> None:
+    with pytest.raises(UsageError, match=r"'Pendulum-v0' \(did you mean 'Pendulum-v1'\?\)") as caught:
+        presets.load("Pendulum-v0", "sac", "Pendulum-v1", lambda: 2.0)
+    assert all(name in str(caught.value) for name in presets.names())
+
+
+def test_unknown_algorithm_is_refused() -> None:
+    with pytest.raises(UsageError, match="tD4"):
+        presets.load("book", "tD4", "Pendulum-v1", lambda: 2.0)
+    assert presets.load("book", "TD3", "Pendulum-v1", lambda: 2.0).algorithm == "td3"
+
+
+def test_own_file_with_plain_values(tmp_path: Path) -> None:
+    path = own(
+        tmp_path,
+        """
+        steps = 1e5
+        hidden_sizes = [64, 32]
+        discount = 1
+        max_episode_steps = 300
+        alpha = { value = 0.3, source = "a hunch" }
+        [sac]
+        alpha = { value = 0.4, source = "sweep" }
+        learn_alpha = false
+        [only.Pendulum-v1.sac]
+        batch_size = 32
+        [sources]
+        sweep = "my sweep of May"
+        """,
+    )
+    preset = presets.load(path, "sac", "Pendulum-v1")
+    expected = {"steps": 100_000, "hidden_sizes": (64, 32), "discount": 1.0, "max_episode_steps": 300, "alpha": 0.4}
+    assert preset.values == expected | {"learn_alpha": False, "batch_size": 32}
+    assert isinstance(preset.values["steps"], int)
+    assert isinstance(preset.values["discount"], float)
+    assert preset.sources["alpha"] == "my sweep of May"
+    assert path in preset.sources["steps"]
+    assert "batch_size" not in presets.load(path, "sac", "Hopper-v5").values
+
+
+def test_own_file_converts_noise_in_environment_units(tmp_path: Path) -> None:
+    path = own(tmp_path, 'exploration_noise = { value = 1, unit = "environment" }')
+    assert presets.load(path, "ddpg", "Pendulum-v1", lambda: 2.0).values == {"exploration_noise": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize = 3", "batchsize is no setting of sac .did you mean 'batch_size'"),
+        ("[scc]\nalpha = 1.0", "scc is no setting of sac .did you mean 'sac'"),
+        ("policy_delay = 2", "policy_delay is no setting of sac"),
+        ("steps = 1.5", "steps is 1.5, but must be of kind int"),
+        ("steps = true", "steps is True, but must be of kind int"),
+        ("steps = inf", "steps is inf"),
+        ("learn_alpha = 1", "learn_alpha is 1, but must be of kind bool"),
+        ("alpha = 'auto'", "alpha is 'auto', but must be of kind float"),
+        ("hidden_sizes = 64", "hidden_sizes is 64"),
+        ("hidden_sizes = [64, 0.5]", "hidden_sizes is 0.5"),
+        ("sac = 3", "sac is 3, but must be a table"),
+        ("alpha = { value = 1.0, from = 'x' }", "alpha is .* must have a value"),
+        ("alpha = { source = 'x' }", "alpha is .* must have a value"),
+        ("alpha = { value = 1.0, unit = 'environment' }", "alpha has unit 'environment'"),
+        ("alpha = ", "cannot be read"),
+    ],
+)
+def test_own_file_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        presets.load(own(tmp_path, text), "sac", "Pendulum-v1", lambda: 2.0)
+    assert "own.toml" in str(caught.value)
+
+
+def test_own_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"missing\.toml cannot be read"):
+        presets.load(str(tmp_path / "missing.toml"), "sac", "Pendulum-v1", lambda: 2.0)
