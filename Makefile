@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+LOG := $(VENV)/install.log
+INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt -e "$(PARTS)" > $(LOG) 2>&1 \
+	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
 WORKERS ?= 2
 DEMO_STEPS ?= 6000
 
@@ -44,7 +46,7 @@ constraints: ## write constraints.txt anew: today's versions of core, extras and
 	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
 
 clean: ## remove the environment, builds and caches; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/created:
@@ -54,12 +56,14 @@ $(VENV)/created:
 	@touch $@
 
 # What `dev` installs contains what `core` does, so either stamp spares the demo its own installation.
+$(VENV)/core.installed: PARTS := .
 $(VENV)/core.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak into $(VENV) ..."
-	@$(PIP) install -e . -c constraints.txt
+	@$(INSTALL)
 	@touch $@
 
+$(VENV)/dev.installed: PARTS := .[all,dev]
 $(VENV)/dev.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak, all environments and the tools into $(VENV) ..."
-	@$(PIP) install -e ".[all,dev]" -c constraints.txt
+	@$(INSTALL)
 	@touch $@ $(VENV)/core.installed

@@ -1,33 +1,27 @@
 """Produce the learning results of docs/results.md: train, evaluate, record, and publish tables and curves.
 
-    python benchmarks/results.py run --jobs 2            # every experiment; what is already there is not run again
-    python benchmarks/results.py run --only lander --jobs 2
-    python benchmarks/results.py publish                 # docs/results.md and docs/results/*.png from what was run
+    python benchmarks/results.py --jobs 2            # every experiment; what is already there is not run again
+    python benchmarks/results.py --only lander --jobs 2
+
+`benchmarks/publish_results.py` makes docs/results.md of it.
 
 Each run is one `polyak train` of its own, with one thread, so that several run side by side without a fight.
 """
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ROOT / "runs" / "results"
 DATA = ROOT / "docs" / "results" / "runs.json"
 ALGORITHMS = ("ddpg", "td3", "sac")
-COLOURS = {"ddpg": "#c44e52", "td3": "#4c72b0", "sac": "#55a868"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,11 @@ def key(experiment: Experiment, algorithm: str, seed: int) -> str:
 
 
 def run_one(experiment: Experiment, algorithm: str, seed: int) -> dict[str, Any]:
-    """Train, evaluate on fresh episodes, record a video; what is kept of it."""
+    """Train, evaluate on fresh episodes, record a video; what is kept of it.
+
+    Raises:
+        RuntimeError: a command failed.
+    """
     options = ["--seed", str(seed), *experiment.options, "--threads", "1"]
     command = ["train", algorithm, experiment.environment, *options]
     folder = polyak(*command, "--run-dir", str(RUNS / experiment.name)).strip()
@@ -90,11 +88,9 @@ def run_one(experiment: Experiment, algorithm: str, seed: int) -> dict[str, Any]
 def polyak(*arguments: str) -> str:
     """Run the command line in a process of its own and return its standard output."""
     program = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
-    done = subprocess.run(
-        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
-    )
+    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"polyak {' '.join(arguments)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"polyak {' '.join(arguments)} failed with {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
 
 
@@ -110,7 +106,13 @@ def run(only: str | None, parallel: int) -> None:
     print(f"{len(todo)} trainings to do", flush=True)
     DATA.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(parallel) as pool:
-        for job, result in zip(todo, pool.map(lambda job: run_one(*job), todo), strict=True):
+        running = {pool.submit(run_one, *job): job for job in todo}
+        for done in as_completed(running):
+            job = running[done]
+            if done.exception():
+                print(f"{key(*job)} failed: {done.exception()}", flush=True)
+                continue
+            result = done.result()
             data = load_data() | {key(*job): result}
             DATA.write_text(json.dumps(dict(sorted(data.items())), indent=1) + "\n")
             step, seconds, last = result["curve"][-1]
@@ -120,26 +122,13 @@ def run(only: str | None, parallel: int) -> None:
             )
 
 
-def of(data: dict[str, Any], name: str, algorithm: str) -> list[dict[str, Any]]:
-    """The results of one experiment and algorithm, by seed."""
-    prefix = f"{name}/{algorithm}/"
-    found = sorted(
-        ((int(k.removeprefix(prefix)), v) for k, v in data.items() if k.startswith(prefix)), key=lambda p: p[0]
-    )
-    return [result for _, result in found]
-
-
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "publish"])
     parser.add_argument("--only", help="experiments whose name contains this")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    if arguments.what == "run":
-        run(arguments.only, arguments.jobs)
-    else:
-        publish(load_data())
+    run(arguments.only, arguments.jobs)
 
 
 if __name__ == "__main__":

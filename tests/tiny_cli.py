@@ -1,9 +1,32 @@
 """Tiny environments for the tests of the loop and the command line; importing this registers `tiny_cli:Tiny-v0` and others."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
+
+import polyak
+
+TINY = "tiny_cli:Tiny-v0"
+SMALL = {
+    "steps": 40,
+    "steps_per_epoch": 20,
+    "start_steps": 10,
+    "update_after": 8,
+    "update_every": 4,
+    "batch_size": 8,
+    "replay_size": 100,
+    "hidden_sizes": (4,),
+    "evaluation_episodes": 2,
+}
+"""Settings for a run of a moment: two evaluations, 36 updates."""
+
+COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
 
 
 class Tiny(gymnasium.Env[Any, Any]):
@@ -60,10 +83,55 @@ class Tiny(gymnasium.Env[Any, Any]):
 class Unseen(Tiny):
     """One that cannot be drawn."""
 
-    metadata = {"render_modes": []}  # noqa: RUF012
+    metadata = {"render_modes": ["human"]}  # noqa: RUF012
+
+    def __init__(self, *, render_mode: str | None = None) -> None:
+        super().__init__()
+
+
+class Blank(Tiny):
+    """One that promises pictures and draws none."""
+
+    def render(self) -> Any:
+        return None
 
 
 gymnasium.register("Tiny-v0", entry_point=Tiny)
 gymnasium.register("Raises-v0", entry_point=Tiny, kwargs={"raises_at": 25})
 gymnasium.register("Prints-v0", entry_point=Tiny, kwargs={"prints": True})
 gymnasium.register("Unseen-v0", entry_point=Unseen)
+
+
+def making(made: list[Tiny], **first: Any) -> Callable[[], Tiny]:
+    """Makes environments and lists them in `made`; only the first, which trains, gets the arguments `first`."""
+
+    def make() -> Tiny:
+        made.append(Tiny(**({} if made else first)))
+        return made[-1]
+
+    return make
+
+
+def untrained_run(folder: Path, environment: Any = TINY, **settings: Any) -> polyak.Run:
+    """A whole run that never updates, so that JAX compiles nothing."""
+    return polyak.train("ddpg", environment, run_dir=folder, **{**SMALL, "update_after": 1_000, **settings})
+
+
+def process_environment() -> dict[str, str]:
+    """For subprocesses: polyak and this module can be imported; conftest's limits on threads are inherited."""
+    folders = (Path(polyak.__file__).parents[1], Path(__file__).parent)
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(map(str, folders))}
+
+
+def start_cli(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own, its output in pipes unless `options` say otherwise."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*COMMAND, *arguments], text=True, env=process_environment(), **{**pipes, **options})
+
+
+def run_cli(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a whole command."""
+    process = start_cli(*arguments)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors

@@ -95,7 +95,6 @@ class LiveView:
         head = Table.grid(padding=(0, 2))
         head.add_row(
             f"{progress.steps:,} of {progress.total_steps:,} steps",
-            ProgressBar(total=progress.total_steps, completed=progress.steps, width=30),
             state,
             f"{readable_time(left)} left" if progress.steps else "",
             f"{progress.updates:,} updates",
@@ -110,7 +109,9 @@ class LiveView:
                 numbers.add_row(label, f"{progress.record[name]:.4g}")
         if progress.best is not None:
             numbers.add_row("best eval return", f"{progress.best[1]:.4g} at step {progress.best[0]:,}")
-        return Panel(Group(head, numbers), title=progress.title, title_align="left", expand=False)
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=progress.total_steps, completed=progress.steps, width=60))
+        return Panel(Group(head, bar, numbers), title=Text(progress.title), title_align="left", expand=False)
 
 
 def readable_time(seconds: float) -> str:

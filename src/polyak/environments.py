@@ -6,7 +6,8 @@ import importlib
 import inspect
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple, cast
 
 import gymnasium
@@ -14,7 +15,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 
-from polyak.errors import UsageError
+from polyak.errors import TrainingError, UsageError
 from polyak.randomness import episode_seed
 from polyak.spaces import needs_flattening, spec_of
 from polyak.types import Bool, Float, Spec
@@ -60,10 +61,10 @@ class Environments:
             UsageError: spaces that polyak does not take, or no autoreset mode in the metadata.
         """
         mode = vector.metadata.get("autoreset_mode")
-        if mode is None:
+        if mode not in list(AutoresetMode):
             raise UsageError(
-                "the vector environment does not say how it resets: set metadata['autoreset_mode'] to a value of "
-                "gymnasium.vector.AutoresetMode"
+                "the vector environment does not say how it resets: set metadata['autoreset_mode'] "
+                f"({mode!r}) to a value of gymnasium.vector.AutoresetMode"
             )
         if needs_flattening(vector.single_observation_space):
             raise UsageError(
@@ -74,36 +75,80 @@ class Environments:
         self.count: int = vector.num_envs
         self.spec: Spec = spec_of(vector.single_observation_space, vector.single_action_space)
         self._action_shape = (self.count, *self.spec.action_shape)
-        self._action_type = vector.single_action_space.dtype
+        self._action_space: Any = vector.single_action_space
+        self.steps = 0
+        """Environment steps so far, summed over all environments."""
         self._mode = AutoresetMode(mode)
         self._generators = [generator_of(index) for index in range(self.count)]
         self._ended: Bool = np.zeros(self.count, np.bool_)
 
     def reset(self) -> Float:
         """Start a new episode everywhere: [N, O]."""
-        observation, _ = self.vector.reset(seed=self._seeds(np.ones(self.count, np.bool_)))
+        with self._named_faults():
+            raw, _ = self.vector.reset(seed=self._seeds(np.ones(self.count, np.bool_)))
+        observation = np.array(raw, np.float32)
+        self._require_finite("observation", observation)
         self._ended = np.zeros(self.count, np.bool_)
-        return np.asarray(observation, np.float32)
+        return observation
 
     def step(self, action: Float) -> Step:
-        """Take normalized actions [N, A]; environments whose episode ends begin the next one."""
-        given = self.spec.to_environment(action).reshape(self._action_shape).astype(self._action_type, copy=False)
-        raw, reward, terminated, truncated, info = self.vector.step(given)
-        next_observation = observation = np.asarray(raw, np.float32)
+        """Take normalized actions [N, A]; environments whose episode ends begin the next one.
+
+        Raises:
+            TrainingError: an environment raised, or an observation or a reward is not finite; the step and the
+                environment are named.
+        """
+        with self._named_faults():
+            raw, reward, terminated, truncated, info = self.vector.step(self._to_environment(action))
+        next_observation = observation = np.array(raw, np.float32)  # copied: the next step may reuse the memory
         valid = np.ones(self.count, np.bool_)
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._ended
         ended = (terminated | truncated) & valid
         if ended.any():
             if self._mode is AutoresetMode.DISABLED:
-                raw, _ = self.vector.reset(seed=self._seeds(ended), options={"reset_mask": ended})
-                observation = np.asarray(raw, np.float32)
+                with self._named_faults():
+                    raw, _ = self.vector.reset(seed=self._seeds(ended), options={"reset_mask": ended})
+                observation = np.array(raw, np.float32)
             elif self._mode is AutoresetMode.SAME_STEP:
                 next_observation = observation.copy()
                 for index in np.flatnonzero(ended):
                     next_observation[index] = info["final_obs"][index]
         self._ended = ended
-        return Step(observation, next_observation, np.asarray(reward, np.float32), terminated, truncated, valid)
+        step = Step(observation, next_observation, np.array(reward, np.float32), terminated, truncated, valid)
+        self._require_finite("reward", step.reward)
+        self._require_finite("observation", next_observation)
+        if observation is not next_observation:
+            self._require_finite("observation", observation)
+        self.steps += int(valid.sum())
+        return step
+
+    def _to_environment(self, action: Float) -> Any:
+        """Normalized actions [N, A] as the environment's own space takes them."""
+        given = self.spec.to_environment(action).reshape(self._action_shape)
+        if self._action_space.dtype == np.float32:
+            return given
+        given = given.astype(self._action_space.dtype)  # whose bounds float32 may have rounded
+        return np.clip(given, self._action_space.low, self._action_space.high)
+
+    @contextmanager
+    def _named_faults(self) -> Generator[None]:
+        """Say when an environment raised; what it raised is the cause."""
+        try:
+            yield
+        except Exception as error:
+            raise TrainingError(
+                f"the environment raised {type(error).__name__} after {self.steps} environment steps: {error}"
+            ) from error
+
+    def _require_finite(self, what: str, values: Float) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
+            raise TrainingError(
+                f"environment {bad} returned a non-finite {what} after {self.steps} environment steps: {values[bad]}; "
+                "the fault is in the environment"
+            )
 
     def _seeds(self, wanted: Bool) -> Any:
         return [
@@ -123,22 +168,19 @@ def make_environments(
     vectorization: Vectorization = "sync",
     autoreset: AutoresetMode = AutoresetMode.DISABLED,
     max_episode_steps: int | None = None,
-    render_mode: str | None = None,
 ) -> Environments:
     """`count` environments, or the whole VectorEnv that a callable makes, with as many as it has.
 
     Raises:
         UsageError: an unknown environment, a missing dependency, spaces that polyak does not take.
     """
-    make = functools.partial(
-        make_environment, environment, max_episode_steps=max_episode_steps, render_mode=render_mode
-    )
+    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps)
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
     first = make()  # in this process, so that its errors are plain; reused below where environments run here
-    if isinstance(first, VectorEnv):
-        return Environments(first, generator_of)
     try:
+        if isinstance(first, VectorEnv):
+            return Environments(first, generator_of)
         spec_of(first.observation_space, first.action_space)
         if vectorization == "async":
             first.close()
@@ -178,9 +220,15 @@ def make_environment(
     else:
         made = _make_by_call(environment, render_mode)
         if isinstance(made, VectorEnv):
+            if max_episode_steps is not None:
+                made.close()
+                raise UsageError(
+                    f"max_episode_steps is {max_episode_steps}, but a VectorEnv keeps its own time limit: set it there"
+                )
             return cast(Any, made)
         if max_episode_steps is not None:
-            made = TimeLimit(made, max_episode_steps)
+            unlimited = cast(Any, made).env if isinstance(made, TimeLimit) else made
+            made = TimeLimit(unlimited, max_episode_steps)
     try:
         return FlattenObservation(made) if needs_flattening(made.observation_space) else made
     except UsageError:
@@ -208,11 +256,12 @@ def _make_registered(name: str, max_episode_steps: int | None, render_mode: str 
     if plain not in gymnasium.registry:
         raise UsageError(f"unknown environment {name!r}.{_suggestion(plain)}")
     try:
-        return gymnasium.make(
-            plain, max_episode_steps=max_episode_steps, render_mode=render_mode, disable_env_checker=True
-        )
+        shown = {} if render_mode is None else {"render_mode": render_mode}
+        return gymnasium.make(plain, max_episode_steps=max_episode_steps, disable_env_checker=True, **shown)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(f"environment {name!r} needs what is not installed: {_remedy(plain, error)}") from error
+    except (gymnasium.error.Error, ImportError) as error:
+        raise UsageError(f"environment {name!r} cannot be made: {error}") from error
 
 
 def _suggestion(name: str) -> str:

@@ -1,14 +1,12 @@
 """Episodes without exploration noise, and the return of each."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from polyak.environments import Environments
-from polyak.errors import TrainingError, UsageError
+from polyak.errors import UsageError
 from polyak.policy import Policy
 
 
@@ -54,16 +52,14 @@ def evaluate(
     episodes: int,
     *,
     seed: int | None = None,
-    after_step: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Run `episodes` whole episodes with the deterministic policy.
 
-    Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred. `after_step` is
-    called after each reset and step; a recorder takes its frames there.
+    Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred.
 
     Raises:
         UsageError: fewer than one episode, or spaces that are not the policy's.
-        TrainingError: the environment returned a reward that is not finite.
+        TrainingError: the environment raised, or returned a number that is not finite.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}, but must be at least 1")
@@ -73,21 +69,15 @@ def evaluate(
     results: list[list[tuple[float, int]]] = [[] for _ in range(environments.count)]
     total_reward, length = np.zeros(environments.count), np.zeros(environments.count, np.int64)
     observation = environments.reset()
-    if after_step:
-        after_step()
     while any(len(result) < share for result, share in zip(results, quota, strict=True)):
         step = environments.step(policy.mean(observation))
         total_reward[step.valid] += step.reward[step.valid]
         length[step.valid] += 1
-        if not math.isfinite(float(total_reward.sum())):
-            raise TrainingError("the environment returned a reward that is not finite during evaluation")
         for index in np.flatnonzero((step.terminated | step.truncated) & step.valid):
             if len(results[index]) < quota[index]:
                 results[index].append((float(total_reward[index]), int(length[index])))
             total_reward[index], length[index] = 0.0, 0
         observation = step.observation
-        if after_step:
-            after_step()
     flat = [pair for result in results for pair in result]
     return Evaluation(tuple(pair[0] for pair in flat), tuple(pair[1] for pair in flat), seed)
 
@@ -103,4 +93,10 @@ def require_same_spaces(policy: Policy, environments: Environments) -> None:
         raise UsageError(
             f"the policy takes observations {ours.observation_shape} and gives actions {ours.action_shape}, but the "
             f"environment has {theirs.observation_shape} and {theirs.action_shape}"
+        )
+    same_low = np.array_equal(ours.action_low, theirs.action_low)
+    if not (same_low and np.array_equal(ours.action_high, theirs.action_high)):
+        raise UsageError(
+            f"the policy was trained for action bounds {ours.action_low} to {ours.action_high}, but the environment's "
+            f"are {theirs.action_low} to {theirs.action_high}"
         )

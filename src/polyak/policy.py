@@ -1,6 +1,7 @@
 """The actor in NumPy: acts in microseconds, needs no framework, lives in one safetensors file."""
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,8 @@ class Policy:
         elif given.shape[1:] == shape:
             leading = given.shape[:1]
         else:
-            raise UsageError(f"the observation has shape {given.shape}, but this policy takes {shape} or (N, *{shape})")
+            many = ", ".join(map(str, ("N", *shape)))
+            raise UsageError(f"the observation has shape {given.shape}, but this policy takes {shape} or ({many})")
         action = self.spec.to_environment(self.mean(given.reshape(*leading, self.spec.observation_size)))
         return action.reshape(*leading, *self.spec.action_shape)
 
@@ -104,23 +106,23 @@ class Policy:
         arrays, metadata = _read(Path(path))
         if metadata.get("format") != FORMAT:
             raise UsageError(f"{path} is not a polyak policy")
-        if not metadata.get("version", "").isdigit() or int(metadata["version"]) > VERSION:
+        version = metadata.get("version", "none")[:20]
+        if version != str(VERSION):
             raise UsageError(
-                f"{path} is a policy of format version {metadata.get('version')}, but this polyak reads up to "
-                f"{VERSION}: upgrade polyak"
+                f"{path} is a policy of format version {version}, but this polyak reads up to {VERSION}: upgrade polyak"
             )
         try:
             description = json.loads(metadata["policy"])
             spec = Spec(
-                observation_shape=tuple(int(size) for size in description["observation_shape"]),
-                action_shape=tuple(int(size) for size in description["action_shape"]),
+                observation_shape=_shape(description["observation_shape"]),
+                action_shape=_shape(description["action_shape"]),
                 action_low=arrays.pop("action_low"),
                 action_high=arrays.pop("action_high"),
             )
             parameters = {name.removeprefix("actor/"): value for name, value in arrays.items()}
             policy = cls(parameters, spec, description["kind"], float(description["exploration_noise"]))
             policy.require_consistent()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise UsageError(f"{path} is not a whole polyak policy: {error}") from error
         return policy
 
@@ -133,8 +135,13 @@ class Policy:
         actions = self.spec.action_size
         if self.kind not in ("deterministic", "squashed_gaussian"):
             raise ValueError(f"unknown kind {self.kind!r}")
-        if self.spec.action_low.shape != (actions,) or self.spec.action_high.shape != (actions,):
+        low, high = self.spec.action_low, self.spec.action_high
+        if low.shape != (actions,) or high.shape != (actions,):
             raise ValueError(f"action bounds must have shape ({actions},)")
+        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+            raise ValueError("action bounds must be finite, the lower below the upper")
+        if not (math.isfinite(self.exploration_noise) and self.exploration_noise >= 0):
+            raise ValueError(f"exploration_noise is {self.exploration_noise}, but must be finite and at least 0")
         width = self.spec.observation_size
         layers = len(self.parameters) // 2
         for layer in range(layers):
@@ -147,11 +154,23 @@ class Policy:
             raise ValueError(f"{layers} layers end in {width} outputs, but {outputs} are needed")
 
 
+def _shape(value: Any) -> tuple[int, ...]:
+    if isinstance(value, list):
+        sizes = cast(list[Any], value)
+        if all(type(size) is int and size >= 0 for size in sizes):
+            return tuple(sizes)
+    raise ValueError(f"{str(cast(Any, value))[:40]!r} is no shape")
+
+
 def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
     if not path.is_file():
         raise UsageError(f"there is no policy file {path}")
     try:
         with cast(Any, safe_open(path, framework="numpy")) as handle:
-            return {name: handle.get_tensor(name) for name in handle.keys()}, dict(handle.metadata() or {})  # noqa: SIM118
+            names = list(handle.keys())
+            for name in names:  # before any memory is taken
+                if (kind := handle.get_slice(name).get_dtype()) != "F32":
+                    raise UsageError(f"{path} is not a polyak policy: {name} holds {kind}, not F32")
+            return {name: handle.get_tensor(name) for name in names}, dict(handle.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{path} cannot be read as safetensors: {error}") from error

@@ -3,16 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium import Wrapper
+from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from polyak.environments import Environment, Environments, make_environments
+from polyak.environments import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
 from polyak.randomness import Streams
@@ -35,26 +37,16 @@ class Recording:
     evaluation: Evaluation
 
 
-def run_environments(
-    run: "Run", seed: int, *, environment: Environment | None = None, render_mode: str | None = None
-) -> Environments:
+def run_environments(run: "Run", seed: int, *, environment: Environment | None = None) -> Environments:
     """The environment that a run was trained on, as it was then, with fresh episodes drawn from `seed`.
 
     Raises:
         UsageError: the run was given a callable and `environment` does not say which.
     """
-    settings = run.settings
-    if environment is None:
-        if settings["environment_is_callable"]:
-            raise UsageError(
-                f"{run.folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
-                "pass it as `environment`"
-            )
-        environment = str(settings["environment"])
-    limit = settings["settings"]["max_episode_steps"]
+    limit = run.settings["settings"]["max_episode_steps"]
     if seed < 0:
         raise UsageError(f"seed is {seed}, but must be at least 0")
-    return make_environments(environment, 1, Streams(seed).evaluation, max_episode_steps=limit, render_mode=render_mode)
+    return make_environments(_environment_of(run, environment), 1, Streams(seed).evaluation, max_episode_steps=limit)
 
 
 def record(
@@ -68,37 +60,72 @@ def record(
 ) -> Recording:
     """Record `episodes` of the latest (or best) policy to `output`, by default in the run's `videos/`.
 
+    The episodes are those of `run_environments` with the same seed.
+
     Raises:
         UsageError: the environment has no `rgb_array` rendering, or MuJoCo finds no way to render.
     """
     policy = run.best_policy if best else run.policy
-    if output is None:
-        output = run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
+    if seed < 0:
+        raise UsageError(f"seed is {seed}, but must be at least 0")
+    output = output or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
     prepare_headless_rendering()
-    environments = run_environments(run, seed, environment=environment, render_mode="rgb_array")
+    limit = run.settings["settings"]["max_episode_steps"]
+    made = make_environment(_environment_of(run, environment), max_episode_steps=limit, render_mode="rgb_array")
     try:
-        modes = environments.vector.metadata.get("render_modes", [])
-        if environments.vector.render_mode != "rgb_array" or "rgb_array" not in modes:
-            raise UsageError(
-                f"{run.settings['environment']} cannot be recorded: it renders {modes or 'nothing'}, not rgb_array"
-            )
-        if "mujoco" in sys.modules:
-            require_mujoco_rendering()
-        fps = int(environments.vector.metadata.get("render_fps") or 30)
-        with video(output, fps) as add_frame:
-            result = evaluate(
-                policy, environments, episodes, seed=seed, after_step=lambda: add_frame(_frame_of(environments))
-            )
+        _require_rendering(made, run.settings["environment"])
+        with video(output, int(made.metadata.get("render_fps") or 30)) as add_frame:
+            environments = make_environments(lambda: _Filmed(made, add_frame), 1, Streams(seed).evaluation)
+            result = evaluate(policy, environments, episodes, seed=seed)
     finally:
-        environments.close()
+        made.close()
     return Recording(output, result)
 
 
-def _frame_of(environments: Environments) -> Frame:
-    frames = environments.vector.render()
-    if frames is None or len(frames) == 0:
-        raise UsageError("the environment rendered nothing")
-    return np.asarray(frames[0], np.uint8)
+def _environment_of(run: "Run", environment: Environment | None) -> Environment:
+    if environment is None and run.settings["environment_is_callable"]:
+        raise UsageError(
+            f"{run.folder} was trained on a callable ({run.settings['environment']}), which a folder cannot hold: "
+            "pass it as `environment`"
+        )
+    return environment or str(run.settings["environment"])
+
+
+def _require_rendering(environment: Any, name: str) -> None:
+    if isinstance(environment, VectorEnv):
+        raise UsageError(f"{name} makes a whole VectorEnv, but a video needs a single environment: pass one that does")
+    modes = environment.metadata.get("render_modes", [])
+    if environment.render_mode != "rgb_array":
+        raise UsageError(
+            f"{name} cannot be recorded: it was made with render mode {environment.render_mode} and offers "
+            f"{modes or 'none'}; a video needs rgb_array (a callable gets it as its argument render_mode)"
+        )
+    if "mujoco" in sys.modules:
+        require_mujoco_rendering()
+
+
+class _Filmed(Wrapper[Any, Any, Any, Any]):
+    """Adds a frame after every step, and one before an episode's first; a reset that no step follows adds none."""
+
+    def __init__(self, environment: Any, add_frame: Callable[[Frame], None]) -> None:
+        super().__init__(environment)
+        self._add_frame = add_frame
+        self._fresh = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._fresh = True
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self._fresh:
+            self._film()
+            self._fresh = False
+        result = self.env.step(action)
+        self._film()
+        return result
+
+    def _film(self) -> None:
+        self._add_frame(np.asarray(self.env.render(), np.uint8))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import polyak
 from polyak.errors import UsageError
 from polyak.files import write_atomically
 from polyak.policy import Policy
@@ -70,7 +71,7 @@ class Run:
         """
         try:
             settings: Any = json.loads(self.settings_file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise UsageError(f"{self.folder} is not a run: it has no settings.json") from error
         except (OSError, ValueError) as error:
             raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
@@ -93,11 +94,14 @@ class Run:
         lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                records.append(json.loads(line))
+                record: Any = json.loads(line)
             except ValueError as error:
                 if number == len(lines):
                     break
                 raise UsageError(f"{self.metrics_file}, line {number}, is not JSON: {error}") from error
+            if not isinstance(record, dict):
+                raise UsageError(f"{self.metrics_file}, line {number}, is not a record: {line[:40]!r}")
+            records.append(cast(Record, record))
         return records
 
     @cached_property
@@ -227,8 +231,8 @@ class MetricsWriter:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("polyak", "numpy", "gymnasium", "jax", "jaxlib", "optax", "mujoco", "box2d"):
+    found = {"python": platform.python_version(), "polyak": polyak.__version__}
+    for package in ("numpy", "gymnasium", "jax", "jaxlib", "optax", "mujoco", "box2d"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

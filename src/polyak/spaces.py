@@ -1,5 +1,6 @@
 """Which observation and action spaces polyak takes, and what to do about the others."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -41,13 +42,16 @@ def _checked_actions(space: Any) -> Any:
         raise UsageError(f"the action space {space} holds {box.dtype}, but continuous actions are floats")
     if int(np.prod(space.shape)) == 0:
         raise UsageError(f"the action space {space} is empty: there is nothing to choose")
-    if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
+    with np.errstate(over="ignore"):
+        low, high = box.low.astype(np.float32), box.high.astype(np.float32)
+        bounded = np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(high - low).all()
+    if not bounded:
         raise UsageError(
             f"the action space {space} is unbounded, but actions are mapped from [-1, 1]: give it finite bounds, for "
             "example with gymnasium.wrappers.TransformAction(env, lambda a: a, Box(low, high))"
         )
-    if not (box.low < box.high).all():
-        where = np.flatnonzero(~(box.low < box.high).reshape(-1)).tolist()
+    if not (low < high).all():
+        where = np.flatnonzero(~(low < high).reshape(-1)).tolist()
         raise UsageError(f"the action space {space} has no room in dimension {where}: low must be below high")
     return box
 
@@ -58,13 +62,13 @@ def needs_flattening(space: Space[Any]) -> bool:
     Raises:
         UsageError: an image, or a space that cannot be flattened.
     """
-    image = _image_in(space)
+    image = _first(space, _is_image)
     if image is not None:
         raise UsageError(
             f"the observation holds an image ({image}), but polyak learns from vectors: encode it first, in an "
             "observation wrapper of your own (gymnasium.wrappers.TransformObservation)"
         )
-    if not space.is_np_flattenable:
+    if not space.is_np_flattenable or _first(space, lambda each: isinstance(each, spaces.Text)) is not None:
         raise UsageError(
             f"the observation space {space} cannot be flattened to a vector of fixed length: encode it in an "
             "observation wrapper (gymnasium.wrappers.TransformObservation)"
@@ -72,14 +76,18 @@ def needs_flattening(space: Space[Any]) -> bool:
     return not (isinstance(space, spaces.Box) and len(space.shape) == 1)
 
 
-def _image_in(space: Any) -> Any:
-    """The first image within a space, a Box of bytes with two or three axes, or None."""
-    if isinstance(space, spaces.Box):
-        box = cast(Any, space)
-        return box if box.dtype == np.uint8 and len(box.shape) >= 2 else None
+def _is_image(space: Any) -> bool:
+    """A Box of bytes with two or more axes."""
+    return isinstance(space, spaces.Box) and cast(Any, space).dtype == np.uint8 and len(space.shape) >= 2
+
+
+def _first(space: Any, wanted: Callable[[Any], bool]) -> Any:
+    """The first space that is `wanted`, of this one and those within it, or None."""
+    if wanted(space):
+        return space
     inner: list[Any] = []
     if isinstance(space, spaces.Dict):
         inner = list(cast(Any, space).spaces.values())
     elif isinstance(space, spaces.Tuple):
         inner = list(cast(Any, space).spaces)
-    return next((found for each in inner if (found := _image_in(each)) is not None), None)
+    return next((found for each in inner if (found := _first(each, wanted)) is not None), None)

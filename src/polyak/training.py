@@ -4,23 +4,19 @@ Data flows one way: environments -> collector -> replay -> learner -> policy -> 
 """
 
 import dataclasses
-import difflib
-import signal
-import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from polyak import presets, runs
+from polyak import runs
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.collector import Collector, Episode
+from polyak.configuration import resolve
 from polyak.environments import Environment, Environments, Vectorization, make_environments
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.evaluation import evaluate
@@ -30,6 +26,7 @@ from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
 from polyak.replay import Replay, memory_needed, readable_bytes
 from polyak.runs import MetricsWriter, Record, Run
+from polyak.signals import signals_noted
 from polyak.threads import limited_threads
 from polyak.types import Metrics
 
@@ -138,44 +135,6 @@ def train(
     return run
 
 
-def resolve(
-    algorithm: str,
-    environment: Environment,
-    config: Settings | None,
-    preset: str | None,
-    settings: Mapping[str, Any],
-) -> tuple[str, Settings]:
-    """The preset in force and the settings that it, with `settings` over it, comes to.
-
-    Raises:
-        UsageError: an unknown preset or setting, a setting out of its limits, or `config` together with others.
-    """
-    kind: type[Settings] = algorithm_module(algorithm).Config
-    if config is not None:
-        if preset is not None or settings:
-            raise UsageError("give either config, or preset and single settings, not both")
-        if not isinstance(config, kind):
-            raise UsageError(f"config is a {type(config).__module__} Config, but {algorithm} needs its own")
-        return "none", config
-    known = [field.name for field in dataclasses.fields(kind)]
-    for name in settings:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise UsageError(f"{algorithm} has no setting {name!r}: {hint}")
-    name = environment if isinstance(environment, str) else ""
-    preset = preset or presets.default_for(name)
-    values: dict[str, Any] = presets.load(preset, algorithm, name, lambda: half_range(environment)).values
-    return preset, kind(**{**values, **settings})
-
-
-def half_range(environment: Environment) -> NDArray[Any]:
-    """[A]: half the width of each action's range, which a preset asks for that states noise in environment units."""
-    probe = make_environments(environment, 1, Streams(0).environment)
-    probe.close()
-    return probe.spec.action_half_range
-
-
 def _name_of(environment: Any) -> str:
     return str(getattr(environment, "__qualname__", type(environment).__name__)).replace("<", "").replace(">", "")
 
@@ -241,16 +200,15 @@ class _Loop:
         """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
         self._started = self._epoch_started = time.monotonic()
         self._epoch_first_step = 0
-        with _signals_noted() as signals:
+        with signals_noted() as signals:
             try:
                 self._until_done(signals)
             except BaseException as error:
                 self.progress.outcome = str(error) or type(error).__name__
-                self._save()
+                self._save_what_there_is()
                 raise
         if signals:
-            self._write_record({})
-            self._save()
+            self._save_what_there_is()
             self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
             raise Interrupted(signals[0], str(self.run.folder))
 
@@ -314,7 +272,7 @@ class _Loop:
                 "speed/steps_per_second": speed,
             }
         )
-        self._save()
+        self.policy.save(self.run.policy_file)
         self._epoch_started, self._epoch_first_step = time.monotonic(), steps
         self.observer.epoch_ended(self.progress)
         if self.stop_at_return is not None and result.mean >= self.stop_at_return:
@@ -344,30 +302,7 @@ class _Loop:
         self.progress.record = record
         self.episodes, self.measured = [], []
 
-    def _save(self) -> None:
+    def _save_what_there_is(self) -> None:
+        """What the epoch cut short has measured, and the latest policy."""
+        self._write_record({})
         self.policy.save(self.run.policy_file)
-
-
-@contextmanager
-def _signals_noted() -> Generator[list[int]]:
-    """Note SIGINT and SIGTERM instead of dying, so that a step is never cut; a second one acts as usual."""
-    noted: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield noted  # only the main thread may handle signals
-        return
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-        restore()
-
-    for number in usual:
-        signal.signal(number, note)
-    try:
-        yield noted
-    finally:
-        restore()

@@ -4,6 +4,7 @@ Letters in shapes: K updates, B batch, O observation, A action, N environments.
 Observations and actions are float32; actions are normalized to [-1, 1] everywhere but in `Spec.to_environment`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
@@ -31,12 +32,12 @@ class Spec:
     @property
     def observation_size(self) -> int:
         """O: the length of the flattened observation."""
-        return int(np.prod(self.observation_shape, dtype=np.int64))
+        return math.prod(self.observation_shape)
 
     @property
     def action_size(self) -> int:
         """A: the length of the flattened action."""
-        return int(np.prod(self.action_shape, dtype=np.int64))
+        return math.prod(self.action_shape)
 
     @property
     def action_half_range(self) -> Float:

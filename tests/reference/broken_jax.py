@@ -1,4 +1,4 @@
-"""Deliberately broken copies of the JAX learners, each one plausible mistake; the comparison with the oracle must catch them all.
+"""Deliberately broken copies of the JAX learners, each one plausible mistake; the comparison must catch them all.
 
 Each function gets an algorithm's module and returns the attributes to replace in it.
 """
@@ -31,6 +31,12 @@ def with_adam(direction: Callable[[Any, Any, Any], Any]) -> Replacements:
         return jax.tree.map(move, parameters, new["first"], new["second"]), new
 
     return {"adam_step": step}
+
+
+def moved_targets(state: Any, new: Any, config: Any, names: list[str]) -> dict[str, Any]:
+    """The Polyak step of `state`'s targets toward the networks of `new`."""
+    average = common.polyak_average
+    return {f"target_{x}": average(getattr(state, f"target_{x}"), getattr(new, x), config.polyak) for x in names}
 
 
 def nothing(module: ModuleType) -> Replacements:
@@ -74,11 +80,7 @@ def targets_moved_before_the_critic_step(module: ModuleType) -> Replacements:
     update = module.update
 
     def early(state: Any, batch: Any, noise: Any, config: Any) -> Any:
-        pairs = {name: name.removeprefix("target_") for name in state._fields if name.startswith("target_critic")}
-        average = lambda target, name: common.polyak_average(
-            getattr(state, target), getattr(state, name), config.polyak
-        )  # noqa: E731
-        moved = {target: average(target, name) for target, name in pairs.items()}
+        moved = moved_targets(state, state, config, [name for name in state._fields if name.startswith("critic")])
         state, metrics = update(state._replace(**moved), batch, noise, config)
         return state._replace(**moved), metrics
 
@@ -103,15 +105,11 @@ def smoothing_noise_not_clipped(module: ModuleType) -> Replacements:
 
 
 def targets_moved_at_every_update(module: ModuleType) -> Replacements:
-    update, average = module.update, common.polyak_average
+    update = module.update
 
     def every(state: Any, batch: Any, noise: Any, config: Any) -> Any:
         new, metrics = update(state, batch, noise, config)
-        moved = {
-            f"target_{name}": average(getattr(state, f"target_{name}"), getattr(new, name), config.polyak)
-            for name in ("actor", "critic_1", "critic_2")
-        }
-        return new._replace(**moved), metrics
+        return new._replace(**moved_targets(state, new, config, ["actor", "critic_1", "critic_2"])), metrics
 
     return {"update": every}
 

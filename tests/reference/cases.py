@@ -17,7 +17,7 @@ from reference.common import Array, Arrays
 
 @dataclass(frozen=True)
 class Case:
-    """A starting state and the data of K updates, in numbers that float32 holds exactly, so that every precision gets the same."""
+    """A starting state and the data of K updates, in numbers that float32 holds exactly: equal in every precision."""
 
     algorithm: str
     spec: Spec
@@ -65,7 +65,8 @@ def make_case(
     ones = np.ones(action_size, np.float32)
     spec = Spec((observation_size,), (action_size,), -ones, ones)
     module = algorithm(name)
-    config = module.Config(**({"hidden_sizes": (16, 12)} | settings))
+    unlike = {"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3}  # so that one in the other's place is seen
+    config = module.Config(**({"hidden_sizes": (16, 12)} | unlike | settings))
     arrays = module.initial_state(generator, spec, config)
     for path in arrays:
         if path.startswith("target_"):
@@ -93,7 +94,7 @@ def _balanced(case: Case) -> Case:
 
 
 def wide_policy(case: Case) -> Arrays:
-    """SAC's actor with log sigma of its three actions around -25, 0 and 2: below the clamp, inside, on both sides of its top."""
+    """SAC's actor with its three log sigmas around -25, 0 and 2: below the clamp, inside, on both sides of its top."""
     last = len(case.config.hidden_sizes)
     return common.part(case.arrays, "actor") | {f"{last}/bias": np.array([0.1, -0.2, 0.3, -25.0, 0.0, 2.1])}
 

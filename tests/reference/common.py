@@ -1,6 +1,6 @@
 """Networks with back-propagation by hand, the critic's loss, Adam and Polyak averaging.
 
-A state is a flat dictionary of named arrays, as `Learner.arrays()` gives it: `critic_1/0/kernel`, `adam_actor/count`, `step`.
+A state is a flat dictionary of named arrays, as `Learner.arrays()` gives it: `critic_1/0/kernel`, `adam_actor/count`.
 """
 
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ def forward(network: Arrays, inputs: Array) -> tuple[Array, list[Array]]:
 
 
 def backward(network: Arrays, layer_inputs: list[Array], upstream: Array) -> tuple[Arrays, Array]:
-    """From a loss's gradient in the output [B, outputs]: its gradients in the parameters and in the input [B, inputs]."""
+    """From a loss's gradient in the output [B, outputs]: those in the parameters and in the input [B, inputs]."""
     gradients = {}
     for layer in reversed(range(len(layer_inputs))):
         gradients[f"{layer}/kernel"] = layer_inputs[layer].T @ upstream

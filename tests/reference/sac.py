@@ -44,11 +44,11 @@ def sample_action(actor: Arrays, observation: Array, xi: Array) -> Sample:
     u = mean + sigma * xi
     log_normal = -0.5 * (xi**2 + np.log(2.0 * np.pi)) - log_sigma
     log_probability = log_normal - 2.0 * (np.log(2.0) - u - np.logaddexp(0.0, -2.0 * u))
-    return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, (-20.0 < raw) & (raw < 2.0), layer_inputs)
+    return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, (raw > -20.0) & (raw < 2.0), layer_inputs)
 
 
 def target(state: Arrays, batch: Batch, xi: Array, config: Any) -> Array:
-    """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' by the current policy."""
+    """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi(s')."""
     sample = sample_action(part(state, "actor"), batch.next_observation, xi)
     q_1, q_2 = (q_value(part(state, f"target_critic_{i}"), batch.next_observation, sample.action)[0] for i in (1, 2))
     value = np.minimum(q_1, q_2) - np.exp(state["log_alpha"]) * sample.log_probability
@@ -60,7 +60,8 @@ def actor_loss(
 ) -> tuple[float, Arrays, float]:
     """(8.35): mean (alpha log pi - min_i Q_i), its pathwise gradients, and the mean of log pi.
 
-    With xi fixed: d log pi / du = 2 tanh(u), d log pi / d log sigma = -1 beside its part through u, du / d log sigma = sigma xi.
+    With xi fixed: d log pi / du = 2 tanh(u); d log pi / d log sigma = -1 beside its part through u; du / d log sigma =
+    sigma xi.
     """
     sample = sample_action(actor, observation, xi)
     size = xi.shape[1]
@@ -76,7 +77,7 @@ def actor_loss(
 
 
 def temperature_loss(log_alpha: Array, mean_log_probability: float, target_entropy: float) -> tuple[float, float]:
-    """Equation 18 of 1812.05905: mean(-alpha log pi - alpha H), alpha = exp(log_alpha), and its derivative in log_alpha."""
+    """Equation 18 of 1812.05905: mean(-alpha log pi - alpha H), alpha = exp(log_alpha), and its derivative."""
     loss = -np.exp(log_alpha) * (mean_log_probability + target_entropy)
     return loss, loss  # exp is its own derivative
 

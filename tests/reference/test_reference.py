@@ -1,4 +1,4 @@
-"""The oracle itself: analytic gradients against central finite differences, densities and Adam against their definitions."""
+"""The oracle itself: gradients against central finite differences, density and Adam against their definitions."""
 
 from collections.abc import Callable
 

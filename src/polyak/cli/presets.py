@@ -6,8 +6,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from polyak import presets, training
+from polyak import presets
 from polyak.algorithms import NAMES
+from polyak.configuration import half_range
 
 
 def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, preset: str | None = None) -> None:
@@ -24,7 +25,7 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     console = Console()
     console = Console(width=None if console.is_terminal else 160)
     for algorithm in NAMES:
-        loaded = presets.load(name, algorithm, environment, lambda: training.half_range(environment))
+        loaded = presets.load(name, algorithm, environment, lambda: half_range(environment))
         table = Table(
             "setting", "value", "source", title=f"{algorithm} on {environment}: preset {name}", title_justify="left"
         )

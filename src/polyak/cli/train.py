@@ -12,6 +12,7 @@ import tyro
 from polyak import training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
+from polyak.configuration import resolve
 from polyak.display import make_view
 from polyak.environments import Vectorization
 from polyak.errors import UsageError
@@ -77,7 +78,7 @@ def main(arguments: list[str]) -> None:
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
     name, environment, *rest = arguments
     kind: type[Settings] = algorithm(name).Config
-    preset, defaults = training.resolve(name, environment, None, _preset_in(rest), {})
+    preset, defaults = resolve(name, environment, None, _preset_in(rest), {})
     options = tyro.cli(
         Options[kind],
         args=rest,

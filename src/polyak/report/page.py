@@ -54,7 +54,7 @@ def _summary(run: Run, records: list[Record]) -> str:
     best = best_evaluation(records)
     facts = {
         "preset": settings["preset"],
-        "framework": f"{settings['backend']}, {settings['threads']} threads",
+        "framework": f"{settings['backend']}, {settings['threads']} thread{'s' * (settings['threads'] != 1)}",
         "environments": f"{settings['envs']} ({settings['vectorization']})",
         "steps": f"{int(records[-1]['step']):,} of {settings['settings']['steps']:,}" if records else "none",
         "time": f"{records[-1]['seconds']:.0f} s" if records else "none",

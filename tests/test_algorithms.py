@@ -1,0 +1,205 @@
+"""Settings refused at the door, noise as data, and the initial state of each algorithm."""
+
+import importlib
+import math
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyak.algorithms import NAMES, algorithm, ddpg, sac, td3
+from polyak.errors import UsageError
+from polyak.types import Spec
+
+MODULES = [ddpg, td3, sac]
+SPEC = Spec((2, 3), (2,), np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
+NAN, INFINITY = math.nan, math.inf
+
+SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
+    ("steps", [0, -1], "at least 1"),
+    ("start_steps", [-1], "at least 0"),
+    ("update_after", [0, 255], "at least batch_size (256)"),
+    ("update_every", [0, -50], "at least 1"),
+    ("updates_per_step", [0.0, -1.0], "above 0"),
+    ("steps_per_epoch", [0], "at least 1"),
+    ("evaluation_episodes", [0], "at least 1"),
+    ("max_episode_steps", [0, -1], "at least 1, or None"),
+    ("replay_size", [0], "at least 1"),
+    ("batch_size", [0], "at least 1"),
+    ("batch_size", [1_000_001], "at most replay_size (1000000)"),
+    ("discount", [-0.01, 1.01], "in [0, 1]"),
+    ("polyak", [-0.1, 1.0, 2.0], "in [0, 1)"),
+    ("actor_learning_rate", [0.0, -1e-3], "above 0"),
+    ("critic_learning_rate", [0.0, -1e-3], "above 0"),
+    ("hidden_sizes", [(), (256, 0), (-1,)], "one or more widths of at least 1"),
+    ("exploration_correlation", [-0.1, 1.0], "in [0, 1)"),
+    ("discount", [NAN, INFINITY], "finite"),
+    ("updates_per_step", [NAN, INFINITY], "finite"),
+    ("actor_learning_rate", [NAN], "finite"),
+]
+OWN_NONSENSE: dict[ModuleType, list[tuple[str, list[Any], str]]] = {
+    ddpg: [("exploration_noise", [-0.1], "at least 0"), ("exploration_noise", [NAN], "finite")],
+    td3: [
+        ("exploration_noise", [-0.1], "at least 0"),
+        ("target_noise", [-0.2], "at least 0"),
+        ("target_noise_clip", [-0.5], "at least 0"),
+        ("target_noise_clip", [INFINITY], "finite"),
+        ("policy_delay", [0, -2], "at least 1"),
+    ],
+    sac: [
+        ("alpha", [0.0, -0.2], "above 0"),
+        ("alpha", [INFINITY], "finite"),
+        ("alpha_learning_rate", [0.0], "above 0"),
+        ("target_entropy", [NAN, -INFINITY], "finite"),
+    ],
+}
+
+
+def rows(nonsense: list[tuple[str, list[Any], str]]) -> list[tuple[str, Any, str]]:
+    return [(name, value, limit) for name, values, limit in nonsense for value in values]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value", "limit"),
+    [(module, *row) for module in MODULES for row in rows(SHARED_NONSENSE + OWN_NONSENSE[module])],
+)
+def test_nonsense_is_refused_by_setting_value_and_limit(module: ModuleType, name: str, value: Any, limit: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        module.Config(**{name: value})
+    assert str(refusal.value).startswith(f"{name} is {value!r}, but must be {limit}")
+
+
+LIMITS: dict[str, list[Any]] = {
+    "steps": [1],
+    "start_steps": [0],
+    "update_after": [256],
+    "max_episode_steps": [None, 1],
+    "batch_size": [1, 1_000],
+    "discount": [0.0, 1.0],
+    "polyak": [0.0],
+    "hidden_sizes": [(1,), (400, 300, 200)],
+    "exploration_correlation": [0.0, 0.99],
+}
+OWN_LIMITS: dict[ModuleType, dict[str, list[Any]]] = {
+    ddpg: {"exploration_noise": [0.0]},
+    td3: {"exploration_noise": [0.0], "target_noise": [0.0], "target_noise_clip": [0.0], "policy_delay": [1]},
+    sac: {"learn_alpha": [False], "alpha": [1e-9], "target_entropy": [None, 0.0, -7.5, 2.0]},
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_values_at_the_limits_are_taken(module: ModuleType) -> None:
+    for name, values in (LIMITS | OWN_LIMITS[module]).items():
+        for value in values:
+            assert getattr(module.Config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_settings_are_frozen_and_named(module: ModuleType) -> None:
+    config = module.Config()
+    with pytest.raises(AttributeError):
+        config.discount = 0.5
+    with pytest.raises(TypeError):
+        module.Config(1_000)
+    with pytest.raises(TypeError, match="gamma"):
+        module.Config(gamma=0.99)
+
+
+def test_algorithms_by_name() -> None:
+    assert [algorithm(name.upper()) for name in NAMES] == MODULES
+    with pytest.raises(UsageError, match=r"'ppo': polyak has ddpg, td3, sac\.$"):
+        algorithm("ppo")
+    with pytest.raises(UsageError, match=r"Did you mean 'sac'\?"):
+        algorithm("sca")
+
+
+def test_policy_kinds() -> None:
+    assert [module.POLICY_KIND for module in MODULES] == ["deterministic", "deterministic", "squashed_gaussian"]
+
+
+NOISE = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"]}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_noise_is_standard_normal_and_follows_the_stream(module: ModuleType) -> None:
+    generator = np.random.default_rng(1)
+    one, two = (module.draw_noise(generator, 50, 100, 3) for _ in range(2))
+    again = module.draw_noise(np.random.default_rng(1), 50, 100, 3)
+    assert list(one) == NOISE[module]
+    for name, value in one.items():
+        assert (value.shape, value.dtype) == ((50, 100, 3), np.float32)
+        np.testing.assert_array_equal(value, again[name])
+        assert abs(value.mean()) < 4 / math.sqrt(value.size)
+        assert abs((value.astype(np.float64) ** 2).mean() - 1.0) < 4 * math.sqrt(2 / value.size)
+        assert np.unique(value).size > 0.99 * value.size, "a number of its own for each update, sample and dimension"
+    drawn = [noise[name].ravel() for noise in (one, two) for name in noise]
+    for index, value in enumerate(drawn):
+        for other in drawn[:index]:
+            assert abs(np.corrcoef(value, other)[0, 1]) < 4 / math.sqrt(value.size)
+
+
+# observation 6, action 2, hidden (5, 4)
+ACTOR = [(6, 5), (5,), (5, 4), (4,), (4, 2), (2,)]
+SAC_ACTOR = [(6, 5), (5,), (5, 4), (4,), (4, 4), (4,)]
+CRITIC = [(8, 5), (5,), (5, 4), (4,), (4, 1), (1,)]
+PARAMETERS = ["0/kernel", "0/bias", "1/kernel", "1/bias", "2/kernel", "2/bias"]
+NETWORKS = {
+    ddpg: {"actor": ACTOR, "critic": CRITIC},
+    td3: {"actor": ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
+    sac: {"actor": SAC_ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
+}
+TARGETS = {ddpg: ["actor", "critic"], td3: ["actor", "critic_1", "critic_2"], sac: ["critic_1", "critic_2"]}
+
+
+def expected_shapes(module: ModuleType) -> dict[str, tuple[int, ...]]:
+    """Every name of the state and its shape, written out from the design."""
+    shapes: dict[str, tuple[int, ...]] = {"step": ()}
+    for network, sizes in NETWORKS[module].items():
+        prefixes = [network, f"adam_{network}/first", f"adam_{network}/second"]
+        prefixes += [f"target_{network}"] if network in TARGETS[module] else []
+        shapes |= {
+            f"{prefix}/{path}": size for prefix in prefixes for path, size in zip(PARAMETERS, sizes, strict=True)
+        }
+        shapes[f"adam_{network}/count"] = ()
+    if module is sac:
+        shapes |= dict.fromkeys(["log_alpha", *(f"adam_log_alpha/{x}" for x in ("count", "first", "second"))], ())
+    return shapes
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_initial_state(module: ModuleType) -> None:
+    state = module.initial_state(np.random.default_rng(0), SPEC, module.Config(hidden_sizes=(5, 4)))
+    assert {name: value.shape for name, value in state.items()} == expected_shapes(module)
+    for name, value in state.items():
+        integer = name == "step" or name.endswith("/count")
+        assert value.dtype == (np.int32 if integer else np.float32), name
+        assert not (value.any() and (integer or name.startswith("adam_"))), f"{name} starts at zero"
+    for network in TARGETS[module]:
+        for path in PARAMETERS:
+            np.testing.assert_array_equal(state[f"target_{network}/{path}"], state[f"{network}/{path}"])
+    arrays = sorted(state.values(), key=lambda value: value.ctypes.data)
+    assert not any(np.shares_memory(one, other) for one, other in pairwise(arrays)), "nothing is aliased"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_initial_state_follows_the_stream_and_has_no_equal_networks(module: ModuleType) -> None:
+    config = module.Config(hidden_sizes=(5, 4))
+    one, again, other = (module.initial_state(np.random.default_rng(seed), SPEC, config) for seed in (0, 0, 1))
+    for name in one:
+        np.testing.assert_array_equal(one[name], again[name])
+    for network in NETWORKS[module]:
+        assert not np.array_equal(one[f"{network}/0/kernel"], other[f"{network}/0/kernel"])
+    if module is not ddpg:
+        assert not np.array_equal(one["critic_1/0/kernel"], one["critic_2/0/kernel"])
+
+
+def test_first_temperature() -> None:
+    state = sac.initial_state(np.random.default_rng(0), SPEC, sac.Config(alpha=0.2))
+    assert np.exp(state["log_alpha"]) == pytest.approx(0.2, rel=1e-6)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_module_lists_its_deviations(module: ModuleType) -> None:
+    assert "Deviations" in (importlib.import_module(module.__name__).__doc__ or "")

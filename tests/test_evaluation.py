@@ -1,0 +1,164 @@
+"""Evaluation: exact returns and lengths, a fair share of episodes for every environment, and errors."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+from polyak.environments import Environments, make_environments
+from polyak.errors import TrainingError, UsageError
+from polyak.evaluation import Evaluation, evaluate
+from polyak.policy import Policy
+from polyak.randomness import Streams
+from tiny import LENGTHS, Broken, Diary, Numbers, Shown, constant_policy, make_policy
+
+MODES = list(AutoresetMode)
+
+
+def make(environment: Any, count: int = 1, **options: Any) -> Environments:
+    return make_environments(environment, count, Numbers, **options)
+
+
+def with_noise(policy: Policy) -> Policy:
+    """The same policy with exploration noise, which evaluation must not add."""
+    return Policy(policy.parameters, policy.spec, policy.kind, exploration_noise=0.9)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("count", "episodes"), [(1, 6), (3, 7), (3, 2)])
+def test_returns_and_lengths_are_exact(mode: AutoresetMode, count: int, episodes: int) -> None:
+    """Environment i runs its fair share, `episodes / count` rounded; every step of a Diary gives the action's sum."""
+    environments = make(Diary, count, autoreset=mode)
+    result = evaluate(with_noise(constant_policy(environments.spec, [0.5, -0.5])), environments, episodes)
+    shares = [len(range(index, episodes, count)) for index in range(count)]
+    expected = [LENGTHS[(index + episode) % 4] for index in range(count) for episode in range(shares[index])]
+    assert sum(shares) == episodes
+    assert list(result.lengths) == expected
+    np.testing.assert_allclose(result.returns, 2.125 * np.array(expected), rtol=1e-6)
+
+
+class Uneven(Shown):
+    """Episodes of environment 0 last one step, those of all others twenty; each step's reward is 1."""
+
+    def reset(self, *, seed: int | None = None, **options: Any) -> tuple[Any, dict[str, Any]]:
+        if seed is not None:
+            self.length = 1 if seed < 1000 else 20
+        self.steps = 0
+        return super().reset(seed=seed, **options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, self.steps == self.length, truncated, info
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_short_episodes_are_not_preferred(mode: AutoresetMode) -> None:
+    environments = make(Uneven, 2, autoreset=mode)
+    result = evaluate(make_policy(environments.spec), environments, 6)
+    assert result.lengths == (1, 1, 1, 20, 20, 20)
+    assert result.returns == result.lengths
+    assert result.mean_length == 10.5
+
+
+def test_an_evaluation_starts_anew_whatever_was_left_over() -> None:
+    environments = make(Shown, 2, autoreset=AutoresetMode.NEXT_STEP, max_episode_steps=2)
+    for episodes in (2, 3, 2):  # each leaves environments at the end of an episode, the next step of which is a reset
+        result = evaluate(make_policy(environments.spec), environments, episodes)
+        assert result.lengths == result.returns == (2,) * episodes
+
+
+@pytest.mark.parametrize("kind", ["deterministic", "squashed_gaussian"])
+def test_seeds_make_an_evaluation_reproducible(kind: Any) -> None:
+    def run(seed: int) -> Evaluation:
+        environments = make_environments("Pendulum-v1", 2, Streams(seed).evaluation, max_episode_steps=5)
+        try:
+            return evaluate(make_policy(environments.spec, kind, noise=0.5), environments, 4, seed=seed)
+        finally:
+            environments.close()
+
+    first = run(1)
+    assert first == run(1)
+    assert len(set(first.returns)) == 4
+    assert set(first.returns).isdisjoint(run(2).returns)
+
+
+def test_the_policy_is_asked_about_what_the_environment_shows() -> None:
+    environments = make(Diary)
+    policy = make_policy(environments.spec)
+    episode, total = Diary(), 0.0
+    observation, _ = episode.reset(seed=0)
+    ended = False
+    while not ended:
+        observation, reward, terminated, truncated, _ = episode.step(policy.act(observation))
+        total += reward
+        ended = terminated or truncated
+    np.testing.assert_allclose(evaluate(policy, environments, 1).returns, [total], rtol=1e-5)
+
+
+@pytest.mark.parametrize("episodes", [0, -1])
+def test_fewer_than_one_episode_is_refused(episodes: int) -> None:
+    environments = make(Diary)
+    with pytest.raises(UsageError, match=f"episodes is {episodes}, but must be at least 1"):
+        evaluate(make_policy(environments.spec), environments, episodes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Shown(spaces.Box(-1.0, 1.0, (4,))),
+        Shown(action_space=spaces.Box(-1.0, 1.0, (3,))),
+        Shown(action_space=spaces.Box(-1.0, 1.0, (2, 1))),
+    ],
+    ids=["observation", "action", "action shape"],
+)
+def test_an_environment_of_other_spaces_is_refused(other: Shown) -> None:
+    policy = make_policy(make(Shown).spec)
+    environments = make(lambda: other, max_episode_steps=5)
+    with pytest.raises(UsageError) as caught:
+        evaluate(policy, environments, 1)
+    theirs = environments.spec
+    for named in ("(3,)", "(2,)", str(theirs.observation_shape), str(theirs.action_shape)):
+        assert named in str(caught.value)
+
+
+def test_an_environment_of_other_action_bounds_is_refused() -> None:
+    """`Policy.act` maps by the policy's bounds and the environment by its own: they have to be the same."""
+
+    def wider() -> Shown:
+        return Shown(action_space=spaces.Box(-2.0, 2.0, (2,)))
+
+    policy = make_policy(make(Shown).spec)
+    with pytest.raises(UsageError, match="bounds"):
+        evaluate(policy, make(wider, max_episode_steps=5), 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_a_number_that_is_not_finite_is_a_training_error(what: str, value: float) -> None:
+    environments = make(lambda: Broken(2, **{what: value}), max_episode_steps=5)
+    with pytest.raises(TrainingError, match=f"{what}.*not finite|non-finite {what}"):
+        evaluate(make_policy(environments.spec), environments, 1)
+
+
+def test_an_environment_that_raises_is_a_training_error_with_its_cause() -> None:
+    cause = OSError("the simulator fell over")
+    environments = make(lambda: Broken(2, error=cause), max_episode_steps=5)
+    with pytest.raises(TrainingError, match=r"raised OSError.*the simulator fell over") as caught:
+        evaluate(make_policy(environments.spec), environments, 1)
+    assert caught.value.__cause__ is cause
+
+
+def test_the_summary_is_that_of_the_episodes() -> None:
+    result = Evaluation(returns=(1.0, 2.0, 6.0), lengths=(10, 20, 60), seed=4)
+    assert (result.mean, result.mean_length) == (3.0, 30.0)
+    np.testing.assert_allclose(result.std, np.sqrt(14 / 3), rtol=1e-12)  # over the population: (4 + 1 + 9) / 3
+    assert result.to_json() == {
+        "mean": 3.0,
+        "std": result.std,
+        "returns": [1.0, 2.0, 6.0],
+        "lengths": [10, 20, 60],
+        "seed": 4,
+    }

@@ -1,0 +1,174 @@
+"""Who imports whom: data flows one way and so do imports, and nobody pays for a framework that was not asked for."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+import polyak
+from tiny_cli import process_environment, untrained_run
+
+SOURCE = Path(polyak.__file__).parent
+FRAMEWORKS = {"flax", "jax", "jaxlib", "keras", "optax", "tensorflow", "torch"}
+
+# What a module may import from polyak; the longest name that fits decides. What is not named may import anything
+# but `training`, which only the command line knows.
+ALLOWED = {
+    "errors": set[str](),
+    "types": set[str](),
+    "networks": {"types"},
+    "algorithms": {"types", "networks", "errors", "algorithms"},
+    "learners": {"types", "networks", "errors", "algorithms"},
+    "learners.jax": {"types", "networks", "errors", "algorithms", "learners.jax"},
+    "files": set[str](),
+    "randomness": set[str](),
+    "spaces": {"types", "errors"},
+    "environments": {"types", "errors", "randomness", "spaces"},
+    "replay": {"types", "errors"},
+    "policy": {"types", "errors", "files", "algorithms.sac"},
+}
+KNOWS_TRAINING = {"cli", "__init__"}
+
+
+# By running
+
+
+def imported_by(*statements: str) -> list[set[str]]:
+    """What each statement, one after another in one fresh process, adds to sys.modules: whole names."""
+    program = f"""
+import json, sys
+added = []
+for statement in {statements!r}:
+    before = set(sys.modules)
+    exec(statement)
+    added.append(sorted(set(sys.modules) - before))
+print(json.dumps(added))
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=process_environment(), check=True, capture_output=True, text=True, timeout=300)
+    return [set(names) for names in json.loads(done.stdout)]
+
+
+def packages(modules: set[str]) -> set[str]:
+    """The packages among modules: neither the standard library's nor helpers of Cython's."""
+    tops = {name.partition(".")[0] for name in modules}
+    return {top for top in tops - sys.stdlib_module_names - {"cython_runtime"} if not top.startswith("_")}
+
+
+def test_each_import_brings_no_more_than_it_needs() -> None:
+    alone, what, data, world, reading, jax = imported_by(
+        "import polyak; dir(polyak); polyak.__version__",
+        "import polyak.types, polyak.networks, polyak.algorithms.ddpg, polyak.algorithms.td3, polyak.algorithms.sac",
+        "import polyak.replay, polyak.policy, polyak.files, polyak.errors, polyak.randomness; polyak.Policy, polyak.Spec",
+        "import polyak.environments, polyak.collector, polyak.evaluation, polyak.presets, polyak.learners",
+        "import polyak.runs, polyak.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
+        "import polyak.learners.jax.ddpg, polyak.learners.jax.td3, polyak.learners.jax.sac",
+    )
+    assert packages(alone) <= {"polyak", "numpy"}
+    assert packages(what) <= {"polyak", "numpy"}
+    assert "polyak.algorithms.sac" in what
+    assert packages(data) <= {"polyak", "numpy", "psutil", "safetensors"}
+    assert "gymnasium" in packages(world)
+    assert not FRAMEWORKS & packages(world)
+    assert not FRAMEWORKS & packages(reading)
+    assert "matplotlib" not in packages(reading)
+    assert {"jax", "optax"} <= packages(jax)
+    assert not {"torch", "tensorflow", "keras"} & packages(jax)
+
+
+def test_policy_of_a_run_acts_without_framework_and_gymnasium(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path)
+    program = f"""
+import sys
+for name in {sorted(FRAMEWORKS | {"gymnasium", "matplotlib", "rich", "tyro"})!r}:
+    sys.modules[name] = None
+import polyak
+run = polyak.load({str(run.folder)!r})
+print(run.policy.act([0.5, 2.0]).tolist(), len(run.metrics), run.settings["seed"])
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=process_environment(), capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{run.policy.act([0.5, 2.0]).tolist()} 2 0\n"
+
+
+# By reading
+
+
+def modules() -> dict[str, ast.Module]:
+    """Every module's name without `polyak.`, and its source."""
+    found: dict[str, ast.Module] = {}
+    for file in sorted(SOURCE.rglob("*.py")):
+        parts = file.relative_to(SOURCE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        found[name] = ast.parse(file.read_text(encoding="utf-8"))
+    return found
+
+
+MODULES = modules()
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below that run: not those which only a type checker reads."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from running(child)
+
+
+def imports(tree: ast.Module) -> set[str]:
+    """What a module imports, also inside functions; `a.b` for `from a import b` where that is a module."""
+    found: set[str] = set()
+    for node in running(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name.removeprefix("polyak.") in MODULES else str(node.module) for name in inner}
+    return found
+
+
+def ours(name: str) -> set[str]:
+    return {each.removeprefix("polyak.") for each in imports(MODULES[name]) if each.startswith("polyak.")}
+
+
+def within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def forbidden(name: str) -> set[str]:
+    """What a module imports of polyak although it may not."""
+    rule = max((prefix for prefix in ALLOWED if within(name, prefix)), key=len, default=None)
+    found = ours(name)
+    wrong = {other for other in found if within(other, "cli") and not within(name, "cli")}
+    if name.partition(".")[0] not in KNOWS_TRAINING:
+        wrong |= found & {"training"}
+    if rule is not None:
+        wrong |= {other for other in found if not any(within(other, allowed) for allowed in ALLOWED[rule])}
+    return wrong
+
+
+def test_imports_point_one_way() -> None:
+    assert {name: wrong for name in MODULES if (wrong := forbidden(name))} == {}
+
+
+def test_frameworks_are_imported_by_their_learners_only() -> None:
+    users = {name for name, tree in MODULES.items() if FRAMEWORKS & {each.partition(".")[0] for each in imports(tree)}}
+    assert "learners.jax.sac" in users
+    assert {name for name in users if not within(name, "learners.jax")} == {"cli.doctor"}  # it looks at the devices
+    for name in users:
+        assert not {"torch", "tensorflow"} & {each.partition(".")[0] for each in imports(MODULES[name])}
+
+
+def test_every_rule_is_about_a_module_that_exists() -> None:
+    for rule, allowed in ALLOWED.items():
+        assert rule in MODULES
+        for name in allowed:
+            assert name in MODULES, f"{rule}: {name}"
+    assert ours("learners.jax.sac")
+    assert "training" in ours("cli.train")

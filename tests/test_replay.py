@@ -1,0 +1,142 @@
+"""Replay against a plain list, its sampling, and its memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyak import replay as module
+from polyak.errors import UsageError
+from polyak.replay import Replay, memory_needed, readable_bytes
+from polyak.types import Batch, Transitions
+
+O, A = 3, 2  # noqa: E741 - the letters of the shapes
+
+
+def transitions(first: int, count: int) -> Transitions:
+    """Transitions numbered from `first`, every entry of which is different and tells its number."""
+    number = np.arange(first, first + count, dtype=np.float32)[:, np.newaxis]
+    observation = number + np.array([0.125, 0.25, 0.375], np.float32)
+    action = -number - np.array([0.125, 0.25], np.float32)
+    return Transitions(observation, action, number[:, 0], observation + np.float32(0.5), number[:, 0] % 3 == 0)
+
+
+def assert_holds(batch: Batch, numbers: list[int]) -> None:
+    """The columns of `batch` [1, n] are those of the transitions of these numbers."""
+    assert batch.reward.shape == (1, len(numbers))
+    for place, number in enumerate(numbers):
+        for name, column in transitions(number, 1)._asdict().items():
+            np.testing.assert_array_equal(getattr(batch, name)[0, place], column[0], err_msg=name)
+
+
+@given(st.integers(1, 12), st.lists(st.integers(0, 20), min_size=1, max_size=8))
+def test_the_ring_holds_the_newest_as_a_list_does(capacity: int, counts: list[int]) -> None:
+    ring, model, added = Replay(capacity, O, A), list[int](), 0
+    for count in counts:
+        ring.add(transitions(added, count))
+        model = [*model, *range(added, added + count)][-capacity:]
+        added += count
+        assert (ring.size, ring.added, ring.capacity) == (len(model), added, capacity)
+        assert_holds(ring.newest_first(), model[::-1])
+        if model:
+            drawn = ring.sample(np.random.default_rng(added), 2, 5)
+            assert set(drawn.reward.ravel()) <= set(model)
+
+
+@given(st.integers(1, 9), st.integers(0, 30))
+def test_added_one_by_one_or_at_once_is_the_same(capacity: int, count: int) -> None:
+    single, whole = Replay(capacity, O, A), Replay(capacity, O, A)
+    whole.add(transitions(0, count))
+    for number in range(count):
+        single.add(transitions(number, 1))
+    np.testing.assert_array_equal(single._records, whole._records)
+
+
+def test_samples_are_whole_transitions_in_batches() -> None:
+    ring = Replay(50, O, A)
+    ring.add(transitions(0, 80))
+    batch = ring.sample(np.random.default_rng(0), updates=4, batch_size=7)
+    assert batch.observation.shape == batch.next_observation.shape == (4, 7, O)
+    assert batch.action.shape == (4, 7, A)
+    assert batch.reward.shape == batch.terminated.shape == (4, 7)
+    assert batch.records.shape == (4, 7, 2 * O + A + 2)
+    for update in range(4):
+        numbers = batch.reward[update].astype(int).tolist()
+        assert_holds(Batch(batch.records[update : update + 1], O, A), numbers)
+
+
+def test_a_batch_is_one_contiguous_float32_gather_and_a_copy() -> None:
+    ring = Replay(10, O, A)
+    ring.add(transitions(0, 10))
+    batch = ring.sample(np.random.default_rng(0), 3, 4)
+    assert batch.records.dtype == np.float32
+    assert batch.records.flags.c_contiguous
+    for name in Transitions._fields:
+        assert np.shares_memory(getattr(batch, name), batch.records), f"{name} is not a view"
+    before = batch.records.copy()
+    ring.add(transitions(100, 10))
+    np.testing.assert_array_equal(batch.records, before)
+
+
+def test_a_record_is_observation_action_reward_next_observation_terminated() -> None:
+    ring = Replay(1, O, A)
+    ring.add(transitions(3, 1))
+    expected = [3.125, 3.25, 3.375, -3.125, -3.25, 3.0, 3.625, 3.75, 3.875, 1.0]
+    np.testing.assert_array_equal(ring.sample(np.random.default_rng(0), 1, 1).records, [[expected]])
+
+
+def test_sampling_is_uniform_over_what_is_held() -> None:
+    ring = Replay(20, O, A)
+    ring.add(transitions(0, 33))  # wrapped: 13 to 32 are held
+    draws = ring.sample(np.random.default_rng(0), 100, 200).reward.astype(int).ravel()
+    counts = np.bincount(draws, minlength=33)
+    assert (counts[:13] == 0).all()
+    expected = draws.size / 20
+    chi_square = float(((counts[13:] - expected) ** 2 / expected).sum())
+    assert chi_square < 43.8  # the 99.9 % point with 19 degrees of freedom
+
+
+def test_sampling_from_a_part_filled_ring_draws_held_rows_alone() -> None:
+    ring = Replay(1000, O, A)
+    ring.add(transitions(5, 3))
+    assert set(ring.sample(np.random.default_rng(0), 10, 50).reward.ravel()) == {5.0, 6.0, 7.0}
+
+
+def test_the_generator_alone_decides_what_is_drawn() -> None:
+    ring = Replay(30, O, A)
+    ring.add(transitions(0, 30))
+    first, again, other = (ring.sample(np.random.default_rng(seed), 5, 6).records for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_an_empty_replay_says_so() -> None:
+    with pytest.raises(UsageError, match="empty replay: add transitions first"):
+        Replay(5, O, A).sample(np.random.default_rng(0), 1, 1)
+
+
+def test_half_cheetah_takes_168_megabytes() -> None:
+    assert memory_needed(1_000_000, observation_size=17, action_size=6) == 168_000_000
+    assert Replay(1000, 17, 6)._records.nbytes == memory_needed(1000, 17, 6)
+
+
+def test_a_replay_that_cannot_fit_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "memory_free", lambda: 100_000_000)
+    with pytest.raises(UsageError) as caught:
+        Replay(1_000_000, 17, 6)
+    message = str(caught.value)
+    for part in ("replay_size 1,000,000", "168 MB", "100 MB are free", "595,238 transitions", "lower replay_size"):
+        assert part in message
+    assert Replay(595_238, 17, 6).capacity == 595_238  # what the message says fits does
+
+
+def test_free_memory_is_a_positive_number_no_larger_than_the_machines() -> None:
+    assert 0 < module.memory_free() <= module.psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (168_000_000, "168 MB"), (2_340_000_000, "2.3 GB")],
+)
+def test_bytes_are_readable(count: int, text: str) -> None:
+    assert readable_bytes(count) == text
