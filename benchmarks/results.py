@@ -40,7 +40,7 @@ EXPERIMENTS = (
     Experiment("pendulum-book", "Pendulum-v1", 5, ("--preset", "book"), 20),
     Experiment("pendulum-tuned", "Pendulum-v1", 5, ("--stop-at-return", "-200"), 100),
     Experiment(
-        "lander", "LunarLanderContinuous-v3", 3, ("--stop-at-return", "220", "--evaluation-episodes", "50"), 100
+        "lander", "LunarLanderContinuous-v3", 3, ("--stop-at-return", "220", "--evaluation-episodes", "100"), 100
     ),
 )
 FRESH_SEED = 1_000  # far from the training seeds

@@ -71,6 +71,30 @@ def test_nonsense_is_refused_by_setting_value_and_limit(module: ModuleType, name
     assert str(refusal.value).startswith(f"{name} is {value!r}, but must be {limit}")
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "value", "kind"),
+    [
+        (ddpg, "batch_size", 2.5, "a whole number"),
+        (ddpg, "steps", 1e6, "a whole number"),
+        (ddpg, "steps", True, "a whole number"),
+        (ddpg, "discount", "0.9", "a number"),
+        (ddpg, "discount", None, "a number"),
+        (ddpg, "hidden_sizes", 256, "a tuple of whole numbers"),
+        (ddpg, "hidden_sizes", (8.5,), "a tuple of whole numbers"),
+        (td3, "policy_delay", 1.5, "a whole number"),
+        (sac, "learn_alpha", 1, "True or False"),
+    ],
+)
+def test_values_of_another_kind_are_refused(module: ModuleType, name: str, value: Any, kind: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        module.Config(**{name: value})
+    assert str(refusal.value) == f"{name} is {value!r}, but must be {kind}"
+
+
+def test_hidden_sizes_may_be_a_list() -> None:
+    assert ddpg.Config(hidden_sizes=[8, 4]).hidden_sizes == (8, 4)  # pyright: ignore[reportArgumentType]
+
+
 LIMITS: dict[str, list[Any]] = {
     "steps": [1],
     "start_steps": [0],

@@ -1,5 +1,6 @@
 """The collector: every transition that it emits is checked against what the environment wrote down."""
 
+import functools
 from collections import defaultdict
 from typing import Any
 
@@ -262,6 +263,19 @@ def test_an_environment_that_raises_is_a_training_error_with_its_cause() -> None
     with pytest.raises(TrainingError, match="raised OSError after 2 environment steps: the simulator") as caught:
         collector.step(None)
     assert caught.value.__cause__ is cause
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's way to print the worker's traceback
+def test_an_environment_that_raises_in_its_own_process_is_one_too() -> None:
+    make = functools.partial(Broken, 2, error=OSError("the simulator fell over"))
+    environments = make_environments(make, 2, Numbers, vectorization="async")
+    try:
+        collector = collector_of(environments)
+        collector.step(None)
+        with pytest.raises(TrainingError, match="raised OSError after 2 environment steps: the simulator"):
+            collector.step(None)
+    finally:
+        environments.close()
 
 
 @pytest.mark.parametrize("mode", MODES)

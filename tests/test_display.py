@@ -91,7 +91,10 @@ def test_plain_view_of_a_run_that_ended_before_its_first_evaluation(progress: Pr
 
 def test_plain_line_needs_no_losses(progress: Progress) -> None:
     stream = io.StringIO()
-    progress.steps, progress.record = 10, {"step": 10, "seconds": 0.0, "eval/return": 1.0, "speed/steps_per_second": 9.0}
+    progress.steps, progress.record = (
+        10,
+        {"step": 10, "seconds": 0.0, "eval/return": 1.0, "speed/steps_per_second": 9.0},
+    )
     PlainView(stream).epoch_ended(progress)
     assert "eval return 1 " in stream.getvalue()
     assert "loss" not in stream.getvalue()
@@ -121,9 +124,7 @@ def test_live_view_says_when_it_evaluates(progress: Progress, terminal: Terminal
     assert "evaluating" in terminal.getvalue()
 
 
-def test_live_view_fits_80_columns(
-    progress: Progress, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_view_fits_80_columns(progress: Progress, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 1_000, 20))
     monkeypatch.setattr("polyak.display.time", SimpleNamespace(monotonic=lambda: next(now)), raising=False)
     monkeypatch.setenv("COLUMNS", "80")
@@ -147,7 +148,14 @@ def test_brackets_in_names_are_shown_as_they_are(progress: Progress, terminal: T
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (59.9, "59 s"), (60, "1 min 00 s"), (125, "2 min 05 s"), (3_700, "1 h 01 min"), (90_000, "25 h 00 min")],
+    [
+        (0, "0 s"),
+        (59.9, "59 s"),
+        (60, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (3_700, "1 h 01 min"),
+        (90_000, "25 h 00 min"),
+    ],
 )
 def test_times_are_readable(seconds: float, text: str) -> None:
     assert readable_time(seconds) == text

@@ -77,9 +77,7 @@ def test_missing_extras_have_a_remedy_and_are_no_failure(
     assert not any("rendering" in line for line in lines)
 
 
-def test_mujoco_that_cannot_render_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_mujoco_that_cannot_render_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("mujoco", reason="MuJoCo is not installed")
     monkeypatch.setattr(recording, "working_gl", lambda: None)
     code, lines = report(capsys)

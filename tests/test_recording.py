@@ -100,9 +100,7 @@ def test_half_cheetah(tmp_path: Path) -> None:
     assert frames[0].std() > 10  # a scene, not one colour
 
 
-def test_mujoco_without_any_way_to_render_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mujoco_without_any_way_to_render_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mujoco", reason="MuJoCo is not installed")
     monkeypatch.setattr(recording, "working_gl", lambda: None)
     run = short_run("InvertedPendulum-v5", tmp_path)

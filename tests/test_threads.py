@@ -109,5 +109,7 @@ names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
 print(sum(name.startswith("tf_XLAEigen") for name in names))
 """
     environment = {name: value for name, value in process_environment().items() if name not in VARIABLES}
-    output = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
     assert output.stdout == "5\n"

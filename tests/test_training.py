@@ -237,7 +237,7 @@ def test_book_preset_is_the_chapters_for_pendulum(algorithm: str, tmp_path: Path
         ({"batch_sise": 8}, "ddpg has no setting 'batch_sise': did you mean 'batch_size'?"),
         ({"alpha": 0.2}, "ddpg has no setting 'alpha'"),
         ({"batch_size": 0}, "batch_size is 0, but must be at least 1"),
-        ({"config": ddpg.Config()}, "either config, or preset and single settings"),
+        ({"config": ddpg.Config(**SMALL)}, "either config, or preset and single settings"),
         ({"seed": -1}, "seed is -1, but must be at least 0"),
         ({"envs": 0}, "envs is 0, but must be at least 1"),
         ({"backend": "abacus"}, "unknown backend 'abacus'.*jax"),
@@ -255,12 +255,12 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 @pytest.mark.parametrize("options", [{"preset": "paper"}, {"steps": 10}])
 def test_config_together_with_others_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="not both"):
-        polyak.train("ddpg", TINY, config=ddpg.Config(), **options)
+        polyak.train("ddpg", TINY, config=ddpg.Config(**SMALL), **options)
 
 
 def test_config_of_another_algorithm_is_refused() -> None:
     with pytest.raises(UsageError, match=r"algorithms\.sac Config, but ddpg needs its own"):
-        polyak.train("ddpg", TINY, config=sac.Config())
+        polyak.train("ddpg", TINY, config=sac.Config(**SMALL))
 
 
 def test_unknown_algorithm_is_refused() -> None:
@@ -332,9 +332,7 @@ def test_records_hold_returns_lengths_and_speed(train: Callable[..., Run]) -> No
     assert made[1].taken == 2 * 2 * 5  # evaluations have an environment of their own
 
 
-def test_best_policy_is_that_of_the_best_evaluation(
-    train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_best_policy_is_that_of_the_best_evaluation(train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     script_evaluations(monkeypatch, -3.0, 5.0, 1.0)
     watcher = Watcher()
     run = train(steps=60, observer=watcher)
@@ -453,9 +451,24 @@ class Signalled(Tiny):
         return super().step(action)
 
 
+@pytest.fixture
+def handlers() -> Iterator[tuple[Any, Any]]:
+    """The caller's own handlers, which make a test fail instead of ending its process."""
+
+    def unexpected(number: int, frame: Any) -> None:
+        pytest.fail(f"signal {number} was not noted")
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    usual = [signal.signal(number, unexpected) for number in signals]
+    yield (unexpected, unexpected)
+    for number, handler in zip(signals, usual, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_the_run_after_the_step(number: int, train: Callable[..., Run], tmp_path: Path) -> None:
-    usual = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+def test_signal_ends_the_run_after_the_step(
+    number: int, train: Callable[..., Run], tmp_path: Path, handlers: tuple[Any, Any]
+) -> None:
     made = [environment := Signalled(), Tiny()]
     environment.numbers = (number,)
     order = iter(made)
@@ -470,7 +483,12 @@ def test_signal_ends_the_run_after_the_step(number: int, train: Callable[..., Ru
     assert age(run.policy) == 20
     assert watcher.progress.outcome == "interrupted after 25 steps; everything is saved"
     assert all(environment.closed for environment in made)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == usual
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
+
+
+def test_signals_are_the_callers_again_after_a_run(train: Callable[..., Run], handlers: tuple[Any, Any]) -> None:
+    train()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
 def test_second_ctrl_c_cuts_the_step_and_the_policy_is_saved(train: Callable[..., Run], tmp_path: Path) -> None:
@@ -501,7 +519,9 @@ def test_signal_in_an_evaluation_adds_no_empty_record(
 def test_signal_to_a_process_saves_everything_and_sets_the_exit_code(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    options = "--steps 10000000 --steps-per-epoch 100 --start-steps 20 --update-after 20 --batch-size 8 --hidden-sizes 4"
+    options = (
+        "--steps 10000000 --steps-per-epoch 100 --start-steps 20 --update-after 20 --batch-size 8 --hidden-sizes 4"
+    )
     process = start_cli("train", "ddpg", TINY, *options.split(), "--update-every", "20", "--run-dir", str(tmp_path))
     try:
         assert process.stdout is not None

@@ -1,7 +1,8 @@
 """The settings that all three algorithms share, each checked at the door."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any, cast, get_args, get_type_hints
 
 from polyak.errors import UsageError
 
@@ -10,6 +11,24 @@ def require(name: str, value: object, holds: bool, limit: str) -> None:
     """Refuse a setting with an error that names it, its value and the limit."""
     if not holds:
         raise UsageError(f"{name} is {value!r}, but must be {limit}")
+
+
+def require_kind(name: str, value: Any, kind: Any) -> None:
+    """Refuse a setting whose value is not of the kind that its field is annotated with."""
+    kinds = get_args(kind) or (kind,)
+    if value is None and type(None) in kinds:
+        return
+    if kind == tuple[int, ...]:
+        sizes = cast(tuple[object, ...], value) if isinstance(value, tuple) else (None,)
+        require(name, value, all(type(size) is int for size in sizes), "a tuple of whole numbers")
+    elif bool in kinds:
+        require(name, value, isinstance(value, bool), "True or False")
+    elif int in kinds:
+        require(name, value, isinstance(value, int) and not isinstance(value, bool), "a whole number")
+    else:
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        require(name, value, number is not None, "a number")
+        require(name, value, number is not None and math.isfinite(number), "finite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +69,10 @@ class Settings:
     """Correlation in [0, 1) of an episode's successive exploration noise: 0 is white, near 1 Ornstein-Uhlenbeck."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float):
-                require(field.name, value, math.isfinite(value), "finite")
+        if isinstance(cast(object, self.hidden_sizes), list):  # as JSON, TOML and habit write it
+            object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        for name, kind in get_type_hints(type(self)).items():
+            require_kind(name, getattr(self, name), kind)
         for name in ("steps", "update_every", "steps_per_epoch", "evaluation_episodes", "replay_size", "batch_size"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         require("start_steps", self.start_steps, self.start_steps >= 0, "at least 0")
