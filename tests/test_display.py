@@ -1,6 +1,7 @@
 """What a person sees of a run: lines in a file or a pipe, a live picture on a terminal."""
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,8 +135,7 @@ def test_live_view_fits_80_columns(progress: Progress, terminal: Terminal, monke
     advance(progress)
     view.ended(progress)
     last = terminal.getvalue().rpartition("╭")[2].rpartition("╰")[0]
-    for whole in ("4,000 of 1,000,000 steps", "steps/s", "min 00 s left", "3,000 updates"):
-        assert whole in last
+    assert re.search(r"4,000 of 1,000,000 steps .* steps/s .* left .*3,000 updates", last)  # on one line
 
 
 def test_brackets_in_names_are_shown_as_they_are(progress: Progress, terminal: Terminal) -> None:

@@ -253,19 +253,19 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("options", [{"preset": "paper"}, {"steps": 10}])
-def test_config_together_with_others_is_refused(options: dict[str, Any]) -> None:
+def test_config_together_with_others_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not both"):
-        polyak.train("ddpg", TINY, config=ddpg.Config(**SMALL), **options)
+        polyak.train("ddpg", TINY, config=ddpg.Config(**SMALL), run_dir=tmp_path, **options)
 
 
-def test_config_of_another_algorithm_is_refused() -> None:
+def test_config_of_another_algorithm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"algorithms\.sac Config, but ddpg needs its own"):
-        polyak.train("ddpg", TINY, config=sac.Config(**SMALL))
+        polyak.train("ddpg", TINY, config=sac.Config(**SMALL), run_dir=tmp_path)
 
 
-def test_unknown_algorithm_is_refused() -> None:
+def test_unknown_algorithm_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Did you mean 'sac'"):
-        polyak.train("sacc", TINY)
+        polyak.train("sacc", TINY, run_dir=tmp_path)
 
 
 def test_replay_that_does_not_fit_is_refused_with_numbers(

@@ -19,8 +19,8 @@ def require_kind(name: str, value: Any, kind: Any) -> None:
     if value is None and type(None) in kinds:
         return
     if kind == tuple[int, ...]:
-        sizes = cast(tuple[object, ...], value) if isinstance(value, tuple) else (None,)
-        require(name, value, all(type(size) is int for size in sizes), "a tuple of whole numbers")
+        sizes = cast(tuple[Any, ...], value) if isinstance(value, tuple) else (None,)
+        require(name, cast(Any, value), all(type(size) is int for size in sizes), "a tuple of whole numbers")
     elif bool in kinds:
         require(name, value, isinstance(value, bool), "True or False")
     elif int in kinds:
