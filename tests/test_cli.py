@@ -124,7 +124,7 @@ def test_more_environments_side_by_side(polyak_: Command, tmp_path: Path) -> Non
 
 
 def test_preset_by_name(polyak_: Command, tmp_path: Path) -> None:
-    steps = "--steps 40 --steps-per-epoch 40 --evaluation-episodes 1 --max-episode-steps 20".split()
+    steps = ["--steps", "40", "--steps-per-epoch", "40", "--evaluation-episodes", "1", "--max-episode-steps", "20"]
     code, output, errors = polyak_("train", "ddpg", "Pendulum-v1", "--preset", "book", *steps, "--run-dir", tmp_path)
     assert code == 0, errors
     settings = load(output.rstrip()).settings
@@ -291,11 +291,11 @@ def test_presets_shows_every_value_with_its_source(polyak_: Command) -> None:
 
 
 def test_help_lists_commands_and_imports_nothing_heavy() -> None:
-    program = f"""
+    program = """
 import sys
 from polyak.cli import main
 code = main(["--help"])
-heavy = {{"jax", "gymnasium", "matplotlib", "tyro", "rich", "av", "numpy"}} & set(sys.modules)
+heavy = {"jax", "gymnasium", "matplotlib", "tyro", "rich", "av", "numpy"} & set(sys.modules)
 print(code, sorted(heavy))
 """
     command = [sys.executable, "-c", program]
@@ -331,7 +331,7 @@ TRAIN = ("train", "sac", "Pendulum-v1")
     [
         (("tarin",), "there is no command 'tarin': did you mean 'train'?"),
         (("frobnicate",), "`polyak --help` lists them"),
-        (("train",), "train needs an ALGORITHM and an ENVIRONMENT"),
+        (("train",), "train needs ALGORITHM ENVIRONMENT first"),
         (("train", "sac"), "train needs ALGORITHM ENVIRONMENT first"),
         (("train", "--seed", "1", "sac", "Pendulum-v1"), "train needs ALGORITHM ENVIRONMENT first"),
         (("train", "sacc", "Pendulum-v1"), "Did you mean 'sac'?"),

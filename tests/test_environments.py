@@ -105,19 +105,32 @@ def test_a_refused_action_space_closes_the_environment() -> None:
     assert environment.closed
 
 
-def test_what_a_step_returned_is_not_changed_by_the_next_one() -> None:
-    """A vector environment may write every step into the same memory."""
-    for mode in AutoresetMode:
-        environments = make(lambda mode=mode: SyncVectorEnv([Diary] * 2, copy=False, autoreset_mode=mode))
-        kept = environments.reset()
-        first = kept.copy()
-        for _ in range(10):
-            step = environments.step(np.zeros((2, 2), np.float32))
-            np.testing.assert_array_equal(kept, first)
-            valid = step.valid
-            np.testing.assert_array_equal(step.next_observation[valid, 2], first[valid, 2] + 1)
-            kept = step.observation
-            first = kept.copy()
+class Reusing(SyncVectorEnv):
+    """Writes every step, and every reset, into the same memory."""
+
+    def step(self, actions: Any) -> Any:
+        *_, info = super().step(actions)
+        return self._observations, self._rewards, self._terminations, self._truncations, info
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_what_a_step_returned_is_not_changed_by_the_next_one(mode: AutoresetMode) -> None:
+    environments = make(lambda: Reusing([Diary] * 2, copy=False, autoreset_mode=mode))
+    observation, steps = environments.reset(), []
+    for _ in range(20):
+        step = environments.step(np.zeros((2, 2), np.float32))
+        steps.append((observation, step))
+        observation = step.observation
+    ends = 0
+    for observation, step in steps:  # all at once, after everything has been written over
+        index, episode, place = observation[step.valid, :3].astype(int).T
+        np.testing.assert_array_equal(step.next_observation[step.valid, 2], place + 1)
+        ended = place + 1 == np.array(LENGTHS)[(index + episode) % 4]
+        np.testing.assert_array_equal(step.terminated[step.valid], ended & (episode % 2 == 0))
+        np.testing.assert_array_equal(step.truncated[step.valid], ended & (episode % 2 == 1))
+        np.testing.assert_array_equal(step.reward[step.valid], 1.25)
+        ends += ended.sum()
+    assert ends > 5
 
 
 # Time limits

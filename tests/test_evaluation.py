@@ -85,17 +85,20 @@ def test_seeds_make_an_evaluation_reproducible(kind: Any) -> None:
     assert set(first.returns).isdisjoint(run(2).returns)
 
 
-def test_the_policy_is_asked_about_what_the_environment_shows() -> None:
-    environments = make(Diary)
+@pytest.mark.parametrize("mode", MODES)
+def test_the_policy_is_asked_about_what_the_environment_shows(mode: AutoresetMode) -> None:
+    environments = make(Diary, autoreset=mode)
     policy = make_policy(environments.spec)
-    episode, total = Diary(), 0.0
-    observation, _ = episode.reset(seed=0)
-    ended = False
-    while not ended:
-        observation, reward, terminated, truncated, _ = episode.step(policy.act(observation))
-        total += reward
-        ended = terminated or truncated
-    np.testing.assert_allclose(evaluate(policy, environments, 1).returns, [total], rtol=1e-5)
+    diary, expected = Diary(), list[float]()
+    for _ in range(4):
+        observation, _ = diary.reset()
+        total, ended = 0.0, False
+        while not ended:
+            observation, reward, terminated, truncated, _ = diary.step(policy.act(observation))
+            total += reward
+            ended = terminated or truncated
+        expected.append(total)
+    np.testing.assert_allclose(evaluate(policy, environments, 4).returns, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("episodes", [0, -1])

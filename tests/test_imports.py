@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-
 import polyak
 from tiny_cli import process_environment, untrained_run
 
@@ -62,7 +61,7 @@ def test_each_import_brings_no_more_than_it_needs() -> None:
     alone, what, data, world, reading, jax = imported_by(
         "import polyak; dir(polyak); polyak.__version__",
         "import polyak.types, polyak.networks, polyak.algorithms.ddpg, polyak.algorithms.td3, polyak.algorithms.sac",
-        "import polyak.replay, polyak.policy, polyak.files, polyak.errors, polyak.randomness; polyak.Policy, polyak.Spec",
+        "import polyak.replay, polyak.policy, polyak.files, polyak.randomness; polyak.Policy, polyak.Spec",
         "import polyak.environments, polyak.collector, polyak.evaluation, polyak.presets, polyak.learners",
         "import polyak.runs, polyak.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
         "import polyak.learners.jax.ddpg, polyak.learners.jax.td3, polyak.learners.jax.sac",

@@ -53,8 +53,8 @@ def test_folder_is_named_after_environment_algorithm_time_and_seed(
 
 
 def test_two_runs_in_the_same_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
-    clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda *_: now), UTC=datetime.timezone.utc)
+    now = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda *_: now), UTC=datetime.UTC)
     monkeypatch.setattr(runs, "datetime", clock)
     names = [runs.create(tmp_path, "E", "sac", 0, {"n": n}).folder.name for n in range(3)]
     assert names == ["20300102-030405-seed0", "20300102-030405-seed0-2", "20300102-030405-seed0-3"]

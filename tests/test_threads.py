@@ -86,7 +86,7 @@ def test_another_number_than_jax_runs_with_is_refused(monkeypatch: pytest.Monkey
         monkeypatch.setitem(sys.modules, "jax", os)  # as if JAX had been imported here
     with limited_threads(2) as count:
         assert count == 2
-    with pytest.raises(UsageError, match="threads is 3, but JAX already runs with 2.*new process"), limited_threads(3):
+    with pytest.raises(UsageError, match=r"threads is 3, but JAX already runs with 2.*new process"), limited_threads(3):
         pass
 
 

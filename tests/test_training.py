@@ -349,7 +349,7 @@ def test_run_stops_at_the_wanted_return(train: Callable[..., Run], monkeypatch: 
 
 
 def test_callable_environments_are_named_in_the_settings(train: Callable[..., Run]) -> None:
-    run = train(lambda: Tiny())
+    run = train(lambda: Tiny(length=5))
     assert run.settings["environment_is_callable"] is True
     assert "lambda" in run.settings["environment"]
     assert "<" not in run.settings["environment"]

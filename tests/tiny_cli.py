@@ -1,4 +1,4 @@
-"""Tiny environments for the tests of the loop and the command line; importing this registers `tiny_cli:Tiny-v0` and others."""
+"""Tiny environments and processes for the tests of the loop and the command line; `tiny_cli:Tiny-v0` is one."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.e
 
 
 class Tiny(gymnasium.Env[Any, Any]):
-    """A point on a line, moved by its action; episodes end after `length` steps. A picture's brightness tells the time."""
+    """A point on a line, moved by its action, for `length` steps; the brightness of its picture tells the time."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
 

@@ -136,6 +136,8 @@ class Environments:
         """Say when an environment raised; what it raised is the cause."""
         try:
             yield
+        except UsageError:
+            raise
         except Exception as error:
             raise TrainingError(
                 f"the environment raised {type(error).__name__} after {self.steps} environment steps: {error}"

@@ -94,7 +94,7 @@ class Policy:
         metadata = {"format": FORMAT, "version": str(VERSION), "policy": json.dumps(description)}
         arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
         arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
-        write_atomically(Path(path), save(arrays, metadata=metadata))
+        write_atomically(Path(path), _with_sorted_header(save(arrays, metadata=metadata)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
@@ -152,6 +152,14 @@ class Policy:
         outputs = actions if self.kind == "deterministic" else 2 * actions
         if layers == 0 or len(self.parameters) != 2 * layers or width != outputs:
             raise ValueError(f"{layers} layers end in {width} outputs, but {outputs} are needed")
+
+
+def _with_sorted_header(content: bytes) -> bytes:
+    """The same safetensors file with its header in a fixed order, so that equal policies are equal files."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the data to 8 bytes
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from polyak.environments import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
+from polyak.files import make_folder
 from polyak.randomness import Streams
 
 if TYPE_CHECKING:
@@ -125,7 +126,10 @@ class _Filmed(Wrapper[Any, Any, Any, Any]):
         return result
 
     def _film(self) -> None:
-        self._add_frame(np.asarray(self.env.render(), np.uint8))
+        picture: Any = self.env.render()
+        if picture is None:
+            raise UsageError("the environment cannot be recorded: its render() gives no picture")
+        self._add_frame(np.asarray(picture, np.uint8))
 
 
 @contextmanager
@@ -133,7 +137,7 @@ def video(path: Path, fps: int) -> Generator[Any]:
     """Write an H.264 mp4: a context that gives a function to add a frame. A failure leaves no file."""
     import av
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     stream: Any = None
     try:

@@ -304,5 +304,6 @@ class _Loop:
 
     def _save_what_there_is(self) -> None:
         """What the epoch cut short has measured, and the latest policy."""
-        self._write_record({})
+        if self.collector.steps > self.progress.record.get("step", 0):
+            self._write_record({})
         self.policy.save(self.run.policy_file)

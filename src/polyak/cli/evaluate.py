@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from polyak import runs
+from polyak.cli.output import own_output
 
 
 def evaluate(
@@ -28,7 +29,8 @@ def evaluate(
         environment: another environment than the run's, as an id or module:Id.
         as_json: print one JSON object with mean, std, returns, lengths, seed.
     """
-    result = runs.load(run).evaluate(episodes, seed=seed, best=best, environment=environment)
+    with own_output():
+        result = runs.load(run).evaluate(episodes, seed=seed, best=best, environment=environment)
     if as_json:
         print(json.dumps(result.to_json()))
         return

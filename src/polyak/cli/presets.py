@@ -23,7 +23,7 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
         return
     name = preset or presets.default_for(environment)
     console = Console()
-    console = Console(width=None if console.is_terminal else 160)
+    console = Console(width=None if console.is_terminal else 1_000)
     for algorithm in NAMES:
         loaded = presets.load(name, algorithm, environment, lambda: half_range(environment))
         table = Table(

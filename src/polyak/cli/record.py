@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from polyak import recording, runs
+from polyak.cli.output import own_output
 
 
 def record(
@@ -28,7 +29,8 @@ def record(
         environment: another environment than the run's, as an id or module:Id.
         output: the video's path; by default in the run's videos folder.
     """
-    made = recording.record(runs.load(run), episodes, seed=seed, best=best, output=output, environment=environment)
+    with own_output():
+        made = recording.record(runs.load(run), episodes, seed=seed, best=best, output=output, environment=environment)
     returns = ", ".join(f"{value:.1f}" for value in made.evaluation.returns)
     print(f"returns: {returns}", file=sys.stderr)
     print(made.path)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from polyak.errors import UsageError
@@ -17,19 +18,21 @@ def list_runs(directory: Annotated[Path, tyro.conf.Positional] = Path("runs")) -
     Args:
         directory: where the runs are.
     """
-    table = Table("environment", "algorithm", "backend", "preset", "seed", "steps", "last eval", "best eval", "folder")
+    table = Table("environment", "algorithm", "backend", "preset", "seed", "steps", "last eval", "best eval")
+    table.add_column("folder", overflow="fold")
     found = 0
     for run in find_runs(directory):
         try:
-            table.add_row(*_row(run, directory))
+            table.add_row(*map(escape, _row(run, directory)))
         except (UsageError, KeyError):  # some other program's settings.json, or a broken run: say so and go on
-            table.add_row("?", "", "", "", "", "", "", "", f"{run.folder.relative_to(directory)} (cannot be read)")
+            folder = escape(str(run.folder.relative_to(directory)))
+            table.add_row("?", "", "", "", "", "", "", "", f"{folder} (cannot be read)")
         found += 1
     if not found:
         print(f"no runs in {directory}: polyak train sac Pendulum-v1 makes one")
         return
     console = Console()
-    Console(width=None if console.is_terminal else 200).print(table)
+    Console(width=None if console.is_terminal else 1_000).print(table)  # a file has no edge to wrap at
 
 
 def _row(run: Run, directory: Path) -> tuple[str, ...]:

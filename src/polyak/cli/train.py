@@ -1,17 +1,16 @@
 """`polyak train ALGORITHM ENVIRONMENT [...]`: train a policy; the run's folder is the only line on standard output."""
 
-import contextlib
 import dataclasses
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TextIO, TypeVar
 
 import tyro
 
 from polyak import training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
+from polyak.cli.output import own_output
 from polyak.configuration import resolve
 from polyak.display import make_view
 from polyak.environments import Vectorization
@@ -57,28 +56,27 @@ class Options(Generic[C]):
 class _PrintsFolder:
     """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
 
-    def __init__(self, view: Observer) -> None:
+    def __init__(self, output: TextIO, view: Observer) -> None:
+        self._output = output
         self._view = view
-        self._stdout = sys.stdout
         self.ended, self.epoch_ended = view.ended, view.epoch_ended
 
     def started(self, progress: Progress) -> None:
-        print(progress.folder, file=self._stdout, flush=True)
+        print(progress.folder, file=self._output, flush=True)
         self._view.started(progress)
 
 
 def main(arguments: list[str]) -> None:
     """Parse, train, and leave the rest to the run's folder."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if arguments[:1] in (["-h"], ["--help"]) or arguments[1:] in (["-h"], ["--help"]):
         print(USAGE)
-        if not arguments:
-            raise UsageError("train needs an ALGORITHM and an ENVIRONMENT")
         return
     if len(arguments) < 2 or arguments[0].startswith("-") or arguments[1].startswith("-"):
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
     name, environment, *rest = arguments
     kind: type[Settings] = algorithm(name).Config
-    preset, defaults = resolve(name, environment, None, _preset_in(rest), {})
+    asked = _preset_in(rest)
+    preset, defaults = resolve(name, environment, None, asked, {})
     options = tyro.cli(
         Options[kind],
         args=rest,
@@ -87,12 +85,11 @@ def main(arguments: list[str]) -> None:
         description=f"Train {name.upper()} on {environment}. Preset in force: {preset}.",
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    observer = _PrintsFolder(make_view(plain=options.plain))
-    with contextlib.redirect_stdout(sys.stderr):  # whatever an environment prints
+    with own_output() as output:
         training.train(
             name,
             environment,
-            preset=preset,
+            preset=asked,
             seed=options.seed,
             backend=options.backend,
             envs=options.envs,
@@ -100,7 +97,7 @@ def main(arguments: list[str]) -> None:
             threads=options.threads,
             run_dir=options.run_dir,
             stop_at_return=options.stop_at_return,
-            observer=observer,
+            observer=_PrintsFolder(output, make_view(plain=options.plain)),
             **_changed(defaults, options.settings),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polyak.files import write_atomically
+from polyak.files import make_folder, write_atomically
 from polyak.report import curves
 from polyak.runs import Record, Run, best_evaluation
 
@@ -25,10 +25,10 @@ def write_report(run: Run, output: Path | None = None) -> Path:
     """Write the page about a run, by default as its `report.html`, and return the path.
 
     Raises:
-        UsageError: the folder holds no run.
+        UsageError: the folder holds no run, or the page cannot be written.
     """
     path = output or run.report_file
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, page(run).encode())
     return path
 
