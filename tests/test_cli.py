@@ -418,3 +418,15 @@ def test_reader_that_goes_away_is_no_error_to_talk_about() -> None:
     _, errors = process.communicate(timeout=300)
     assert errors == ""
     assert process.returncode == 1
+
+
+def test_a_module_where_the_user_stands_is_found(tmp_path: Path) -> None:
+    (tmp_path / "here.py").write_text(
+        "import gymnasium\nfrom tiny_cli import Tiny\ngymnasium.register('Here-v0', Tiny, max_episode_steps=5)\n"
+    )
+    program = tmp_path / "bin" / "polyak"  # Python puts this folder on its path, not the one where the user stands
+    program.parent.mkdir()
+    program.write_text("import sys\nfrom polyak.cli import main\nsys.exit(main())\n")
+    command = [sys.executable, program, "train", "ddpg", "here:Here-v0", *UNTRAINED]
+    done = subprocess.run(command, cwd=tmp_path, env=process_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -25,6 +25,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted (143 by SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if "" not in sys.path:  # as `python -m` does: `my_file:MyEnv-v0` finds my_file.py where the user stands
+        sys.path.insert(0, "")
     try:
         return _dispatch(given)
     except UsageError as error:
