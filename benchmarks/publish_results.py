@@ -68,7 +68,7 @@ def book(data: dict[str, Any]) -> str:
             rows.append(
                 (algorithm.upper(), f"chapter, {framework}", " ".join(map(str, returns)), f"{chapter_end:.1f}", "")
             )
-    heads = ("", "", "test return, epochs 1 to 5", "mean of the last two", "20 fresh episodes: mean (std)")
+    heads = ("", "", "test return, epochs 1 to 5", "mean of the last two", "100 fresh episodes: mean (std)")
     return f"""## Pendulum-v1, preset `book`
 
 20,000 steps, five epochs, episodes of 1,000 steps, ten test episodes an epoch. The chapter's rows are one run each.

@@ -89,7 +89,14 @@ class Learned:
         return evaluate(self.policy, environments, 20).mean
 
 
-def learn(name: str, problem: Callable[[], Problem], *, updates: int, max_episode_steps: int | None = None) -> Learned:
+def learn(
+    name: str,
+    problem: Callable[[], Problem],
+    *,
+    updates: int,
+    max_episode_steps: int | None = None,
+    **changed: Any,
+) -> Learned:
     """Train with one update a step: the first 200 steps at random, the others exploring."""
     module, streams = algorithm(name), Streams(0)
     config = module.Config(
@@ -99,7 +106,7 @@ def learn(name: str, problem: Callable[[], Problem], *, updates: int, max_episod
         critic_learning_rate=1e-2,
         hidden_sizes=(32, 32),
         batch_size=64,
-        **SETTINGS[name],
+        **{**SETTINGS[name], **changed},
     )
     environments = make_environments(problem, 2, streams.environment, max_episode_steps=max_episode_steps)
     collector = Collector(environments, streams.warm_up, streams.exploration)
@@ -119,9 +126,10 @@ def learn(name: str, problem: Callable[[], Problem], *, updates: int, max_episod
     return Learned(learner.arrays(), policy, problem)
 
 
-pytestmark = pytest.mark.parametrize("name", NAMES)
+every_algorithm = pytest.mark.parametrize("name", NAMES)
 
 
+@every_algorithm
 def test_one_step_of_constant_reward_is_worth_that_reward(name: str) -> None:
     """A target that looked beyond the episode's end would give 1 / (1 - 0.5) = 2."""
     learned = learn(name, lambda: Problem(lambda state, action: 1.0, one_step), updates=300)
@@ -130,12 +138,14 @@ def test_one_step_of_constant_reward_is_worth_that_reward(name: str) -> None:
             assert learned.q(state, action) == pytest.approx(1.0, abs=0.1)
 
 
+@every_algorithm
 def test_values_follow_what_is_observed(name: str) -> None:
     learned = learn(name, lambda: Problem(lambda state, action: 2.0 * state, one_step), updates=400)
     for state in (-0.8, -0.4, 0.0, 0.4, 0.8):
         assert learned.q(state) == pytest.approx(2.0 * state, abs=0.15)
 
 
+@every_algorithm
 def test_a_reward_one_step_away_is_discounted_once(name: str) -> None:
     """State 0 pays nothing and leads to state 1, which pays 1 and ends the episode."""
     learned = learn(name, lambda: Problem(lambda state, action: state, lambda _: [0.0, 1.0]), updates=400)
@@ -143,6 +153,7 @@ def test_a_reward_one_step_away_is_discounted_once(name: str) -> None:
     assert learned.q(0.0) == pytest.approx(DISCOUNT, abs=0.1)
 
 
+@every_algorithm
 def test_a_time_limit_is_no_end(name: str) -> None:
     """Each step pays 1, for ever: 1 / (1 - 0.5) = 2. A limit taken for an end would give less, here 1.5 or below."""
 
@@ -153,6 +164,7 @@ def test_a_time_limit_is_no_end(name: str) -> None:
     assert learned.q(0.0) == pytest.approx(1.0 / (1.0 - DISCOUNT), abs=0.15)
 
 
+@every_algorithm
 def test_the_policy_finds_the_best_action_of_an_uneven_box(name: str) -> None:
     """The best action is 4, in a box from 1 to 5: halfway from the middle to the edge."""
 
@@ -165,6 +177,7 @@ def test_the_policy_finds_the_best_action_of_an_uneven_box(name: str) -> None:
     assert learned.q(0.0, 4.0) > learned.q(0.0, 2.5) + 1.0
 
 
+@every_algorithm
 def test_the_policy_finds_the_best_action_of_every_observation(name: str) -> None:
     """The best action is 2 + s, in a box from 0 to 4."""
 
@@ -177,3 +190,17 @@ def test_the_policy_finds_the_best_action_of_every_observation(name: str) -> Non
     assert learned.mean_return() > -0.05
     for state, action in ((-0.5, 1.0), (-0.5, 2.5), (0.5, 2.0), (0.5, 3.0)):
         assert learned.q(state, action) == pytest.approx(-((action - 2.0 - state) ** 2), abs=0.25)
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.2])
+def test_sac_spreads_its_actions_as_the_temperature_says(alpha: float) -> None:
+    """The best policy of one step is proportional to exp(reward / alpha): here normal, its variance alpha / 2."""
+
+    def problem() -> Problem:
+        return Problem(lambda state, action: -((action - 2.0) ** 2), one_step, 0.0, 4.0)
+
+    policy = learn("sac", problem, updates=1000, alpha=alpha).policy
+    noise = np.random.default_rng(0).standard_normal((1000, 1), dtype=np.float32)
+    actions = policy.spec.to_environment(policy.explore(np.zeros((1000, 1), np.float32), noise))
+    assert actions.mean() == pytest.approx(2.0, abs=0.15)
+    assert actions.std() == pytest.approx(np.sqrt(alpha / 2.0), rel=0.2)

@@ -143,13 +143,14 @@ def _facts(description: Mapping[str, Any], config: Settings, replay: Replay) -> 
     memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
     count = description["envs"]
     threads = description["threads"]
+    rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
     return {
         "preset": description["preset"],
         "backend": f"{description['backend']}, {threads} thread{'s' * (threads != 1)}",
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
         "environments": f"{count} ({description['vectorization']})",
-        "updates": f"{config.updates_per_step:g} per environment step whatever the number of environments, "
-        f"batch {config.batch_size}, every {config.update_every} steps from step {config.update_after:,}",
+        "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
+        f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }
 
 
