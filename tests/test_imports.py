@@ -22,7 +22,7 @@ ALLOWED = {
     "algorithms": {"types", "networks", "errors", "algorithms"},
     "learners": {"types", "networks", "errors", "algorithms"},
     "learners.jax": {"types", "networks", "errors", "algorithms", "learners.jax"},
-    "files": set[str](),
+    "files": {"errors"},
     "randomness": set[str](),
     "spaces": {"types", "errors"},
     "environments": {"types", "errors", "randomness", "spaces"},

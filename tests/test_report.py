@@ -107,6 +107,12 @@ def test_names_from_outside_stay_text(run: Run) -> None:
     assert "".join(shown.words).count(HOSTILE) >= 5
 
 
+def test_evaluation_whose_spread_was_not_finite_has_a_row(run: Run) -> None:
+    run.metrics_file.write_text('{"step": 7, "seconds": 1, "eval/return": 3.25, "eval/length": 5}\n')
+    words = Page(page(run)).words
+    assert words[words.index("mean length, steps") + 1 :][:2] == ["7", "3.2"]
+
+
 def test_run_without_metrics_has_a_page(run: Run) -> None:
     run.metrics_file.unlink()
     shown = Page(page(run))

@@ -185,8 +185,21 @@ def test_settings_that_are_no_settings_are_refused(content: bytes, tmp_path: Pat
         load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"settings": "none"}, {"settings": {}}, {"environment": None}, {"versions": 1}, {"preset": None}],
+    ids=str,
+)
+def test_settings_that_lack_something_are_refused(change: dict[str, Any], trained: Run, tmp_path: Path) -> None:
+    """None takes a setting away."""
+    changed = {name: value for name, value in {**trained.settings, **change}.items() if value is not None}
+    (tmp_path / "settings.json").write_text(json.dumps(changed))
+    with pytest.raises(UsageError, match=r"settings\.json is not the settings of a run"):
+        load(tmp_path)
+
+
 def test_newer_format_is_refused(run: Run) -> None:
-    run.settings_file.write_text(json.dumps({**run.settings, "format": 2}))
+    run.settings_file.write_text('{"format": 2, "what a newer polyak writes": null}')
     with pytest.raises(UsageError, match="run of format 2, but this polyak reads up to 1: upgrade polyak"):
         load(run.folder)
 

@@ -126,8 +126,8 @@ def process_environment() -> dict[str, str]:
 
 def start_cli(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start the command line in a process of its own, its output in pipes unless `options` say otherwise."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*COMMAND, *arguments], text=True, env=process_environment(), **{**pipes, **options})
+    usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": process_environment()}
+    return subprocess.Popen([*COMMAND, *arguments], text=True, **{**usual, **options})
 
 
 def run_cli(*arguments: str) -> tuple[int, str, str]:

@@ -100,7 +100,8 @@ class Environments:
         """
         with self._named_faults():
             raw, reward, terminated, truncated, info = self.vector.step(self._to_environment(action))
-        next_observation = observation = np.array(raw, np.float32)  # copied: the next step may reuse the memory
+        next_observation = observation = np.array(raw, np.float32)  # copied, as all: the next step may reuse the memory
+        terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
         valid = np.ones(self.count, np.bool_)
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._ended
