@@ -61,11 +61,13 @@ class Environments:
             UsageError: spaces that polyak does not take, or no autoreset mode in the metadata.
         """
         mode = vector.metadata.get("autoreset_mode")
-        if mode not in list(AutoresetMode):
+        try:
+            self._mode = AutoresetMode(mode)
+        except ValueError as error:
             raise UsageError(
                 "the vector environment does not say how it resets: set metadata['autoreset_mode'] "
                 f"({mode!r}) to a value of gymnasium.vector.AutoresetMode"
-            )
+            ) from error
         if needs_flattening(vector.single_observation_space):
             raise UsageError(
                 f"the vector environment's observation space is {vector.single_observation_space}, but must be a flat "
@@ -78,7 +80,6 @@ class Environments:
         self._action_space: Any = vector.single_action_space
         self.steps = 0
         """Environment steps so far, summed over all environments."""
-        self._mode = AutoresetMode(mode)
         self._generators = [generator_of(index) for index in range(self.count)]
         self._ended: Bool = np.zeros(self.count, np.bool_)
 
@@ -102,6 +103,7 @@ class Environments:
             raw, reward, terminated, truncated, info = self.vector.step(self._to_environment(action))
         next_observation = observation = np.array(raw, np.float32)  # copied, as all: the next step may reuse the memory
         terminated, truncated = np.array(terminated, np.bool_), np.array(truncated, np.bool_)
+        reward = np.array(reward, np.float32)
         valid = np.ones(self.count, np.bool_)
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._ended
@@ -116,7 +118,7 @@ class Environments:
                 for index in np.flatnonzero(ended):
                     next_observation[index] = info["final_obs"][index]
         self._ended = ended
-        step = Step(observation, next_observation, np.array(reward, np.float32), terminated, truncated, valid)
+        step = Step(observation, next_observation, reward, terminated, truncated, valid)
         self._require_finite("reward", step.reward)
         self._require_finite("observation", next_observation)
         if observation is not next_observation:
@@ -230,8 +232,9 @@ def make_environment(
                 )
             return cast(Any, made)
         if max_episode_steps is not None:
-            unlimited = cast(Any, made).env if isinstance(made, TimeLimit) else made
-            made = TimeLimit(unlimited, max_episode_steps)
+            while isinstance(made, TimeLimit):
+                made = cast(Any, made).env
+            made = TimeLimit(made, max_episode_steps)
     try:
         return FlattenObservation(made) if needs_flattening(made.observation_space) else made
     except UsageError:

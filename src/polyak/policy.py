@@ -39,9 +39,14 @@ class Policy:
         S is the environment's observation shape (flattened as Gymnasium's `flatten` does where it was a Dict or Tuple).
 
         Raises:
-            UsageError: an observation of another shape.
+            UsageError: an observation that is no array, or of another shape.
         """
-        given = np.asarray(observation, np.float32)
+        try:
+            given = np.asarray(observation, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"the observation is no array of numbers ({error}): flatten a Dict or Tuple first"
+            ) from error
         shape = self.spec.observation_shape
         if given.shape == shape:
             leading: tuple[int, ...] = ()
@@ -165,7 +170,7 @@ def _with_sorted_header(content: bytes) -> bytes:
 def _shape(value: Any) -> tuple[int, ...]:
     if isinstance(value, list):
         sizes = cast(list[Any], value)
-        if all(type(size) is int and size >= 0 for size in sizes):
+        if all(type(size) is int and size >= 1 for size in sizes):
             return tuple(sizes)
     raise ValueError(f"{str(cast(Any, value))[:40]!r} is no shape")
 

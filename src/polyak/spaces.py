@@ -88,6 +88,6 @@ def _first(space: Any, wanted: Callable[[Any], bool]) -> Any:
     inner: list[Any] = []
     if isinstance(space, spaces.Dict):
         inner = list(cast(Any, space).spaces.values())
-    elif isinstance(space, spaces.Tuple):
+    elif isinstance(space, spaces.Tuple | spaces.OneOf):
         inner = list(cast(Any, space).spaces)
     return next((found for each in inner if (found := _first(each, wanted)) is not None), None)
