@@ -17,7 +17,7 @@ CHAPTER = {  # mean test return of epochs 1 to 5, one run each: PyTorch, TensorF
     "sac": ((-255, -132, -173, -165, -149), (-196, -149, -158, -150, -170)),
 }
 
-Results = list[dict[str, Any]]
+Results = list[tuple[int, dict[str, Any]]]
 
 
 def main() -> None:
@@ -56,13 +56,14 @@ def book(data: dict[str, Any]) -> str:
     for algorithm in COLOURS:
         results = of(data, "pendulum-book", algorithm)
         ends: list[float] = []
-        for seed, result in enumerate(results):
+        for seed, result in results:
             returns = [point[2] for point in result["curve"]]
             ends.append(statistics.mean(returns[-2:]))
             epochs = " ".join(f"{value:.0f}" for value in returns)
             rows.append((algorithm.upper(), f"polyak, seed {seed}", epochs, f"{ends[-1]:.1f}", spread(result)))
         if ends:
-            rows.append((algorithm.upper(), f"**polyak, mean of {len(ends)} seeds**", "", f"**{mean(ends)}**", ""))
+            fresh = mean([result["fresh_mean"] for _, result in results])
+            rows.append((algorithm.upper(), f"**polyak, {len(ends)} seeds**", "", f"**{mean(ends)}**", f"**{fresh}**"))
         for framework, returns in zip(("PyTorch", "TensorFlow"), CHAPTER[algorithm], strict=True):
             chapter_end = statistics.mean(returns[-2:])
             rows.append(
@@ -72,6 +73,9 @@ def book(data: dict[str, Any]) -> str:
     return f"""## Pendulum-v1, preset `book`
 
 20,000 steps, five epochs, episodes of 1,000 steps, ten test episodes an epoch. The chapter's rows are one run each.
+Ten episodes of Pendulum have a standard error of about 27, nearly all of it from where they start, and the algorithms
+share their starts at the same seed: a difference of 10 between two rows means nothing, and a hard draw of starts lowers
+all three algorithms together. The hundred fresh episodes of the final policies start alike for all rows.
 
 {table(heads, rows)}
 
@@ -82,7 +86,7 @@ def tuned(data: dict[str, Any]) -> str:
     """Steps and seconds to -200 on Pendulum."""
     rows: list[tuple[Any, ...]] = []
     for algorithm in COLOURS:
-        results = of(data, "pendulum-tuned", algorithm)
+        results = [result for _, result in of(data, "pendulum-tuned", algorithm)]
         if results:
             steps = [result["curve"][-1][0] for result in results]
             seconds = [result["curve"][-1][1] for result in results]
@@ -112,7 +116,7 @@ def lander(data: dict[str, Any]) -> str:
     """Steps until the lander is solved, and whether 100 fresh episodes agree."""
     rows: list[tuple[Any, ...]] = []
     for algorithm in COLOURS:
-        for seed, result in enumerate(of(data, "lander", algorithm)):
+        for seed, result in of(data, "lander", algorithm):
             steps, seconds, last = result["curve"][-1]
             solved = "yes" if result["fresh_mean"] >= 200 else "**no**"
             rows.append(
@@ -123,14 +127,16 @@ def lander(data: dict[str, Any]) -> str:
         "seed",
         "steps",
         "seconds",
-        "last evaluation (50 episodes)",
+        "last evaluation",
         "100 fresh episodes: mean (std)",
         "solved",
     )
     return f"""## LunarLanderContinuous-v3, tuned preset
 
-Training stops at the first evaluation of 50 episodes whose mean reaches 220, or at 300,000 steps. Solved is a mean of
-at least 200 over 100 fresh episodes with the latest policy. The chapter's own runs end between -230 and -15.
+Training stops at the first evaluation whose mean reaches 220, or at 300,000 steps. It has 50 episodes in some runs and
+100 in others, as each command tells; 100 is what `benchmarks/results.py` asks for now, because a mean of 50 picked out
+of many evaluations flatters. Solved is a mean of at least 200 over 100 fresh episodes with the latest policy. The
+chapter's own runs end between -230 and -15.
 
 {table(heads, rows)}
 
@@ -148,9 +154,9 @@ def draw(data: dict[str, Any], name: str, title: str) -> None:
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.add_subplot()
     for algorithm, colour in COLOURS.items():
-        for seed, result in enumerate(of(data, name, algorithm)):
+        for number, (_, result) in enumerate(of(data, name, algorithm)):
             steps, _, returns = zip(*result["curve"], strict=True)
-            label = algorithm.upper() if seed == 0 else None
+            label = algorithm.upper() if number == 0 else None
             axes.plot(steps, returns, color=colour, alpha=0.75, linewidth=1.2, marker=".", markersize=4, label=label)
     axes.set(title=f"{title}: evaluation return of each seed", xlabel="environment steps", ylabel="mean return")
     axes.grid(alpha=0.3)
@@ -160,9 +166,10 @@ def draw(data: dict[str, Any], name: str, title: str) -> None:
 
 
 def of(data: dict[str, Any], name: str, algorithm: str) -> Results:
-    """The results of one experiment and algorithm, by seed."""
+    """The seeds and results of one experiment and algorithm."""
     prefix = f"{name}/{algorithm}/"
-    return [result for _, result in sorted((key, value) for key, value in data.items() if key.startswith(prefix))]
+    found = {int(key.removeprefix(prefix)): value for key, value in data.items() if key.startswith(prefix)}
+    return sorted(found.items())
 
 
 def spread(result: dict[str, Any]) -> str:
