@@ -101,7 +101,7 @@ class LiveView:
         )
         numbers = Table.grid(padding=(0, 2))
         numbers.add_column(style="dim")
-        numbers.add_column(justify="right")
+        numbers.add_column()
         recent = "  ".join(f"{episode.total_reward:.1f}" for episode in list(progress.episodes)[-6:])
         numbers.add_row("last episodes", Text(recent or "none finished yet"))
         for name, label in SHOWN:

@@ -1,21 +1,26 @@
 """Files that a crash cannot leave half-written."""
 
+import errno
 import os
 from pathlib import Path
 
 from polyak.errors import UsageError
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
+def prepare_to_write(file: Path) -> None:
+    """Make the folder that a file will be written to.
 
     Raises:
-        UsageError: it cannot be made; the message says why.
+        UsageError: it cannot be made or written to, or the file is a folder; the message says why.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not os.access(file.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror or error}; choose another place") from error
+        raise UsageError(f"cannot write {file}: {error.strerror or error}; choose another place") from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

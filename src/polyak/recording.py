@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polyak.environments import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
-from polyak.files import make_folder
+from polyak.files import prepare_to_write
 from polyak.randomness import Streams
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def video(path: Path, fps: int) -> Generator[Any]:
     """Write an H.264 mp4: a context that gives a function to add a frame. A failure leaves no file."""
     import av
 
-    make_folder(path.parent)
+    prepare_to_write(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     stream: Any = None
     try:

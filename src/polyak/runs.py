@@ -21,6 +21,19 @@ if TYPE_CHECKING:
     from polyak.evaluation import Evaluation
 
 FORMAT_VERSION = 1
+PARTS = {"settings": ("steps", "max_episode_steps"), "versions": (), "machine": ()}
+"""The tables within `settings.json`, and what the readers here take from them."""
+FACTS = (
+    "algorithm",
+    "environment",
+    "environment_is_callable",
+    "backend",
+    "preset",
+    "seed",
+    "envs",
+    "vectorization",
+    "threads",
+)
 
 Record = dict[str, float]
 """One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""
@@ -83,6 +96,12 @@ class Run:
                 f"{self.folder} is a run of format {settings['format']}, but this polyak reads up to {FORMAT_VERSION}: "
                 "upgrade polyak"
             )
+        tables = [(settings.get(name), keys) for name, keys in PARTS.items()]
+        if not (
+            set(FACTS) <= settings.keys()
+            and all(isinstance(table, dict) and set(keys) <= table.keys() for table, keys in tables)
+        ):
+            raise UsageError(f"{self.settings_file} is not the settings of a run")
         return settings
 
     @property

@@ -1,9 +1,10 @@
 """`polyak doctor`: what is installed and works here, and the remedy for what is missing."""
 
+import functools
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple, cast
 
@@ -74,8 +75,14 @@ def _jax() -> Finding:
 def _package(name: str, package: str, remedy: str, *, needed: bool = False) -> Finding:
     if find_spec(package) is None:
         return Finding(name, False, "not installed", remedy, needed=needed)
-    distributions = importlib.metadata.packages_distributions().get(package, [package])
+    distributions = _distributions().get(package, [package])
     return Finding(name, True, importlib.metadata.version(distributions[0]))
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Package -> the distributions that install it (pygame comes from two); to list them takes a while."""
+    return importlib.metadata.packages_distributions()
 
 
 def _mujoco_rendering() -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from polyak.files import make_folder, write_atomically
+from polyak.files import prepare_to_write, write_atomically
 from polyak.report import curves
 from polyak.runs import Record, Run, best_evaluation
 
@@ -28,7 +28,7 @@ def write_report(run: Run, output: Path | None = None) -> Path:
         UsageError: the folder holds no run, or the page cannot be written.
     """
     path = output or run.report_file
-    make_folder(path.parent)
+    prepare_to_write(path)
     write_atomically(path, page(run).encode())
     return path
 
@@ -59,7 +59,7 @@ def _summary(run: Run, records: list[Record]) -> str:
         "steps": f"{int(records[-1]['step']):,} of {settings['settings']['steps']:,}" if records else "none",
         "time": f"{records[-1]['seconds']:.0f} s" if records else "none",
         "best evaluation": f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
-        "folder": run.folder.name,
+        "folder": run.folder.resolve().name,
     }
     return _table(facts.items())
 
@@ -83,13 +83,17 @@ def _base64(file: Path) -> str:
 def _evaluations(records: Iterable[Record]) -> str:
     rows = "".join(
         f'<tr><td class="number">{int(record["step"]):,}</td><td class="number">{record["eval/return"]:.1f}</td>'
-        f'<td class="number">{record["eval/return_std"]:.1f}</td>'
-        f'<td class="number">{record["eval/length"]:.1f}</td></tr>'
+        f'<td class="number">{_number(record, "eval/return_std")}</td>'
+        f'<td class="number">{_number(record, "eval/length")}</td></tr>'
         for record in records
         if "eval/return" in record
     )
     head = "<tr><th>step</th><th>mean return</th><th>std over episodes</th><th>mean length, steps</th></tr>"
     return f'<div class="scroll"><table>{head}{rows}</table></div>'
+
+
+def _number(record: Record, name: str) -> str:
+    return f"{record[name]:.1f}" if name in record else ""  # records leave out what is not finite
 
 
 def _table(rows: Iterable[tuple[str, Any]] | Mapping[str, Any]) -> str:
