@@ -205,3 +205,8 @@ def test_pygame_needs_neither_screen_nor_sound(monkeypatch: pytest.MonkeyPatch) 
     assert prepared() == ["dummy", "dummy", "1"]
     assert prepared(DISPLAY=":0") == [None, "dummy", "1"]
     assert prepared(SDL_VIDEODRIVER="offscreen") == ["offscreen", "dummy", "1"]
+
+
+def test_path_of_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"film\.gif, but must end in \.mp4"):
+        record(untrained_run(tmp_path), output=tmp_path / "film.gif")

@@ -70,6 +70,8 @@ def record(
     if seed < 0:
         raise UsageError(f"seed is {seed}, but must be at least 0")
     output = output or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
+    if output.suffix.lower() != ".mp4":
+        raise UsageError(f"the video's path is {output}, but must end in .mp4, which is what is written")
     prepare_headless_rendering()
     limit = run.settings["settings"]["max_episode_steps"]
     made = make_environment(_environment_of(run, environment), max_episode_steps=limit, render_mode="rgb_array")
