@@ -23,7 +23,7 @@ from polyak.evaluation import Evaluation
 from polyak.policy import Policy
 from polyak.progress import Progress
 from polyak.runs import Run
-from polyak.training import UpdateSchedule
+from polyak.schedule import UpdateSchedule
 from polyak.types import Arrays, Metrics
 from tiny_cli import SMALL, TINY, Tiny, making, start_cli
 

@@ -26,6 +26,7 @@ from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
 from polyak.replay import Replay, memory_needed, readable_bytes
 from polyak.runs import MetricsWriter, Record, Run
+from polyak.schedule import UpdateSchedule
 from polyak.signals import signals_noted
 from polyak.threads import limited_threads
 from polyak.types import Metrics
@@ -152,29 +153,6 @@ def _facts(description: Mapping[str, Any], config: Settings, replay: Replay) -> 
         "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }
-
-
-class UpdateSchedule:
-    """How many updates are due after environment steps, by the ratio per environment step, whatever N is."""
-
-    def __init__(self, config: Settings) -> None:
-        self._config = config
-        self._owed = 0.0
-
-    def due(self, before: int, after: int) -> int:
-        """Updates due when the run's steps go from `before` to `after`.
-
-        At every multiple of `update_every` from `update_after` on, `update_every * updates_per_step` more are due; a
-        fraction is carried over.
-        """
-        every = self._config.update_every
-        bursts = after // every - max(before, self._config.update_after - 1) // every
-        if after < self._config.update_after or bursts < 1:
-            return 0
-        self._owed += bursts * every * self._config.updates_per_step
-        due = int(self._owed + 1e-9)
-        self._owed -= due
-        return due
 
 
 @dataclasses.dataclass

@@ -1,0 +1,26 @@
+"""When gradient steps are due."""
+
+from polyak.algorithms.settings import Settings
+
+
+class UpdateSchedule:
+    """How many updates are due after environment steps, by the ratio per environment step, whatever N is."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        self._owed = 0.0
+
+    def due(self, before: int, after: int) -> int:
+        """Updates due when the run's steps go from `before` to `after`.
+
+        At every multiple of `update_every` from `update_after` on, `update_every * updates_per_step` more are due; a
+        fraction is carried over.
+        """
+        every = self._config.update_every
+        bursts = after // every - max(before, self._config.update_after - 1) // every
+        if after < self._config.update_after or bursts < 1:
+            return 0
+        self._owed += bursts * every * self._config.updates_per_step
+        due = int(self._owed + 1e-9)
+        self._owed -= due
+        return due
