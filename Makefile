@@ -36,13 +36,15 @@ types: $(VENV)/dev.installed ## check types
 
 check: test lint types ## everything that a change has to pass
 
+# PyTorch keeps its version, because its newest build brings several GB of CUDA where the registry has no other.
 constraints: ## write constraints.txt anew: today's versions of core, extras and tools
 	@echo "resolving the newest versions ..."
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
-	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install ".[all,dev]"; \
+	torch=$$(grep '^torch==' constraints.txt); \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,torch,tensorflow,dev]"; \
 	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check freeze --exclude polyak > "$$fresh/frozen"; \
-	grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' "$$fresh/frozen" | LC_ALL=C sort -f > constraints.txt
+	sed 's/+cpu$$//' "$$fresh/frozen" | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | LC_ALL=C sort -f > constraints.txt
 	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
 
 clean: ## remove the environment, builds and caches; runs/ stays
@@ -62,8 +64,8 @@ $(VENV)/core.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@$(INSTALL)
 	@touch $@
 
-$(VENV)/dev.installed: PARTS := .[all,dev]
+$(VENV)/dev.installed: PARTS := .[all,torch,tensorflow,dev]
 $(VENV)/dev.installed: pyproject.toml constraints.txt | $(VENV)/created
-	@echo "installing polyak, all environments and the tools into $(VENV) ..."
+	@echo "installing polyak, all environments, frameworks and the tools into $(VENV) ..."
 	@$(INSTALL)
 	@touch $@ $(VENV)/core.installed

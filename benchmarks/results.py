@@ -38,6 +38,8 @@ class Experiment:
 
 EXPERIMENTS = (
     Experiment("pendulum-book", "Pendulum-v1", 5, ("--preset", "book"), 100),
+    Experiment("pendulum-book-torch", "Pendulum-v1", 3, ("--preset", "book", "--backend", "torch"), 100),
+    Experiment("pendulum-book-tensorflow", "Pendulum-v1", 3, ("--preset", "book", "--backend", "tensorflow"), 100),
     Experiment("pendulum-tuned", "Pendulum-v1", 5, ("--stop-at-return", "-200"), 100),
     Experiment(
         "lander", "LunarLanderContinuous-v3", 3, ("--stop-at-return", "220", "--evaluation-episodes", "100"), 100

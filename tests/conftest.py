@@ -3,12 +3,14 @@
 import os
 
 # XLA reads these once, when JAX first computes, and NumPy's libraries when they load: so before any other import.
-os.environ.update(NPROC="1", PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+os.environ.update(NPROC="1", PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+
+from collections.abc import Iterator
 
 import hypothesis
 import numpy as np
@@ -30,3 +32,20 @@ def generator() -> np.random.Generator:
 def spec() -> Spec:
     """Three observations, two actions whose ranges differ and are not symmetric."""
     return Spec((3,), (2,), np.array([-1.0, 0.0], np.float32), np.array([3.0, 0.5], np.float32))
+
+
+@pytest.fixture
+def double() -> Iterator[None]:
+    """JAX computes in float64 within the test, as the other frameworks do where they are given float64."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """JAX learners of the same shapes compile once in a process, not once a test."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("jax"))
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"

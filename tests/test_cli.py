@@ -64,8 +64,13 @@ def test_train_prints_the_folder_alone_on_standard_output(done: tuple[int, str, 
     assert run.settings["settings"]["hidden_sizes"] == [8]
     assert [record["step"] for record in run.metrics] == [30, 60]
     assert run.metrics[-1]["learner/updates"] == 50  # 10 each at 20, 30, ..., 60
-    assert {"settings.json", "metrics.jsonl", "policy.safetensors", "best.safetensors", "tensorboard"} == {
-        path.name for path in run.folder.iterdir()
+    assert {path.name for path in run.folder.iterdir()} == {
+        "settings.json",
+        "metrics.jsonl",
+        "policy.safetensors",
+        "best.safetensors",
+        "learner.safetensors",
+        "tensorboard",
     }
 
 
@@ -346,14 +351,14 @@ TRAIN = ("train", "sac", "Pendulum-v1")
         (("train", "sac", "tiny_cli:Tiny-v1"), "Did you mean"),
         ((*TRAIN, "--preset", "bok"), "unknown preset 'bok' (did you mean 'book'?)"),
         ((*TRAIN, "--preset", "no/file.toml"), "preset no/file.toml cannot be read"),
-        ((*TRAIN, "--preset"), "--preset needs a name"),
+        ((*TRAIN, "--preset"), "--preset needs a value"),
         ((*TRAIN, "--batch-size", "0"), "batch_size is 0, but must be at least 1"),
         ((*TRAIN, "--batch-size", "512"), "update_after is 256, but must be at least batch_size (512)"),
         ((*TRAIN, "--discount", "1.5"), "discount is 1.5, but must be in [0, 1]"),
         ((*TRAIN, "--seed", "-1"), "seed is -1, but must be at least 0"),
         ((*TRAIN, "--envs", "0"), "envs is 0, but must be at least 1"),
         ((*TRAIN, "--threads", "0"), "threads is 0, but must be at least 1"),
-        ((*TRAIN, "--backend", "abacus"), "unknown backend 'abacus'"),
+        ((*TRAIN, "--backend", "abacus"), "invalid choice 'abacus'"),
         ((*TRAIN, "--replay-size", "10000000000000"), "at most"),
         ((*TRAIN, "--batch-sise", "8"), "--batch-size"),
         ((*TRAIN, "--steps", "many"), "--steps"),

@@ -1,6 +1,7 @@
 """`polyak doctor`: what is missing is named with its remedy, and only what is needed makes it fail."""
 
 import importlib.util
+import re
 from collections.abc import Callable
 
 import pytest
@@ -38,16 +39,31 @@ def line_of(name: str, lines: list[str]) -> int:
 def test_every_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = report(capsys)
     assert code == 0
-    for name in ("Python", "polyak", "JAX", "threads", "memory", "Gymnasium", "video", "pygame", "Box2D", "MuJoCo"):
+    for name in (
+        "Python",
+        "polyak",
+        "JAX",
+        "PyTorch",
+        "TensorFlow",
+        "threads",
+        "memory",
+        "Gymnasium",
+        "video",
+        "pygame",
+        "Box2D",
+        "MuJoCo",
+    ):
         assert line_of(name, lines) >= 0
-    jax = lines[line_of("JAX", lines)]
-    assert jax.startswith("ok ")
-    assert "cpu:0" in jax
+    for name in ("JAX", "PyTorch", "TensorFlow"):
+        assert re.fullmatch(
+            rf"ok +{name} +\d+\.\d+\.\d\S* on .*cpu.*, \d+ threads?", lines[line_of(name, lines)], re.IGNORECASE
+        )
     assert "\x1b" not in "".join(lines)
 
 
 NEEDS = {"jax": "JAX", "gymnasium": "Gymnasium", "av": "video", "pygame": "pygame"}
-EXTRAS = {"Box2D": "Box2D", "mujoco": "MuJoCo"}
+EXTRAS = {"Box2D": ("Box2D", "box2d"), "mujoco": ("MuJoCo", "mujoco")}
+EXTRAS |= {"torch": ("PyTorch", "torch"), "tensorflow": ("TensorFlow", "tensorflow")}
 
 
 @pytest.mark.parametrize("missing", [tuple(NEEDS), ("av",)])
@@ -70,10 +86,10 @@ def test_missing_extras_have_a_remedy_and_are_no_failure(
     without(*EXTRAS)
     code, lines = report(capsys)
     assert code == 0
-    for name in EXTRAS.values():
+    for name, extra in EXTRAS.values():
         position = line_of(name, lines)
         assert lines[position].split() == ["no", name, "not", "installed"]
-        assert lines[position + 1].strip() == f'remedy: pip install "polyak[{name.lower()}]"'
+        assert lines[position + 1].strip() == f'remedy: pip install "polyak[{extra}]"'
     assert not any("rendering" in line for line in lines)
 
 
@@ -96,7 +112,7 @@ def test_old_python_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_jax_without_a_device_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def devices() -> list[object]:
+    def devices(*_: object) -> list[object]:
         raise RuntimeError("Unable to initialize backend 'cuda'")
 
     monkeypatch.setattr("jax.devices", devices)
@@ -104,3 +120,21 @@ def test_jax_without_a_device_fails(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert code == 1
     assert "Unable to initialize backend 'cuda'" in lines[line_of("JAX", lines)]
     assert "remedy:" in lines[line_of("JAX", lines) + 1]
+
+
+def test_an_extra_framework_that_does_not_work_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = doctor.learners.describe
+
+    def describe(backend: str) -> str:
+        if backend == "torch":
+            raise OSError("libtorch_cpu.so: cannot open shared object file\nand more")
+        return real(backend)
+
+    monkeypatch.setattr(doctor.learners, "describe", describe)
+    code, lines = report(capsys)
+    assert code == 0
+    position = line_of("PyTorch", lines)
+    assert lines[position].endswith("does not work: libtorch_cpu.so: cannot open shared object file")
+    assert lines[position + 1].strip() == 'remedy: reinstall it: pip install "polyak[torch]"'

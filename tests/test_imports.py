@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import polyak
 from tiny_cli import process_environment, untrained_run
 
@@ -20,14 +22,19 @@ ALLOWED = {
     "types": set[str](),
     "networks": {"types"},
     "algorithms": {"types", "networks", "errors", "algorithms"},
-    "learners": {"types", "networks", "errors", "algorithms"},
-    "learners.jax": {"types", "networks", "errors", "algorithms", "learners.jax"},
+    "learners": {"types", "networks", "errors", "algorithms", "learners.edge"},
+    "learners.edge": {"types", "threads"},
+    "learners.jax": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.jax"},
+    "learners.torch": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.torch"},
+    "learners.tensorflow": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.tensorflow"},
     "files": {"errors"},
     "randomness": set[str](),
     "spaces": {"types", "errors"},
     "environments": {"types", "errors", "randomness", "spaces"},
     "replay": {"types", "errors"},
-    "policy": {"types", "errors", "files", "algorithms.sac"},
+    "arrayfiles": {"types", "errors", "files"},
+    "policy": {"types", "errors", "arrayfiles", "algorithms.sac"},
+    "checkpoint": {"types", "errors", "arrayfiles"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}
 
@@ -58,13 +65,12 @@ def packages(modules: set[str]) -> set[str]:
 
 
 def test_each_import_brings_no_more_than_it_needs() -> None:
-    alone, what, data, world, reading, jax = imported_by(
+    alone, what, data, world, reading = imported_by(
         "import polyak; dir(polyak); polyak.__version__",
         "import polyak.types, polyak.networks, polyak.algorithms.ddpg, polyak.algorithms.td3, polyak.algorithms.sac",
         "import polyak.replay, polyak.policy, polyak.files, polyak.randomness; polyak.Policy, polyak.Spec",
         "import polyak.environments, polyak.collector, polyak.evaluation, polyak.presets, polyak.learners",
         "import polyak.runs, polyak.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
-        "import polyak.learners.jax.ddpg, polyak.learners.jax.td3, polyak.learners.jax.sac",
     )
     assert packages(alone) <= {"polyak", "numpy"}
     assert packages(what) <= {"polyak", "numpy"}
@@ -74,8 +80,25 @@ def test_each_import_brings_no_more_than_it_needs() -> None:
     assert not FRAMEWORKS & packages(world)
     assert not FRAMEWORKS & packages(reading)
     assert "matplotlib" not in packages(reading)
-    assert {"jax", "optax"} <= packages(jax)
-    assert not {"torch", "tensorflow", "keras"} & packages(jax)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "tensorflow"])
+def test_a_chosen_framework_brings_no_other(backend: str) -> None:
+    """With the others hidden, so that not even a look for them succeeds, it learns."""
+    others = FRAMEWORKS - {backend, "jaxlib" if backend == "jax" else "", "keras" if backend == "tensorflow" else ""}
+    train = f"polyak.train('sac', 'Pendulum-v1', backend={backend!r}, threads=1, run_dir=FOLDER, **SMALL)"
+    (added,) = imported_by(
+        f"""
+import sys, tempfile
+sys.modules |= dict.fromkeys({sorted(others)!r})
+import polyak
+FOLDER = tempfile.mkdtemp()
+SMALL = dict(steps=20, start_steps=10, update_after=10, batch_size=4, steps_per_epoch=20, max_episode_steps=5)
+run = {train}
+assert run.metrics[-1]["learner/updates"] > 0
+"""
+    )
+    assert backend in packages(added)
 
 
 def test_policy_of_a_run_acts_without_framework_and_gymnasium(tmp_path: Path) -> None:
@@ -157,11 +180,11 @@ def test_imports_point_one_way() -> None:
 
 
 def test_frameworks_are_imported_by_their_learners_only() -> None:
-    users = {name for name, tree in MODULES.items() if FRAMEWORKS & {each.partition(".")[0] for each in imports(tree)}}
-    assert "learners.jax.sac" in users
-    assert {name for name in users if not within(name, "learners.jax")} == {"cli.doctor"}  # it looks at the devices
-    for name in users:
-        assert not {"torch", "tensorflow"} & {each.partition(".")[0] for each in imports(MODULES[name])}
+    for name, tree in MODULES.items():
+        found = FRAMEWORKS & {each.partition(".")[0] for each in imports(tree)}
+        owner = name.split(".")[1] if within(name, "learners") and "." in name else ""
+        assert found <= {owner}, f"{name} imports {found}"
+    assert {"jax", "torch", "tensorflow"} <= {each for tree in MODULES.values() for each in imports(tree)}
 
 
 def test_every_rule_is_about_a_module_that_exists() -> None:

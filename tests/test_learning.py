@@ -112,7 +112,7 @@ def learn(
     collector = Collector(environments, streams.warm_up, streams.exploration)
     spec = environments.spec
     replay = Replay(2000, spec.observation_size, spec.action_size)
-    learner: Any = make_learner("jax", name, spec, config, streams.weights)
+    learner: Any = make_learner("jax", name, spec, config, module.initial_state(streams.weights, spec, config))
     learner._burst = COMPILED.setdefault(name, learner._burst)
     policy = Policy(learner.actor(), spec, module.POLICY_KIND, SETTINGS[name].get("exploration_noise", 0.0))
     while collector.steps < 200:

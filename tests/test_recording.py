@@ -1,6 +1,8 @@
 """Videos: real files that a decoder reads, on a machine without a screen; and clear errors where there can be none."""
 
 import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import polyak
 from polyak import Run, UsageError, recording
 from polyak.recording import record, video, working_gl
-from tiny_cli import Blank, Tiny, Unseen, untrained_run
+from tiny_cli import Blank, Tiny, Unseen, process_environment, untrained_run
 
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]
 
@@ -94,7 +96,11 @@ def test_half_cheetah(tmp_path: Path) -> None:
     pytest.importorskip("mujoco", reason="MuJoCo is not installed")
     if working_gl() is None:
         pytest.skip(f"MuJoCo finds no way to render: {recording.GL_REMEDY}")
-    frames, rate = frames_of(short_run("HalfCheetah-v5", tmp_path).record())
+    run = short_run("HalfCheetah-v5", tmp_path)
+    program = f"import polyak; polyak.load({str(run.folder)!r}).record()"  # away from this process's frameworks
+    subprocess.run([sys.executable, "-c", program], env=process_environment(), check=True, timeout=300)
+    (path,) = run.videos.glob("*.mp4")
+    frames, rate = frames_of(path)
     assert (len(frames), rate, frames[0].shape) == (13, 20, (480, 480, 3))
     assert move(frames)
     assert frames[0].std() > 10  # a scene, not one colour
@@ -107,6 +113,19 @@ def test_mujoco_without_any_way_to_render_says_what_to_install(tmp_path: Path, m
     with pytest.raises(UsageError, match=r"MuJoCo cannot render here.*libegl1.*libosmesa6"):
         run.record()
     assert not list(run.folder.rglob("*.mp4"))
+
+
+def test_mujoco_beside_tensorflow_is_refused_where_it_would_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    monkeypatch.setattr(recording, "working_gl", lambda first="": None if "tensorflow" in first else "egl")
+    with pytest.raises(UsageError, match=r"loaded TensorFlow.*another process.*polyak record"):
+        short_run("InvertedPendulum-v5", tmp_path).record()
+    short_run("Pendulum-v1", tmp_path).record()  # which pygame draws
+    monkeypatch.setattr(recording, "working_gl", lambda first="": "egl")
+    recording.require_no_clash_with_tensorflow()
 
 
 def test_the_users_choice_of_rendering_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,10 +76,13 @@ def test_settings_tell_all_that_a_run_was_made_with(trained: Run) -> None:
     assert (settings["algorithm"], settings["environment"], settings["seed"]) == ("ddpg", TINY, 4)
     assert (settings["preset"], settings["backend"]) == ("paper", "jax")
     assert (settings["envs"], settings["vectorization"], settings["stop_at_return"]) == (1, "sync", None)
+    assert (settings["device"], settings["fast"], settings["from_run"]) == ("cpu", True, None)
     assert settings["threads"] >= 1
     assert set(settings["settings"]) == set(ddpg.Config.__dataclass_fields__)
     assert settings["settings"]["steps"] == 40
-    assert {"python", "polyak", "numpy", "gymnasium", "jax", "jaxlib", "optax"} <= set(settings["versions"])
+    assert {"python", "polyak", "numpy", "gymnasium", "jax", "jaxlib", "torch", "tensorflow"} <= set(
+        settings["versions"]
+    )
     assert settings["versions"]["polyak"] == polyak.__version__
     assert {"system", "processor", "cores"} <= set(settings["machine"])
 

@@ -1,4 +1,4 @@
-"""How many threads a run is given, and what becomes of a number that comes too late."""
+"""How many threads a run is given, in every framework, and what becomes of a number that comes too late."""
 
 import os
 import subprocess
@@ -8,23 +8,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from polyak import UsageError
-from polyak.threads import limited_threads, physical_cores
+from frameworks import NAMES
+from polyak import UsageError, learners
+from polyak.learners.edge import Execution, threads_or_default
+from polyak.threads import one_numpy_thread, physical_cores
 from tiny_cli import process_environment
 
-VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS")
+VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 
-@pytest.fixture(autouse=True)
-def before_jax(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process that has not imported JAX, with a clean environment."""
-    monkeypatch.delitem(sys.modules, "jax", raising=False)
-    for name in VARIABLES:
-        monkeypatch.setenv(name, "")  # restored afterwards
-        monkeypatch.delenv(name)
-
-
-def test_default_is_the_physical_cores_within_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_physical_cores_within_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr("psutil.cpu_count", lambda logical: 16 if logical else 4)
     assert physical_cores() == 4
@@ -32,35 +25,15 @@ def test_default_is_the_physical_cores_within_what_is_allowed(monkeypatch: pytes
     assert physical_cores() == 2
     monkeypatch.setattr("psutil.cpu_count", lambda logical: None)
     assert physical_cores() == 2
-    with limited_threads(None) as count:
-        assert count == 2
-        assert os.environ["PJRT_NPROC"] == "2"
 
 
-def test_number_in_the_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PJRT_NPROC", "7")
-    with limited_threads(None) as count:
-        assert count == 7
-    with limited_threads(3) as count:
-        assert count == 3
-
-
-def test_frameworks_are_limited_by_environment_variables() -> None:
-    with limited_threads(3) as count:
-        assert count == 3
-        assert os.environ["NPROC"] == os.environ["PJRT_NPROC"] == "3"
-        assert "XLA_FLAGS" not in os.environ
-
-
-def test_one_thread_keeps_the_users_xla_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_min_max=true")
-    with limited_threads(1):
-        assert os.environ["XLA_FLAGS"].split() == [
-            "--xla_cpu_enable_fast_min_max=true",
-            "--xla_cpu_multi_thread_eigen=false",
-        ]
-    with limited_threads(1):
-        assert os.environ["XLA_FLAGS"].count("multi_thread_eigen") == 1
+def test_what_is_asked_for_then_the_environment_then_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_THREADS", "7")
+    assert threads_or_default(3, "SOME_THREADS") == 3
+    assert threads_or_default(None, "SOME_THREADS") == 7
+    for unusable in ("0", "", "many"):
+        monkeypatch.setenv("SOME_THREADS", unusable)
+        assert threads_or_default(None, "SOME_THREADS") == physical_cores()
 
 
 def test_numpy_gets_one_thread_and_then_its_own_again() -> None:
@@ -69,47 +42,73 @@ def test_numpy_gets_one_thread_and_then_its_own_again() -> None:
     def counts() -> list[int]:
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
-    with threadpool_limits(limits=2):
-        with limited_threads(2):
+    with threadpool_limits(limits=2, user_api="blas"):
+        with one_numpy_thread():
             assert set(counts()) <= {1}
         assert set(counts()) <= {2}
 
 
+@pytest.mark.parametrize("backend", NAMES)
 @pytest.mark.parametrize("count", [0, -1])
-def test_fewer_than_one_is_refused(count: int) -> None:
-    with pytest.raises(UsageError, match=f"threads is {count}, but must be at least 1"), limited_threads(count):
-        pass
+def test_fewer_than_one_is_refused(count: int, backend: str) -> None:
+    with pytest.raises(UsageError, match=f"threads is {count}, but must be at least 1"):
+        learners.start(backend, Execution(threads=count))
 
 
-def test_another_number_than_jax_runs_with_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with limited_threads(2):
-        monkeypatch.setitem(sys.modules, "jax", os)  # as if JAX had been imported here
-    with limited_threads(2) as count:
-        assert count == 2
-    with pytest.raises(UsageError, match=r"threads is 3, but JAX already runs with 2.*new process"), limited_threads(3):
-        pass
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_another_number_than_the_framework_runs_with_is_refused(backend: str) -> None:
+    learners.describe(backend)  # it runs now
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.constant(1.0)
+    running = learners.start(backend, Execution()).threads
+    with pytest.raises(UsageError, match=r"threads is 9, but (JAX|TensorFlow) already runs with .*new process"):
+        learners.start(backend, Execution(threads=9))
+    assert learners.start(backend, Execution()).threads == running
 
 
-def test_default_after_jax_has_started_is_what_jax_runs_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    with limited_threads(7):
-        monkeypatch.setitem(sys.modules, "jax", os)
-    with limited_threads(None) as count:
-        assert count == 7
+LEARN = """
+import sys, time
+import numpy as np
+from polyak import learners
+from polyak.algorithms import sac
+from polyak.learners.edge import Execution
+from polyak.types import Batch, Spec
 
-
-@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
-def test_jax_computes_with_so_many_threads() -> None:
-    program = """
-from pathlib import Path
-from polyak.threads import limited_threads
-with limited_threads(5):
-    import jax
-    jax.numpy.ones((300, 300)).block_until_ready()
-names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-print(sum(name.startswith("tf_XLAEigen") for name in names))
+spec = Spec((17,), (6,), -np.ones(6, np.float32), np.ones(6, np.float32))
+config, generator = sac.Config(), np.random.default_rng(0)
+execution = Execution("cpu", int(sys.argv[2]))
+arrays = sac.initial_state(generator, spec, config)
+learner = learners.make_learner(sys.argv[1], "sac", spec, config, arrays, execution)
+batches = Batch(generator.standard_normal((20, 256, 2 * 17 + 6 + 2), dtype=np.float32), 17, 6)
+noise = sac.draw_noise(generator, 20, 256, 6)
+learner.update(batches, noise)
+wall, cpu = time.perf_counter(), time.process_time()
+for _ in range(5):
+    learner.update(batches, noise)
+print((time.process_time() - cpu) / (time.perf_counter() - wall), learners.start(sys.argv[1], execution).threads)
 """
+
+
+@pytest.mark.parametrize("backend", NAMES)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_framework_computes_with_so_many_threads(backend: str, count: int) -> None:
+    """One busy thread takes at most as much processor time as time passes, however busy the machine is."""
     environment = {name: value for name, value in process_environment().items() if name not in VARIABLES}
-    output = subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    command = [sys.executable, "-c", LEARN, backend, str(count)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=300)
+    busy, threads = done.stdout.split()
+    assert int(threads) == count
+    assert float(busy) < count + 0.15
+
+
+@pytest.mark.parametrize("backend", NAMES)
+def test_the_environment_says_the_default(backend: str) -> None:
+    """Three, which no machine has by itself."""
+    environment = process_environment() | {name: "3" for name in VARIABLES if name != "XLA_FLAGS"}
+    program = f"from polyak import learners; print(learners.describe({backend!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=300
     )
-    assert output.stdout == "5\n"
+    assert done.stdout.endswith(", 3 threads\n")

@@ -56,6 +56,9 @@ class Still:
         bias = np.inf if self._is_broken("actor") else 10 + self.updates
         return {"0/kernel": np.zeros((2, 1), np.float32), "0/bias": np.full(1, bias, np.float32)}
 
+    def arrays(self) -> Arrays:
+        return {"step": np.array(self.updates, np.int32), **self.actor()}
+
     def _is_broken(self, part: str) -> bool:
         return self.broken == part and self.updates >= self.broken_from
 
@@ -85,7 +88,7 @@ class Watcher:
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Still:
     learner = Still()
-    monkeypatch.setattr(training, "make_learner", lambda *_: learner)
+    monkeypatch.setattr(training.learners, "make_learner", lambda *_: learner)
     return learner
 
 

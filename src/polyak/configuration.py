@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ from polyak.algorithms.settings import Settings
 from polyak.environments import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.randomness import Streams
+from polyak.runs import Run
 
 
 def resolve(
@@ -22,8 +23,12 @@ def resolve(
     config: Settings | None,
     preset: str | None,
     settings: Mapping[str, Any],
+    from_run: Run | None = None,
 ) -> tuple[str, Settings]:
     """The preset in force and the settings that it, with `settings` over it, comes to.
+
+    Without a preset, a run that is gone on from stands for one: its settings, with no steps of uniform actions, because
+    its policy can act already.
 
     Raises:
         UsageError: an unknown preset or setting, a setting out of its limits, or `config` together with others.
@@ -41,10 +46,23 @@ def resolve(
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
             raise UsageError(f"{algorithm} has no setting {name!r}: {hint}")
+    if from_run is not None and preset is None:
+        values: dict[str, Any] = {**_settings_of(from_run, algorithm, known), "start_steps": 0, **settings}
+        return f"that of {from_run.folder.name}", kind(**values)
     name = environment if isinstance(environment, str) else ""
     preset = preset or presets.default_for(name)
-    values: dict[str, Any] = presets.load(preset, algorithm, name, lambda: half_range(environment)).values
+    values = presets.load(preset, algorithm, name, lambda: half_range(environment)).values
     return Path(preset).name, kind(**{**values, **settings})
+
+
+def _settings_of(run: Run, algorithm: str, known: list[str]) -> dict[str, Any]:
+    if run.settings["algorithm"] != algorithm:
+        raise UsageError(
+            f"{run.folder} is a run of {run.settings['algorithm']}, but {algorithm} is asked for: "
+            "a learner goes on in its own algorithm"
+        )
+    values = cast(dict[str, Any], run.settings["settings"])
+    return {name: value for name, value in values.items() if name in known}
 
 
 def half_range(environment: Environment) -> NDArray[Any]:

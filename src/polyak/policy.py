@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.arrayfiles import read_arrays, write_arrays
 from polyak.errors import UsageError
-from polyak.files import write_atomically
 from polyak.types import Arrays, Float, Spec
 
 FORMAT = "polyak-policy"
@@ -99,7 +97,7 @@ class Policy:
         metadata = {"format": FORMAT, "version": str(VERSION), "policy": json.dumps(description)}
         arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
         arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
-        write_atomically(Path(path), _with_sorted_header(save(arrays, metadata=metadata)))
+        write_arrays(Path(path), arrays, metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
@@ -108,14 +106,7 @@ class Policy:
         Raises:
             UsageError: the file is missing, broken, or of another kind or a newer version.
         """
-        arrays, metadata = _read(Path(path))
-        if metadata.get("format") != FORMAT:
-            raise UsageError(f"{path} is not a polyak policy")
-        version = metadata.get("version", "none")[:20]
-        if version != str(VERSION):
-            raise UsageError(
-                f"{path} is a policy of format version {version}, but this polyak reads up to {VERSION}: upgrade polyak"
-            )
+        arrays, metadata = read_arrays(Path(path), "policy", FORMAT, VERSION, ("F32",))
         try:
             description = json.loads(metadata["policy"])
             spec = Spec(
@@ -159,31 +150,9 @@ class Policy:
             raise ValueError(f"{layers} layers end in {width} outputs, but {outputs} are needed")
 
 
-def _with_sorted_header(content: bytes) -> bytes:
-    """The same safetensors file with its header in a fixed order, so that equal policies are equal files."""
-    length = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # the format aligns the data to 8 bytes
-    return len(header).to_bytes(8, "little") + header + content[8 + length :]
-
-
 def _shape(value: Any) -> tuple[int, ...]:
     if isinstance(value, list):
         sizes = cast(list[Any], value)
         if all(type(size) is int and size >= 1 for size in sizes):
             return tuple(sizes)
     raise ValueError(f"{str(cast(Any, value))[:40]!r} is no shape")
-
-
-def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
-    if not path.is_file():
-        raise UsageError(f"there is no policy file {path}")
-    try:
-        with cast(Any, safe_open(path, framework="numpy")) as handle:
-            names = list(handle.keys())
-            for name in names:  # before any memory is taken
-                if (kind := handle.get_slice(name).get_dtype()) != "F32":
-                    raise UsageError(f"{path} is not a polyak policy: {name} holds {kind}, not F32")
-            return {name: handle.get_tensor(name) for name in names}, dict(handle.metadata() or {})
-    except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as safetensors: {error}") from error

@@ -105,6 +105,8 @@ def _require_rendering(environment: Any, name: str) -> None:
         )
     if "mujoco" in sys.modules:
         require_mujoco_rendering()
+    if any("mujoco" in kind.__module__ for kind in type(environment.unwrapped).__mro__):
+        require_no_clash_with_tensorflow()
 
 
 class _Filmed(Wrapper[Any, Any, Any, Any]):
@@ -195,13 +197,28 @@ def require_mujoco_rendering() -> None:
     os.environ["MUJOCO_GL"] = backend
 
 
-def working_gl() -> str | None:
-    """The first way to render MuJoCo without a screen that really works, tried in a process of its own."""
-    program = "import mujoco; context = mujoco.GLContext(64, 64); context.make_current(); context.free()"
+def require_no_clash_with_tensorflow() -> None:
+    """Check that MuJoCo still draws where TensorFlow is loaded: both may bring an LLVM, and one calls the other's.
+
+    Raises:
+        UsageError: it would crash this process.
+    """
+    if "tensorflow" in sys.modules and sys.platform == "linux" and working_gl("import tensorflow") is None:
+        raise UsageError(
+            "MuJoCo cannot render here: this process has loaded TensorFlow, whose libraries clash with the drawing "
+            "ones; record from another process, as with: polyak record RUN"
+        )
+
+
+def working_gl(first: str = "") -> str | None:
+    """The first way to render MuJoCo without a screen that really works, tried in a process of its own.
+
+    Where `first`, a line of Python, is run before, the process is like one that has done that.
+    """
     for backend in GL_BACKENDS:
         tried = subprocess.run(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", program],
-            env={**os.environ, "MUJOCO_GL": backend},
+            [sys.executable, "-c", f"{first}\n{_DRAWING}"],
+            env={**os.environ, "MUJOCO_GL": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
             capture_output=True,
             check=False,
             timeout=60,
@@ -209,6 +226,19 @@ def working_gl() -> str | None:
         if tried.returncode == 0:
             return backend
     return None
+
+
+_DRAWING = """
+import mujoco
+texture = "<texture name='t' type='2d' builtin='checker' width='8' height='8'/>"
+asset = f"<asset>{texture}<material name='m' texture='t'/></asset>"
+world = "<worldbody><geom size='1' material='m'/></worldbody>"
+model = mujoco.MjModel.from_xml_string(f"<mujoco>{asset}{world}</mujoco>")
+renderer = mujoco.Renderer(model, 64, 64)
+renderer.update_scene(mujoco.MjData(model))
+renderer.render()
+renderer.close()
+"""
 
 
 def _has_display() -> bool:

@@ -66,6 +66,11 @@ class Run:
         return self.folder / "best.safetensors"
 
     @property
+    def learner_file(self) -> Path:
+        """`learner.safetensors`: the learner's whole state, as of the latest policy, for any framework."""
+        return self.folder / "learner.safetensors"
+
+    @property
     def videos(self) -> Path:
         """The folder of recorded videos."""
         return self.folder / "videos"
@@ -251,7 +256,7 @@ class MetricsWriter:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "polyak": polyak.__version__}
-    for package in ("numpy", "gymnasium", "jax", "jaxlib", "optax", "mujoco", "box2d"):
+    for package in ("numpy", "gymnasium", "jax", "jaxlib", "torch", "tensorflow", "mujoco", "box2d"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from polyak import runs
+from polyak import learners, runs
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
+from polyak.checkpoint import load_learner, save_learner
 from polyak.collector import Collector, Episode
 from polyak.configuration import resolve
 from polyak.environments import Environment, Environments, Vectorization, make_environments
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.evaluation import evaluate
-from polyak.learners import make_learner, require_backend
+from polyak.learners.edge import Device, Execution
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
@@ -28,8 +29,8 @@ from polyak.replay import Replay, memory_needed, readable_bytes
 from polyak.runs import MetricsWriter, Record, Run
 from polyak.schedule import UpdateSchedule
 from polyak.signals import signals_noted
-from polyak.threads import limited_threads
-from polyak.types import Metrics
+from polyak.threads import one_numpy_thread
+from polyak.types import Arrays, Metrics
 
 
 def train(
@@ -40,9 +41,12 @@ def train(
     preset: str | None = None,
     seed: int = 0,
     backend: str = "jax",
+    device: Device = "auto",
+    threads: int | None = None,
+    fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
-    threads: int | None = None,
+    from_run: str | Path | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
     observer: Observer | None = None,
@@ -56,10 +60,14 @@ def train(
         config: all settings at once, instead of `preset` and `settings`.
         preset: "book", "paper", an environment's, or a TOML file; by default the environment's own, else "paper".
         seed: from which every random stream of the run is drawn.
-        backend: the framework that learns.
+        backend: the framework that learns: "jax", "torch" or "tensorflow".
+        device: "cpu", "cuda", or "auto": an NVIDIA GPU where the framework sees one.
+        threads: of the framework on the CPU; by default the physical cores.
+        fast: compiled or fused updates; False computes each operation by itself, as it is written.
         envs: environments stepped side by side; the updates per environment step stay the same.
         vectorization: "sync", or "async" with a process for each environment.
-        threads: for the framework; by default the physical cores.
+        from_run: a run whose learner this one goes on from, whichever framework it learned in; its settings are the
+            default then. Replay, episodes and random streams are new.
         run_dir: where the run's folder is made.
         stop_at_return: stop once an evaluation's mean return reaches this.
         observer: watches the run; by default nobody does.
@@ -72,13 +80,14 @@ def train(
     """
     module = algorithm_module(algorithm)
     algorithm = algorithm.lower()
-    require_backend(backend)
     if seed < 0:
         raise UsageError(f"seed is {seed}, but must be at least 0")
+    execution = learners.start(backend, Execution(device, threads, fast))
     streams = Streams(seed)
     with ExitStack() as stack:
-        threads = stack.enter_context(limited_threads(threads))
-        preset, config = resolve(algorithm, environment, config, preset, settings)
+        stack.enter_context(one_numpy_thread())
+        earlier = runs.load(from_run) if from_run is not None else None
+        preset, config = resolve(algorithm, environment, config, preset, settings, earlier)
         limit = config.max_episode_steps
         environments = make_environments(
             environment, envs, streams.environment, vectorization=vectorization, max_episode_steps=limit
@@ -87,6 +96,9 @@ def train(
         test_environments = make_environments(environment, 1, streams.evaluation, max_episode_steps=limit)
         stack.callback(test_environments.close)
         spec = environments.spec
+        arrays: Arrays = module.initial_state(streams.weights, spec, config)
+        if earlier is not None:
+            arrays = load_learner(earlier.learner_file, algorithm, arrays)
         replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
         name = environment if isinstance(environment, str) else _name_of(environment)
         description = {
@@ -94,11 +106,14 @@ def train(
             "environment": name,
             "environment_is_callable": not isinstance(environment, str),
             "backend": backend,
+            "device": execution.device,
+            "threads": execution.threads,
+            "fast": execution.fast,
             "preset": preset,
+            "from_run": str(earlier.folder.resolve()) if earlier else None,
             "seed": seed,
             "envs": environments.count,
             "vectorization": vectorization,
-            "threads": threads,
             "stop_at_return": stop_at_return,
             "settings": dataclasses.asdict(config),
         }
@@ -114,11 +129,12 @@ def train(
         observer = observer or Silent()
         observer.started(progress)
         stack.callback(observer.ended, progress)
-        learner = make_learner(backend, algorithm, spec, config, streams.weights)
+        learner = learners.make_learner(backend, algorithm, spec, config, arrays, execution)
         policy = Policy(learner.actor(), spec, module.POLICY_KIND, getattr(config, "exploration_noise", 0.0))
         collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
         loop = _Loop(
             run=run,
+            algorithm=algorithm,
             config=config,
             streams=streams,
             collector=collector,
@@ -144,10 +160,12 @@ def _facts(description: Mapping[str, Any], config: Settings, replay: Replay) -> 
     memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
     count = description["envs"]
     threads = description["threads"]
+    device = "cuda" if description["device"] == "cuda" else f"cpu, {threads} thread{'s' * (threads != 1)}"
     rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
     return {
         "preset": description["preset"],
-        "backend": f"{description['backend']}, {threads} thread{'s' * (threads != 1)}",
+        **({"from": description["from_run"]} if description["from_run"] else {}),
+        "backend": f"{description['backend']} on {device}" + ("" if description["fast"] else ", plain"),
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
         "environments": f"{count} ({description['vectorization']})",
         "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
@@ -160,6 +178,7 @@ class _Loop:
     """One run's moving parts."""
 
     run: Run
+    algorithm: str
     config: Settings
     streams: Streams
     collector: Collector
@@ -251,7 +270,7 @@ class _Loop:
                 "speed/steps_per_second": speed,
             }
         )
-        self.policy.save(self.run.policy_file)
+        self._save_latest()
         self._epoch_started, self._epoch_first_step = time.monotonic(), steps
         self.observer.epoch_ended(self.progress)
         if self.stop_at_return is not None and result.mean >= self.stop_at_return:
@@ -282,7 +301,13 @@ class _Loop:
         self.episodes, self.measured = [], []
 
     def _save_what_there_is(self) -> None:
-        """What the epoch cut short has measured, and the latest policy."""
+        """What the epoch cut short has measured, the latest policy and the learner."""
         if self.collector.steps > self.progress.record.get("step", 0):
             self._write_record({})
+        self._save_latest()
+
+    def _save_latest(self) -> None:
         self.policy.save(self.run.policy_file)
+        arrays = self.learner.arrays()
+        if all(np.isfinite(value).all() for value in arrays.values()):  # else the last good one is kept
+            save_learner(self.run.learner_file, self.algorithm, arrays)

@@ -16,6 +16,10 @@ from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initia
 from polyak.types import Arrays, Float, Spec
 
 POLICY_KIND = "deterministic"
+METRICS = ("critic_loss", "actor_loss", "q")
+"""What an update measures."""
+NOISE: tuple[str, ...] = ()
+"""DDPG's update draws no noise."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,10 @@ from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initia
 from polyak.types import Arrays, Float, Spec
 
 POLICY_KIND = "squashed_gaussian"
+METRICS = ("critic_loss", "actor_loss", "q", "alpha", "entropy")
+"""What an update measures."""
+NOISE: tuple[str, ...] = ("next_action", "action")
+"""The noises of an update, [B, A] each: xi of (8.16) in the target and in the actor's loss."""
 LOG_SIGMA_LOW, LOG_SIGMA_HIGH = -20.0, 2.0
 
 

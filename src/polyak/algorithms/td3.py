@@ -17,6 +17,10 @@ from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initia
 from polyak.types import Arrays, Float, Spec
 
 POLICY_KIND = "deterministic"
+METRICS = ("critic_loss", "actor_loss", "q")
+"""What an update measures."""
+NOISE: tuple[str, ...] = ("target_action",)
+"""The noise of an update, [B, A]: that of (8.8), before it is scaled and clipped."""
 
 
 @dataclass(frozen=True, kw_only=True)

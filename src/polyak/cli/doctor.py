@@ -6,17 +6,20 @@ import platform
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import tyro
 from rich.console import Console
 from rich.text import Text
 
 import polyak
+from polyak import learners
+from polyak.errors import UsageError
 from polyak.replay import memory_free, readable_bytes
 from polyak.threads import physical_cores
 
 MINIMUM_PYTHON = (3, 11)
+FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
 
 
 class Finding(NamedTuple):
@@ -48,8 +51,13 @@ def findings() -> Iterator[Finding]:
     python = sys.version_info[:2] >= MINIMUM_PYTHON
     yield Finding("Python", python, platform.python_version(), "install Python 3.11 or newer", needed=True)
     yield Finding("polyak", True, polyak.__version__)
-    yield _jax()
-    yield Finding("threads", True, f"{physical_cores()} physical cores; --threads sets how many a run uses")
+    for name, backend in FRAMEWORKS.items():
+        yield _framework(name, backend)
+    yield Finding(
+        "threads",
+        True,
+        f"{physical_cores()} physical cores, which a run uses by default; --threads sets another number",
+    )
     yield Finding("memory", True, f"{readable_bytes(memory_free())} free")
     for name, package in (("Gymnasium", "gymnasium"), ("video", "av"), ("pygame", "pygame")):
         yield _package(name, package, "pip install polyak", needed=True)
@@ -59,17 +67,17 @@ def findings() -> Iterator[Finding]:
         yield _mujoco_rendering()
 
 
-def _jax() -> Finding:
-    if find_spec("jax") is None:
-        return Finding("JAX", False, "not installed", "pip install polyak", needed=True)
-    import jax
-
+def _framework(name: str, backend: str) -> Finding:
+    """A framework imported and asked: what is installed may still not work."""
+    needed = backend == "jax"
+    if find_spec(backend) is None:
+        return Finding(name, False, "not installed", learners.BACKENDS[backend], needed=needed)
     try:
-        found = cast(list[Any], jax.devices())
-        devices = ", ".join(f"{device.platform}:{device.id}" for device in found)
-    except RuntimeError as error:
-        return Finding("JAX", False, f"{jax.__version__}, no device: {error}", "reinstall jaxlib", needed=True)
-    return Finding("JAX", True, f"{jax.__version__} on {devices}")
+        found = learners.describe(backend)
+    except (UsageError, ImportError, RuntimeError, OSError) as error:
+        remedy = f"reinstall it: {learners.BACKENDS[backend]}"
+        return Finding(name, False, f"does not work: {str(error).splitlines()[0]}", remedy, needed=needed)
+    return Finding(name, True, found)
 
 
 def _package(name: str, package: str, remedy: str, *, needed: bool = False) -> Finding:

@@ -3,11 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TextIO, TypeVar
+from typing import Annotated, Any, Generic, Literal, TextIO, TypeVar
 
 import tyro
 
-from polyak import training
+from polyak import runs, training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
 from polyak.cli.output import own_output
@@ -15,6 +15,7 @@ from polyak.configuration import resolve
 from polyak.display import make_view
 from polyak.environments import Vectorization
 from polyak.errors import UsageError
+from polyak.learners.edge import Device
 from polyak.progress import Observer, Progress
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
@@ -37,14 +38,20 @@ class Options(Generic[C]):
     """book, paper, an environment's name, or a TOML file; by default the environment's own if any, else paper."""
     seed: int = 0
     """Every random stream of the run is drawn from it."""
-    backend: str = "jax"
+    backend: Literal["jax", "torch", "tensorflow"] = "jax"
     """The framework that learns."""
+    device: Device = "auto"
+    """auto: an NVIDIA GPU where the framework sees one, else the CPU."""
+    threads: int | None = None
+    """Threads of the framework on the CPU; by default the physical cores."""
+    fast: bool = True
+    """Compiled or fused updates; --no-fast computes each operation by itself, as it is written."""
     envs: int = 1
     """Environments stepped side by side; updates per environment step stay the same."""
     vectorization: Vectorization = "sync"
     """sync: in this process; async: a process for each environment."""
-    threads: int | None = None
-    """Threads of the framework; by default the physical cores."""
+    from_run: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN")] = None
+    """A run whose learner this one goes on from, in whichever framework; its settings are the default then."""
     run_dir: Path = Path("runs")
     """Where the run's folder is made."""
     stop_at_return: float | None = None
@@ -75,8 +82,8 @@ def main(arguments: list[str]) -> None:
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
     name, environment, *rest = arguments
     kind: type[Settings] = algorithm(name).Config
-    asked = _preset_in(rest)
-    preset, defaults = resolve(name, environment, None, asked, {})
+    asked, earlier = _value_in(rest, "--preset"), _value_in(rest, "--from")
+    preset, defaults = resolve(name, environment, None, asked, {}, runs.load(earlier) if earlier else None)
     options = tyro.cli(
         Options[kind],
         args=rest,
@@ -92,9 +99,12 @@ def main(arguments: list[str]) -> None:
             preset=asked,
             seed=options.seed,
             backend=options.backend,
+            device=options.device,
+            threads=options.threads,
+            fast=options.fast,
             envs=options.envs,
             vectorization=options.vectorization,
-            threads=options.threads,
+            from_run=earlier,
             run_dir=options.run_dir,
             stop_at_return=options.stop_at_return,
             observer=_PrintsFolder(output, make_view(plain=options.plain)),
@@ -108,13 +118,13 @@ def _changed(defaults: Settings, chosen: Settings) -> dict[str, Any]:
     return {name: value for name, value in pairs if value != getattr(defaults, name)}
 
 
-def _preset_in(arguments: list[str]) -> str | None:
-    """The preset is needed before the rest can be parsed: it sets the defaults."""
+def _value_in(arguments: list[str], flag: str) -> str | None:
+    """The value of a flag that is needed before the rest can be parsed, because it sets the defaults."""
     for position, argument in enumerate(arguments):
-        if argument.startswith("--preset="):
+        if argument.startswith(f"{flag}="):
             return argument.partition("=")[2]
-        if argument == "--preset":
+        if argument == flag:
             if position + 1 == len(arguments):
-                raise UsageError("--preset needs a name")
+                raise UsageError(f"{flag} needs a value")
             return arguments[position + 1]
     return None

@@ -1,16 +1,20 @@
 """HOW the algorithms are computed: one folder a framework, imported only when it is chosen."""
 
 import importlib
+from collections.abc import Mapping
 from importlib.util import find_spec
+from typing import Any
 
-import numpy as np
-
-from polyak.algorithms import algorithm
 from polyak.algorithms.settings import Settings
 from polyak.errors import UsageError
+from polyak.learners.edge import Execution
 from polyak.types import Learner, Spec
 
-BACKENDS = {"jax": "pip install polyak"}
+BACKENDS = {
+    "jax": "pip install polyak",
+    "torch": 'pip install "polyak[torch]"',
+    "tensorflow": 'pip install "polyak[tensorflow]"',
+}
 """Each framework that has learners, and the command that installs it."""
 
 
@@ -26,14 +30,44 @@ def require_backend(backend: str) -> None:
         raise UsageError(f"backend {backend!r} is not installed: {BACKENDS[backend]}")
 
 
-def make_learner(
-    backend: str, algorithm_name: str, spec: Spec, config: Settings, generator: np.random.Generator
-) -> Learner:
-    """A fresh learner whose initial weights are drawn from `generator` by NumPy, so that every backend starts equal.
+def start(backend: str, execution: Execution) -> Execution:
+    """Import a framework and settle its device and threads, which come back named.
 
     Raises:
-        UsageError: unknown algorithm, or a backend that is unknown or not installed.
+        UsageError: the framework is unknown or not installed, has no such device, or already runs with another number
+            of threads.
     """
+    if execution.threads is not None and execution.threads < 1:
+        raise UsageError(f"threads is {execution.threads}, but must be at least 1")
+    return _framework(backend).start(execution)
+
+
+def make_learner(
+    backend: str,
+    algorithm: str,
+    spec: Spec,
+    config: Settings,
+    arrays: Mapping[str, Any],
+    execution: Execution | None = None,
+) -> Learner:
+    """A learner that goes on from a state of named arrays, as `initial_state` or any framework's `arrays()` gives it.
+
+    Raises:
+        UsageError: as for `start`.
+    """
+    started = start(backend, execution or Execution())
+    return _framework(backend).Learner(algorithm, spec, config, arrays, started)
+
+
+def describe(backend: str) -> str:
+    """Version, devices and threads of an installed framework, in a line.
+
+    Raises:
+        UsageError: as for `start`.
+    """
+    return _framework(backend).describe(start(backend, Execution()))
+
+
+def _framework(backend: str) -> Any:
     require_backend(backend)
-    arrays = algorithm(algorithm_name).initial_state(generator, spec, config)
-    return importlib.import_module(f"polyak.learners.{backend}").make(algorithm_name.lower(), spec, config, arrays)
+    return importlib.import_module(f"polyak.learners.{backend}")

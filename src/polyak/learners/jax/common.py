@@ -1,16 +1,14 @@
 """What the three algorithms share: a network's forward pass, Adam's step, Polyak's average."""
 
-from typing import Any, NamedTuple, cast
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 Parameters = dict[str, dict[str, Array]]
 Adam = dict[str, Any]
-
-_adam = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)  # epsilon outside the square root, bias-corrected
 
 
 class Batch(NamedTuple):
@@ -29,14 +27,14 @@ class Batch(NamedTuple):
 
     @classmethod
     def unpacked(cls, records: Array, observation_size: int, action_size: int) -> "Batch":
-        """The columns of replay records [B, 2 O + A + 2]; see `polyak.types.Batch`."""
+        """The first columns of packed records [B, 2 O + A + 2 + ...]; see `polyak.types.Batch`."""
         reward = observation_size + action_size
         return cls(
             observation=records[:, :observation_size],
             action=records[:, observation_size:reward],
             reward=records[:, reward],
-            next_observation=records[:, reward + 1 : -1],
-            terminated=records[:, -1],
+            next_observation=records[:, reward + 1 : reward + 1 + observation_size],
+            terminated=records[:, reward + 1 + observation_size],
         )
 
 
@@ -45,7 +43,8 @@ def network(parameters: Parameters, inputs: Array) -> Array:
     hidden = inputs
     last = len(parameters) - 1
     for layer in range(len(parameters)):
-        hidden = hidden @ parameters[str(layer)]["kernel"] + parameters[str(layer)]["bias"]
+        kernel, bias = parameters[str(layer)]["kernel"], parameters[str(layer)]["bias"]
+        hidden = jnp.matmul(hidden, kernel, precision="highest") + bias  # a GPU would round to TF32 otherwise
         if layer < last:
             hidden = jax.nn.relu(hidden)
     return hidden
@@ -58,14 +57,25 @@ def q_value(critic: Parameters, observation: Array, action: Array) -> Array:
 
 def adam_step(parameters: Any, gradients: Any, adam: Adam, learning_rate: float) -> tuple[Any, Adam]:
     """One step of Adam (Kingma and Ba 2015, algorithm 1): the new parameters and the new moments."""
-    before: Any = optax.ScaleByAdamState(count=adam["count"], mu=adam["first"], nu=adam["second"])
-    directions, state = cast(tuple[Any, Any], _adam.update(gradients, before))
+    count = adam["count"] + 1
+    first = jax.tree.map(_first_moment, adam["first"], gradients)
+    second = jax.tree.map(_second_moment, adam["second"], gradients)
+    first_correction = -jnp.expm1(count * math.log(0.9))  # 1 - 0.9**count without the cancellation
+    second_correction = -jnp.expm1(count * math.log(0.999))
 
-    def moved(value: Array, direction: Array) -> Array:
-        return value - learning_rate * direction
+    def moved(value: Array, m: Array, v: Array) -> Array:
+        return value - learning_rate * (m / first_correction) / (jnp.sqrt(v / second_correction) + 1e-8)
 
-    parameters = jax.tree.map(moved, parameters, directions)
-    return parameters, {"count": state.count, "first": state.mu, "second": state.nu}
+    parameters = jax.tree.map(moved, parameters, first, second)
+    return parameters, {"count": count, "first": first, "second": second}
+
+
+def _first_moment(before: Array, gradient: Array) -> Array:
+    return 0.9 * before + 0.1 * gradient
+
+
+def _second_moment(before: Array, gradient: Array) -> Array:
+    return 0.999 * before + 0.001 * gradient * gradient
 
 
 def polyak_average(target: Parameters, parameters: Parameters, polyak: float) -> Parameters:

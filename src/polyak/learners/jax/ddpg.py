@@ -10,8 +10,6 @@ from jax import Array
 from polyak.algorithms.ddpg import Config
 from polyak.learners.jax.common import Adam, Batch, Parameters, adam_step, network, polyak_average, q_value
 
-METRICS = ("critic_loss", "actor_loss", "q")
-
 
 class State(NamedTuple):
     """Everything that one update reads and writes."""

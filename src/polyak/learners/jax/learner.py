@@ -1,40 +1,49 @@
 """The JAX learner: native state inside, named NumPy arrays at the edge, K updates in one compiled call."""
 
+import importlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.learners.jax import common
+from polyak.learners.edge import Execution, noise_columns, packed
+from polyak.learners.jax.common import Batch
+from polyak.learners.jax.device import device_of
 from polyak.networks import flattened, nested
-from polyak.types import Arrays, Batch, Float, Metrics, Spec
+from polyak.types import Arrays, Float, Metrics, Spec
+from polyak.types import Batch as Batches
 
 
 class JaxLearner:
     """Runs the pure `update` of an algorithm's module (`ddpg`, `td3` or `sac` beside this file)."""
 
-    def __init__(self, module: ModuleType, spec: Spec, config: Settings, state: Any) -> None:
-        self._state: Any = state
-        self._metrics: tuple[str, ...] = module.METRICS
-        burst = partial(_burst, module.update, module.METRICS, spec, config)
-        self._burst: Any = jax.jit(burst, donate_argnums=0)
+    def __init__(
+        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+    ) -> None:
+        what, how = algorithm_module(algorithm), importlib.import_module(f"polyak.learners.jax.{algorithm}")
+        device = device_of(execution)
 
-    @classmethod
-    def from_arrays(cls, module: ModuleType, spec: Spec, config: Settings, arrays: Mapping[str, Any]) -> "JaxLearner":
-        """A learner whose state is the given named arrays, copied to the device."""
-        on_device: Any = jax.tree.map(cast(Any, jnp.array), nested(arrays))
-        state = module.State(**on_device)
-        return cls(module, spec, config, state)
+        def on_device(value: Any) -> Array:
+            return jax.device_put(jnp.array(value), device)
 
-    def update(self, batches: Batch, noise: Mapping[str, Float]) -> Metrics:
+        self._state: Any = how.State(**jax.tree.map(on_device, nested(arrays)))
+        self._metrics: tuple[str, ...] = what.METRICS
+        self._noise: tuple[str, ...] = what.NOISE
+        self._plainly = nullcontext if execution.fast else jax.disable_jit
+        self._burst: Any = jax.jit(partial(_burst, how.update, what, spec, config), donate_argnums=0)
+
+    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
         """K updates in one dispatch; the previous state's memory is reused (donated)."""
-        self._state, values = self._burst(self._state, batches.records, dict(noise))
+        with self._plainly():
+            self._state, values = self._burst(self._state, packed(batches, noise, self._noise))
         return Metrics(self._metrics, np.asarray(values))
 
     def actor(self) -> Arrays:
@@ -52,14 +61,15 @@ def _copied(arrays: Mapping[str, Array]) -> Arrays:
 
 
 def _burst(
-    update: Any, names: tuple[str, ...], spec: Spec, config: Settings, state: Any, records: Array, noise: Any
+    update: Any, what: ModuleType, spec: Spec, config: Settings, state: Any, records: Array
 ) -> tuple[Any, Array]:
     """`lax.scan` of `update` over the leading axis K."""
+    columns = noise_columns(what.NOISE, spec.observation_size, spec.action_size)
 
-    def step(state: Any, inputs: tuple[Array, Any]) -> tuple[Any, Array]:
-        record, one_noise = inputs
-        batch = common.Batch.unpacked(record, spec.observation_size, spec.action_size)
-        state, metrics = update(state, batch, one_noise, config)
-        return state, jnp.stack([metrics[name] for name in names])
+    def step(state: Any, record: Array) -> tuple[Any, Array]:
+        batch = Batch.unpacked(record, spec.observation_size, spec.action_size)
+        noise = {name: record[:, column] for name, column in columns.items()}
+        state, metrics = update(state, batch, noise, config)
+        return state, jnp.stack([metrics[name] for name in what.METRICS])
 
-    return jax.lax.scan(step, state, (records, noise))
+    return jax.lax.scan(step, state, records)

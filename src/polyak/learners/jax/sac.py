@@ -1,4 +1,4 @@
-"""SAC in JAX, in the paper's order (Haarnoja et al. 2018, arXiv 1812.05905, algorithm 1; equations 8.24 to 8.35)."""
+"""SAC in JAX, in the paper's order (Haarnoja et al. 2018, 1812.05905, algorithm 1; equations 8.24 to 8.35)."""
 
 import math
 from collections.abc import Mapping
@@ -10,8 +10,6 @@ from jax import Array
 
 from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Config
 from polyak.learners.jax.common import Adam, Batch, Parameters, adam_step, network, polyak_average, q_value
-
-METRICS = ("critic_loss", "actor_loss", "q", "alpha", "entropy")
 
 
 class State(NamedTuple):

@@ -1,0 +1,378 @@
+"""Time one gradient step of each algorithm in each framework against its matrix products alone, and against eager code.
+
+    python benchmarks/learners.py                      # SAC, TD3 and DDPG; writes docs/results/learners.json
+    python benchmarks/learners.py --algorithms sac --rounds 3 --batch-size 1024
+
+Every contender lives in a process of its own, which waits until it is asked for a round; rounds go A B C A B C ..., so
+that a busy minute slows all of them. What counts are the ratios of medians.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.threads import physical_cores
+from polyak.types import Batch, Spec
+
+ROOT = Path(__file__).resolve().parent.parent
+OBSERVATION, ACTION, HIDDEN = 17, 6, (256, 256)  # HalfCheetah-v5 and the networks of the SAC paper
+BURST = 50
+LIMITS = ("products numpy", "products torch", "products onednn", "products jax")
+FRAMEWORKS = ("jax", "torch", "tensorflow")
+Round = Callable[[int], None]
+"""Does that many updates."""
+
+
+def contenders(algorithm: str) -> list[str]:
+    """Everything that is timed."""
+    ours = [f"{name} {burst}" for name in FRAMEWORKS for burst in (BURST, 1)]
+    eager = [f"{name} eager" for name in ("torch", "tensorflow")] if algorithm == "sac" else []
+    return [*LIMITS, *ours, *eager]
+
+
+# The limit
+
+
+def products(algorithm: str, batch: int) -> list[tuple[str, int, int, int]]:
+    """Every matrix product of an update, (kind, rows, inner, columns); a delayed part counts by its share.
+
+    Kinds: "forward" x W, "weights" x^T g, "inputs" g W^T. What an update has no use for is not among them: the
+    gradient in the critics' weights in the actor's step, and the one in a network's data.
+    """
+    actor = (OBSERVATION, *HIDDEN, 2 * ACTION if algorithm == "sac" else ACTION)
+    critic = (OBSERVATION + ACTION, *HIDDEN, 1)
+    critics = 1 if algorithm == "ddpg" else 2
+    climbed = 2 if algorithm == "sac" else 1
+
+    def forward(sizes: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
+        return [("forward", batch, a, b) for a, b in pairwise(sizes)]
+
+    def weights(sizes: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
+        return [("weights", a, batch, b) for a, b in pairwise(sizes)]
+
+    def inputs(sizes: tuple[int, ...], first: int) -> list[tuple[str, int, int, int]]:
+        return [("inputs", batch, b, a) for a, b in list(pairwise(sizes))[first:]]
+
+    target = forward(actor) + critics * forward(critic)
+    critic_step = critics * (forward(critic) + weights(critic) + inputs(critic, 1))
+    actor_step = forward(actor) + climbed * (forward(critic) + inputs(critic, 0)) + weights(actor) + inputs(actor, 1)
+    if algorithm == "td3":  # the actor moves at every second update: two updates, to be halved
+        return 2 * (target + critic_step) + actor_step
+    return target + critic_step + actor_step
+
+
+def operands(kind: str, rows: int, inner: int, columns: int, generator: np.random.Generator) -> tuple[Any, Any]:
+    """Two factors in the layouts in which a learner has them."""
+    left = generator.standard_normal((inner, rows) if kind == "weights" else (rows, inner), dtype=np.float32)
+    right = generator.standard_normal((columns, inner) if kind == "inputs" else (inner, columns), dtype=np.float32)
+    return left.T if kind == "weights" else left, right.T if kind == "inputs" else right
+
+
+def limit(library: str, algorithm: str, batch: int) -> Round:
+    """The products alone, through one library."""
+    generator = np.random.default_rng(0)
+    pairs = [operands(*product, generator) for product in products(algorithm, batch)]
+    kinds = [product[0] for product in products(algorithm, batch)]
+    share = 0.5 if algorithm == "td3" else 1.0
+
+    def repeated(once: Callable[[], Any]) -> Round:
+        return lambda updates: [once() for _ in range(round(updates * share))] and None
+
+    if library == "numpy":
+        results = [np.empty((len(a), b.shape[1]), np.float32) for a, b in pairs]
+        return repeated(lambda: [np.matmul(a, b, out=out) for (a, b), out in zip(pairs, results, strict=True)])
+    if library == "jax":
+        import jax
+
+        def turned(factors: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+            """From the layout in memory to the factors, or back."""
+            each = zip(kinds, factors, strict=True)
+            return [(a.T if kind == "weights" else a, b.T if kind == "inputs" else b) for kind, (a, b) in each]
+
+        compiled = jax.jit(lambda stored: [a @ b for a, b in turned(stored)])
+        on_device = jax.tree.map(jax.numpy.array, turned(pairs))
+        return repeated(lambda: jax.block_until_ready(compiled(on_device)))
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    tensors = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in pairs]
+    if library == "torch":
+        outs = [torch.empty(len(a), b.shape[1]) for a, b in tensors]
+        return repeated(lambda: [torch.mm(a, b, out=out) for (a, b), out in zip(tensors, outs, strict=True)])
+    from polyak.learners.torch import fused
+
+    def product(kind: str, a: Any, b: Any) -> Any:
+        if kind == "weights":
+            return fused._outer(a.t(), b)
+        return fused._transposed(a, b.t()) if kind == "inputs" else fused._transposed(a, b.t().contiguous())
+
+    prepared = [(kind, a, b) for kind, (a, b) in zip(kinds, tensors, strict=True)]
+    return repeated(lambda: [product(*each) for each in prepared])
+
+
+# The learners
+
+
+def learner(backend: str, burst: int, algorithm: str, batch: int) -> Round:
+    """polyak's own."""
+    from polyak import learners
+    from polyak.learners.edge import Execution
+
+    module, generator = algorithm_module(algorithm), np.random.default_rng(0)
+    spec = Spec((OBSERVATION,), (ACTION,), -np.ones(ACTION, np.float32), np.ones(ACTION, np.float32))
+    config = module.Config(batch_size=batch, update_after=batch, hidden_sizes=HIDDEN)
+    execution = Execution("cpu", int(os.environ["OMP_NUM_THREADS"]))
+    ours = learners.make_learner(
+        backend, algorithm, spec, config, module.initial_state(generator, spec, config), execution
+    )
+    batches = Batch(records(generator, burst, batch), OBSERVATION, ACTION)
+    noise = module.draw_noise(generator, burst, batch, ACTION)
+    return lambda updates: [ours.update(batches, noise) for _ in range(updates // burst)] and None
+
+
+def records(generator: np.random.Generator, burst: int, batch: int) -> Any:
+    """Made-up transitions, [K, B, 2 O + A + 2]."""
+    return generator.standard_normal((burst, batch, 2 * OBSERVATION + ACTION + 2), dtype=np.float32)
+
+
+def torch_eager(batch: int) -> Round:
+    """SAC as PyTorch's users write it: modules, optimizers, `backward`."""
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+    def network(inputs: int, outputs: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Linear(inputs, HIDDEN[0]), nn.ReLU(), nn.Linear(*HIDDEN), nn.ReLU(), nn.Linear(HIDDEN[1], outputs)
+        )
+
+    actor = network(OBSERVATION, 2 * ACTION)
+    q_1, q_2, target_1, target_2 = (network(OBSERVATION + ACTION, 1) for _ in range(4))
+    log_alpha = torch.zeros(1, requires_grad=True)
+    critic_optimizer = torch.optim.Adam([*q_1.parameters(), *q_2.parameters()], lr=1e-3)
+    actor_optimizer = torch.optim.Adam(actor.parameters(), lr=3e-4)
+    alpha_optimizer = torch.optim.Adam([log_alpha], lr=1e-3)
+    data = torch.from_numpy(records(np.random.default_rng(0), BURST, batch))
+
+    def sample(observation: Any) -> tuple[Any, Any]:
+        mean, log_sigma = actor(observation).chunk(2, dim=-1)
+        normal = torch.distributions.Normal(mean, log_sigma.clamp(-20, 2).exp())
+        u = normal.rsample()
+        correction = 2 * (math.log(2) - u - nn.functional.softplus(-2 * u))
+        return torch.tanh(u), (normal.log_prob(u) - correction).sum(-1, keepdim=True)
+
+    def update(record: Any) -> None:
+        s, a, r, s_2, d = record.split([OBSERVATION, ACTION, 1, OBSERVATION, 1], dim=-1)
+        with torch.no_grad():
+            a_2, log_pi = sample(s_2)
+            joint = torch.cat([s_2, a_2], -1)
+            y = r + 0.99 * (1 - d) * (torch.min(target_1(joint), target_2(joint)) - log_alpha.exp() * log_pi)
+        joint = torch.cat([s, a], -1)
+        loss = nn.functional.mse_loss(q_1(joint), y) + nn.functional.mse_loss(q_2(joint), y)
+        critic_optimizer.zero_grad()
+        loss.backward()
+        critic_optimizer.step()
+        action, log_pi = sample(s)
+        joint = torch.cat([s, action], -1)
+        actor_loss = (log_alpha.exp().detach() * log_pi - torch.min(q_1(joint), q_2(joint))).mean()
+        actor_optimizer.zero_grad()
+        actor_loss.backward()
+        actor_optimizer.step()
+        alpha_loss = (-log_alpha.exp() * (log_pi.detach() - ACTION)).mean()
+        alpha_optimizer.zero_grad()
+        alpha_loss.backward()
+        alpha_optimizer.step()
+        with torch.no_grad():
+            for online, target in ((q_1, target_1), (q_2, target_2)):
+                for p, t in zip(online.parameters(), target.parameters(), strict=True):
+                    t.mul_(0.995).add_(p, alpha=0.005)
+
+    return lambda updates: [update(data[i % BURST]) for i in range(updates)] and None
+
+
+def tensorflow_eager(batch: int) -> Round:
+    """SAC as TensorFlow's users write it: Keras models and optimizers, a gradient tape."""
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+    def network(inputs: int, outputs: int) -> Any:
+        layers = [keras.layers.Dense(width, activation="relu") for width in HIDDEN]
+        return keras.Sequential([keras.Input((inputs,)), *layers, keras.layers.Dense(outputs)])
+
+    actor = network(OBSERVATION, 2 * ACTION)
+    q_1, q_2, target_1, target_2 = (network(OBSERVATION + ACTION, 1) for _ in range(4))
+    log_alpha = tf.Variable(0.0)
+    critic_optimizer, actor_optimizer, alpha_optimizer = (keras.optimizers.Adam(3e-4) for _ in range(3))
+    data = tf.constant(records(np.random.default_rng(0), BURST, batch))
+
+    def sample(observation: Any) -> tuple[Any, Any]:
+        mean, log_sigma = tf.split(actor(observation), 2, axis=-1)
+        log_sigma = tf.clip_by_value(log_sigma, -20.0, 2.0)
+        noise = tf.random.normal(tf.shape(mean))
+        u = mean + tf.exp(log_sigma) * noise
+        log_pi = -0.5 * noise**2 - log_sigma - 0.5 * math.log(2 * math.pi)
+        return tf.tanh(u), tf.reduce_sum(log_pi - 2 * (math.log(2) - u - tf.nn.softplus(-2 * u)), -1, keepdims=True)
+
+    def update(record: Any) -> None:
+        s, a, r, s_2, d = tf.split(record, [OBSERVATION, ACTION, 1, OBSERVATION, 1], axis=-1)
+        a_2, log_pi = sample(s_2)
+        joint = tf.concat([s_2, a_2], -1)
+        y = r + 0.99 * (1 - d) * (tf.minimum(target_1(joint), target_2(joint)) - tf.exp(log_alpha) * log_pi)
+        critics = q_1.trainable_variables + q_2.trainable_variables
+        with tf.GradientTape() as tape:
+            joint = tf.concat([s, a], -1)
+            loss = tf.reduce_mean((q_1(joint) - y) ** 2) + tf.reduce_mean((q_2(joint) - y) ** 2)
+        critic_optimizer.apply_gradients(zip(tape.gradient(loss, critics), critics, strict=True))
+        with tf.GradientTape() as tape:
+            action, log_pi = sample(s)
+            joint = tf.concat([s, action], -1)
+            actor_loss = tf.reduce_mean(tf.exp(log_alpha) * log_pi - tf.minimum(q_1(joint), q_2(joint)))
+        gradients = tape.gradient(actor_loss, actor.trainable_variables)
+        actor_optimizer.apply_gradients(zip(gradients, actor.trainable_variables, strict=True))
+        with tf.GradientTape() as tape:
+            alpha_loss = -tf.exp(log_alpha) * tf.reduce_mean(log_pi - ACTION)
+        alpha_optimizer.apply_gradients([(tape.gradient(alpha_loss, log_alpha), log_alpha)])
+        for online, target in ((q_1, target_1), (q_2, target_2)):
+            for p, t in zip(online.trainable_variables, target.trainable_variables, strict=True):
+                t.assign(0.995 * t + 0.005 * p)
+
+    return lambda updates: [update(data[i % BURST]) for i in range(updates)] and None
+
+
+# Rounds
+
+
+def make(name: str, algorithm: str, batch: int) -> Round:
+    """A contender, in the process that is to run it."""
+    kind, which = name.split()
+    if kind == "products":
+        return limit(which, algorithm, batch)
+    if which == "eager":
+        return torch_eager(batch) if kind == "torch" else tensorflow_eager(batch)
+    return learner(kind, int(which), algorithm, batch)
+
+
+def serve(name: str, algorithm: str, batch: int, updates: int) -> None:
+    """Make a contender, warm up, and run a round for every line on standard input; milliseconds an update go back."""
+    run = make(name, algorithm, batch)
+    run(2 * BURST)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        run(updates)
+        print((time.perf_counter() - started) / updates * 1e3, flush=True)
+
+
+class Contender:
+    """A contender's process."""
+
+    def __init__(self, name: str, options: argparse.Namespace, algorithm: str) -> None:
+        self.name, self.times = name, list[float]()
+        threads = str(options.threads)
+        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC", "TF_NUM_INTRAOP_THREADS")
+        environment = os.environ | dict.fromkeys(variables, threads) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        if threads == "1":
+            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        command = [sys.executable, __file__, "--serve", name, "--algorithms", algorithm]
+        command += ["--batch-size", str(options.batch_size), "--updates", str(options.updates)]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
+        self._answer()
+
+    def round(self) -> None:
+        """Time one round."""
+        assert self._process.stdin
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self.times.append(float(self._answer()))
+
+    def _answer(self) -> str:
+        assert self._process.stdout
+        while line := self._process.stdout.readline():
+            if line.strip() == "ready" or line[:1].isdigit():
+                return line
+        raise RuntimeError(f"{self.name} ended")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+
+
+def compare(algorithm: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Medians in milliseconds an update, and the fraction of the limit that each reaches, as the median over rounds."""
+    running = [Contender(name, options, algorithm) for name in contenders(algorithm)]
+    try:
+        for number in range(options.rounds):
+            for contender in running:
+                contender.round()
+            print(f"{algorithm}: round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+    finally:
+        for contender in running:
+            contender.close()
+    times = {contender.name: contender.times for contender in running}
+    best = min(LIMITS, key=lambda name: statistics.median(times[name]))
+    found = {
+        name: {
+            "milliseconds": round(statistics.median(values), 3),
+            "lowest": round(min(values), 3),
+            "highest": round(max(values), 3),
+            "fraction_of_limit": round(
+                statistics.median(limit / value for limit, value in zip(times[best], values, strict=True)), 3
+            ),
+        }
+        for name, values in times.items()
+    }
+    return {"limit": best, "contenders": found}
+
+
+def show(algorithm: str, result: dict[str, Any]) -> None:
+    """A Markdown table."""
+    print(f"\n{algorithm.upper()}; the limit is {result['limit']}\n")
+    print("| | ms an update: median (lowest, highest) | fraction of the limit |\n|---|---|---|")
+    for name, row in result["contenders"].items():
+        spread = f"{row['milliseconds']:.2f} ({row['lowest']:.2f}, {row['highest']:.2f})"
+        print(f"| {name} | {spread} | {row['fraction_of_limit']:.0%} |")
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--algorithms", nargs="+", default=["sac", "td3", "ddpg"])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--updates", type=int, default=2 * BURST, help="of a round")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "learners.json")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.algorithms[0], options.batch_size, options.updates)
+        return
+    settings = {name: getattr(options, name) for name in ("rounds", "updates", "batch_size", "threads")}
+    results: dict[str, Any] = {"settings": settings}
+    for algorithm in options.algorithms:
+        results[algorithm] = compare(algorithm, options)
+        show(algorithm, results[algorithm])
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""DDPG, TD3 and SAC in PyTorch."""
+
+from polyak.learners.torch.device import describe, start
+from polyak.learners.torch.learner import TorchLearner as Learner
+
+__all__ = ["Learner", "describe", "start"]

@@ -1,0 +1,117 @@
+"""The three frameworks compute the same thing, in both precisions, and each goes on where another stopped."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from frameworks import NAMES, learner_of, updated
+from frameworks import framework as framework_named
+from frameworks.broken import minimum_replaced_by_mean, noise_dropped
+from frameworks.broken import targets_moved_before_the_critic_step as targets_moved_early
+from polyak import learners
+from polyak.types import Learner
+from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
+
+PAIRS = list(combinations(NAMES, 2))
+CASES = {
+    "ddpg": make_case("ddpg"),
+    "td3": make_case("td3", target_noise=0.6),
+    "td3 delay 3": make_case("td3", policy_delay=3, action_size=1),
+    "sac": make_case("sac", alpha=0.3),
+    "sac fixed alpha": make_case("sac", learn_alpha=False, alpha=0.2, action_size=1),
+}
+ONE_UPDATE, TEN_UPDATES = 1e-12, 1e-11  # float64; reached: 2e-15 both
+ONE_UPDATE_32 = 2e-6  # float32, every array; reached: 5e-7, four roundings of 1.2e-7
+HUNDRED_UPDATES_32 = 1e-4
+"""Float32, every network as a whole. Reached: 5e-7 as long as every ReLU and minimum goes the same way. A value near
+zero that rounds to the other side moves a weight by up to a learning rate: one such switch was seen to cost 3e-5."""
+
+
+def trajectory(name: str, case: Case) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The state after one update, after all, and the metrics."""
+    learner = learner_of(case, name)
+    first = play(learner, case, [1])
+    one = learner.arrays()
+    rest = learner.update(*case.burst(1, len(case.records)))
+    metrics = {key: np.concatenate([first[key], rest.values[:, i]]) for i, key in enumerate(rest.names)}
+    return one, learner.arrays(), metrics
+
+
+def networks(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Every network of a state as one vector."""
+    names = {name.split("/")[0] for name in arrays if "kernel" in name and not name.startswith("adam")}
+    parts = {name: [arrays[path].ravel() for path in sorted(arrays) if path.startswith(f"{name}/")] for name in names}
+    return {name: np.concatenate(vectors) for name, vectors in parts.items()}
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_in_float64(case: Case) -> None:
+    ends = {name: trajectory(name, case) for name in NAMES}
+    for one, other in PAIRS:
+        assert_agree(ends[one][0], ends[other][0], ONE_UPDATE)
+        assert_agree(ends[one][1], ends[other][1], TEN_UPDATES)
+        assert_agree(ends[one][2], ends[other][2], TEN_UPDATES)
+
+
+@pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])
+def test_in_float32(name: str) -> None:
+    case = make_case(name, updates=100)
+    states, expected = solve(case)
+    ends = {name: trajectory(name, case.cast(np.float32)) for name in NAMES}
+    for one, all_, metrics in ends.values():
+        assert {value.dtype for value in all_.values()} == {np.dtype(np.float32), np.dtype(np.int32)}
+        assert_agree(one, states[0], ONE_UPDATE_32)
+        assert_agree(networks(all_), networks(states[-1]), HUNDRED_UPDATES_32)
+        assert_agree(metrics, expected, HUNDRED_UPDATES_32)
+    for one, other in PAIRS:
+        assert_agree(ends[one][0], ends[other][0], ONE_UPDATE_32)
+        assert_agree(networks(ends[one][1]), networks(ends[other][1]), HUNDRED_UPDATES_32)
+
+
+@pytest.mark.parametrize("broken", [noise_dropped, minimum_replaced_by_mean, targets_moved_early])
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_tolerance_catches_a_broken_copy(name: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of them; Adam's epsilon hat is seen in float64 alone, where tests/test_learners.py has all of them."""
+    case = make_case("sac", updates=4, alpha=0.3, polyak=0.5).cast(np.float32)
+    framework, module = framework_named(name), __import__(f"polyak.learners.{name}.sac", fromlist=["sac"])
+    right = solve(case.cast(np.float64))[0][-1]
+    with framework.precisely():
+        assert_agree(networks(updated(case, framework)), networks(right), HUNDRED_UPDATES_32)
+        for attribute, replacement in broken(module, framework).items():
+            monkeypatch.setattr(module, attribute, replacement)
+        with pytest.raises(AssertionError, match="relative"):
+            assert_agree(networks(updated(case, framework)), networks(right), HUNDRED_UPDATES_32)
+
+
+WIDE = make_case("sac", updates=3, hidden_sizes=(256, 256), batch_size=256, observation_size=17, action_size=6)
+
+
+def test_in_float32_at_full_width() -> None:
+    """Where PyTorch multiplies through oneDNN."""
+    states, _ = solve(WIDE)
+    for name in NAMES:
+        learner = learner_of(WIDE.cast(np.float32), name)
+        play(learner, WIDE.cast(np.float32), [3])
+        assert_agree(networks(learner.arrays()), networks(states[-1]), HUNDRED_UPDATES_32)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("algorithm", ["ddpg", "td3", "sac"])
+def test_every_framework_goes_on_where_another_stopped(algorithm: str) -> None:
+    """Three updates each, handed around: the end is that of nine updates in one."""
+    case = make_case(algorithm, updates=9)
+    states, _ = solve(case)
+    arrays: Mapping[str, Any] = case.arrays
+    for turn, name in enumerate(NAMES):
+        learner: Learner = learners.make_learner(name, algorithm, case.spec, case.config, arrays)
+        learner.update(*case.burst(3 * turn, 3 * turn + 3))
+        arrays = learner.arrays()
+        assert {key: (value.shape, value.dtype) for key, value in arrays.items()} == {
+            key: (value.shape, value.dtype) for key, value in case.arrays.items()
+        }
+    assert_agree(arrays, states[-1], TEN_UPDATES)
+    assert relative_error(arrays["step"], np.array(9)) == 0.0

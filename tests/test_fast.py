@@ -1,0 +1,220 @@
+"""The fast path of every framework equals the plain one, and `fast=False` turns it off."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from frameworks import NAMES, learner_of
+from polyak.learners.edge import noise_columns
+from polyak.learners.torch import fused
+from polyak.learners.torch.graphs import KEPT, Graphs
+from reference.cases import assert_agree, make_case, play
+
+ALGORITHMS = ("ddpg", "td3", "sac")
+DOUBLE = 1e-11  # ten updates in float64; reached: 2e-15
+SINGLE = 2e-6  # one update in float32; reached: 4e-7
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", NAMES)
+def test_fast_is_plain_in_float64(name: str, algorithm: str) -> None:
+    case = make_case(algorithm)
+    fast, plain = learner_of(case, name), learner_of(case, name, fast=False)
+    assert_agree(play(fast, case, [10]), play(plain, case, [10]), DOUBLE)
+    assert_agree(fast.arrays(), plain.arrays(), DOUBLE)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", NAMES)
+def test_fast_is_plain_in_float32_at_full_width(name: str, algorithm: str) -> None:
+    """With data that bring no ReLU within rounding of its corner, where one sample more moves a gradient."""
+    case = make_case(
+        algorithm, updates=1, hidden_sizes=(256, 256), batch_size=256, observation_size=20, **no_delay(algorithm)
+    ).cast(np.float32)
+    fast, plain = learner_of(case, name), learner_of(case, name, fast=False)
+    assert_agree(play(fast, case, [1]), play(plain, case, [1]), SINGLE)
+    assert_agree(fast.arrays(), plain.arrays(), SINGLE)
+
+
+def no_delay(algorithm: str) -> dict[str, int]:
+    return {"policy_delay": 1} if algorithm == "td3" else {}
+
+
+# Turned off
+
+
+def test_plain_jax_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyak.learners.jax import sac
+
+    assert_runs_once_an_update("jax", sac, monkeypatch)
+
+
+def test_plain_tensorflow_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyak.learners.tensorflow import sac
+
+    assert_runs_once_an_update("tensorflow", sac, monkeypatch)
+
+
+def assert_runs_once_an_update(name: str, module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled burst runs the Python of its update while it is traced, the plain one at every update."""
+    calls: list[int] = []
+    update = module.update
+    monkeypatch.setattr(module, "update", lambda *arguments: (calls.append(1), update(*arguments))[1])
+    case = make_case("sac", updates=4).cast(np.float32)
+    play(learner_of(case, name), case, [2, 2])
+    assert len(calls) < 4
+    calls.clear()
+    play(learner_of(case, name, fast=False), case, [2, 2])
+    assert len(calls) == 4
+
+
+def test_plain_pytorch_fuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: Any) -> Any:
+        raise AssertionError("fused")
+
+    monkeypatch.setattr(fused, "network", forbidden)
+    case = make_case("sac", updates=1).cast(np.float32)
+    play(learner_of(case, "torch", fast=False), case, [1])
+    with pytest.raises(AssertionError, match="fused"):
+        play(learner_of(case, "torch"), case, [1])
+
+
+# PyTorch's kernels
+
+
+def layers(*sizes: int, dtype: torch.dtype) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    pairs = pairwise(sizes)
+    return [
+        (torch.randn(a, b, generator=generator, dtype=dtype), torch.randn(b, generator=generator, dtype=dtype))
+        for a, b in pairs
+    ]
+
+
+def test_fused_network_has_the_gradients_that_autograd_has() -> None:
+    """`gradcheck` compares with finite differences, of inputs and parameters."""
+    parameters = layers(3, 5, 4, 2, dtype=torch.float64)
+    flat = [value.requires_grad_() for layer in parameters for value in layer]
+    inputs = torch.randn(7, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(fused._Network.apply, (inputs, *flat))
+
+
+def test_no_gradient_is_computed_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The actor step differentiates the critics' inputs, not their weights; the critic step the reverse."""
+    outer, transposed = [], []
+    real_outer, real_transposed = fused._outer, fused._transposed
+    monkeypatch.setattr(fused, "_outer", lambda *rest: (outer.append(1), real_outer(*rest))[1])
+    monkeypatch.setattr(fused, "_transposed", lambda *rest: (transposed.append(1), real_transposed(*rest))[1])
+    parameters = layers(3, 5, 4, 2, dtype=torch.float64)
+    inputs = torch.ones(7, 3, dtype=torch.float64, requires_grad=True)
+    torch.autograd.grad(fused.network(inputs, parameters).sum(), inputs)
+    assert (len(outer), len(transposed)) == (0, 3)
+    flat = [value.requires_grad_() for layer in parameters for value in layer]
+    torch.autograd.grad(fused.network(inputs.detach(), parameters).sum(), flat)
+    assert (len(outer), len(transposed)) == (3, 3 + 2)
+
+
+@pytest.mark.parametrize("sizes", [(300, 256, 128), (256, 64, 256)])
+@pytest.mark.skipif(fused._ONEDNN_LINEAR is None, reason="this PyTorch has no oneDNN")
+def test_products_through_onednn_are_the_products(sizes: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, inner, columns = sizes
+    calls: list[int] = []
+    real = fused._ONEDNN_LINEAR
+    monkeypatch.setattr(fused, "_ONEDNN_LINEAR", lambda *rest: (calls.append(1), real(*rest))[1])
+    generator = torch.Generator().manual_seed(0)
+    x, w, g = (torch.randn(*s, generator=generator) for s in ((rows, inner), (inner, columns), (rows, columns)))
+    b = torch.randn(columns, generator=generator)
+    for actual, expected in (
+        (fused._linear(x, w, b, relu=False), x.double() @ w.double() + b.double()),
+        (fused._linear(x, w, b, relu=True), torch.relu(x.double() @ w.double() + b.double())),
+        (fused._transposed(g, w), g.double() @ w.double().T),
+        (fused._outer(x, g), x.double().T @ g.double()),
+    ):
+        assert torch.allclose(actual.double(), expected, rtol=1e-4, atol=2e-4)
+    assert len(calls) == 4
+    fused._linear(x[:4], w, b, relu=True)
+    fused._linear(x.double(), w.double(), b.double(), relu=True)
+    assert len(calls) == 4, "small and float64 products go the ordinary way"
+
+
+def test_without_onednn_the_products_go_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_ONEDNN_LINEAR", None)
+    case = make_case("sac", updates=1, hidden_sizes=(256, 256), batch_size=256, observation_size=20).cast(np.float32)
+    fast, plain = learner_of(case, "torch"), learner_of(case, "torch", fast=False)
+    play(fast, case, [1])
+    play(plain, case, [1])
+    assert_agree(fast.arrays(), plain.arrays(), SINGLE)
+
+
+# CUDA graphs, as far as a machine without a GPU can tell
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_fast_updates_stay_in_place(algorithm: str) -> None:
+    """A graph replays on fixed addresses: no tensor of the state may move."""
+    case = make_case(algorithm).cast(np.float32)
+    learner: Any = learner_of(case, "torch")
+    before = addresses(learner._state)
+    play(learner, case, [4])
+    assert addresses(learner._state) == before
+    assert len(before) == len(case.arrays) - 1, "all but the number of updates, which is a number"
+
+
+def addresses(state: Any) -> list[int]:
+    from polyak.learners.torch.graphs import _tensors_of
+
+    return [tensor.data_ptr() for tensor in _tensors_of(state)]
+
+
+class Recorder:
+    """Counts what stands for `torch.cuda`: a recording runs nothing that lasts, a replay runs the block again."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+        self.replayed = 0
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+
+    class Recording:
+        def __init__(self, burst: Any, state: Any, records: torch.Tensor) -> None:
+            recorder.recorded += 1
+            self._burst, self._state, self._phase = burst, state, state.step
+
+        def replay(self, records: torch.Tensor) -> torch.Tensor:
+            recorder.replayed += 1
+            return self._burst(self._state, records)[1]
+
+    monkeypatch.setattr("polyak.learners.torch.graphs._Graph", Recording)
+    return recorder
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_replayed_bursts_are_the_bursts(algorithm: str, recorder: Recorder) -> None:
+    """TD3 needs a recording for each phase of its delay: bursts of 3 with a delay of 2 start in both."""
+    case = make_case(algorithm, updates=14).cast(np.float32)
+    plain, learner = learner_of(case, "torch"), learner_of(case, "torch")
+    learner_any: Any = learner
+    learner_any._graphs = Graphs(learner_any._burst, 2 if algorithm == "td3" else 1)
+    metrics = play(learner, case, [3, 3, 3, 3, 2])
+    assert_agree(metrics, play(plain, case, [3, 3, 3, 3, 2]), 0.0)
+    assert_agree(learner.arrays(), plain.arrays(), 0.0)
+    assert (recorder.recorded, recorder.replayed) == (3 if algorithm == "td3" else 2, 5)
+
+
+def test_few_recordings_are_kept(recorder: Recorder) -> None:
+    case = make_case("ddpg", updates=1).cast(np.float32)
+    learner: Any = learner_of(case, "torch")
+    graphs = Graphs(learner._burst, 1)
+    width = case.records.shape[-1] + len(noise_columns((), 1, 1))
+    state = learner._state
+    for updates in range(1, KEPT + 4):
+        state, _ = graphs.burst(state, torch.zeros(updates, 16, width))
+    assert len(graphs._recorded) == KEPT
+    assert state.step == sum(range(1, KEPT + 4))

@@ -1,0 +1,317 @@
+"""Every framework's learners against the NumPy oracle: each function, whole updates, and broken copies."""
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import frameworks
+from frameworks import Framework, batch_of, common_of, learner_of, module_of, native, plain, state_of, updated
+from frameworks.broken import BROKEN, Break, nothing
+from polyak import learners
+from polyak.algorithms.sac import initial_state
+from polyak.errors import UsageError
+from polyak.learners.edge import noise_columns, packed
+from polyak.types import Learner
+from reference import common as oracle
+from reference import ddpg as oracle_ddpg
+from reference import sac as oracle_sac
+from reference import td3 as oracle_td3
+from reference.cases import Case, assert_agree, make_case, play, relative_error, solve, wide_policy
+
+ALGORITHMS = ("ddpg", "td3", "sac")
+EXACT = 1e-13  # one function in float64; reached: 2e-15, the rounding of sums of some tens of terms
+ONE_UPDATE = 1e-12  # reached: 2e-15. Another processor sums in another order, and Adam magnifies in small gradients
+TEN_UPDATES = 1e-11  # reached: 3e-15
+
+pytestmark = pytest.mark.usefixtures("double")
+
+
+@pytest.fixture(params=frameworks.NAMES)
+def framework(request: pytest.FixtureRequest) -> Framework:
+    return frameworks.framework(request.param)
+
+
+@pytest.fixture
+def precise(framework: Framework) -> Iterator[Framework]:
+    """Each operation by itself, so that a function replaced in a module is used."""
+    with framework.precisely():
+        yield framework
+
+
+# Each function, in float64
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_target(name: str, precise: Framework) -> None:
+    case = make_case(name)
+    noise = [next(iter(case.noise.values()))[0]] if case.noise else []
+    module, given = module_of(case, precise), [native(value, precise) for value in noise]
+    actual = plain(module.target(state_of(case, precise), batch_of(case, precise), *given, case.config))
+    expected = importlib.import_module(f"reference.{name}").target(case.arrays, case.batch(0), *noise, case.config)
+    assert relative_error(actual, expected) < EXACT
+    ended = case.batch(0).terminated == 1.0
+    np.testing.assert_array_equal(actual[ended], case.batch(0).reward[ended])
+
+
+def test_smoothed_target_action(precise: Framework) -> None:
+    case = make_case("td3", target_noise=0.6, target_noise_clip=0.5)
+    noise = case.noise["target_action"][0]
+    smoothed = module_of(case, precise).smoothed_target_action
+    actual = plain(smoothed(state_of(case, precise), batch_of(case, precise), native(noise, precise), case.config))
+    expected = oracle_td3.smoothed_target_action(case.arrays, case.batch(0), noise, case.config)
+    assert relative_error(actual, expected) < EXACT
+    assert np.max(np.abs(actual)) == 1.0, "the action's clip is at work"
+    assert 0.1 < np.mean(np.abs(0.6 * noise) > 0.5) < 0.9, "the noise's clip is at work"
+
+
+def test_critic_loss_of_one(precise: Framework) -> None:
+    case = make_case("ddpg")
+    critic, y = oracle.part(case.arrays, "critic"), case.batch(1).reward
+    function = module_of(case, precise).critic_loss
+    (loss, q), gradients = precise.value_and_gradients(function, critic, batch_of(case, precise), y, aux=True)
+    expected_loss, expected, expected_q = oracle.critic_loss(critic, case.batch(0), y)
+    assert_agree({"loss": loss, "q": q}, {"loss": expected_loss, "q": expected_q}, EXACT)
+    assert_agree(gradients, expected, EXACT)
+
+
+@pytest.mark.parametrize("name", ["td3", "sac"])
+def test_critic_loss_of_two(name: str, precise: Framework) -> None:
+    case = make_case(name)
+    critics, y = tuple(oracle.part(case.arrays, f"critic_{i}") for i in (1, 2)), case.batch(1).reward
+    function = module_of(case, precise).critic_loss
+    (loss, q), both = precise.value_and_gradients(function, critics, batch_of(case, precise), y, aux=True)
+    (loss_1, expected_1, expected_q), (loss_2, expected_2, _) = (
+        oracle.critic_loss(c, case.batch(0), y) for c in critics
+    )
+    assert_agree({"loss": loss, "q": q}, {"loss": loss_1 + loss_2, "q": expected_q}, EXACT)
+    assert_agree(both[0], expected_1, EXACT)
+    assert_agree(both[1], expected_2, EXACT)
+
+
+@pytest.mark.parametrize(("name", "critic_name"), [("ddpg", "critic"), ("td3", "critic_1")])
+def test_deterministic_actor_loss(name: str, critic_name: str, precise: Framework) -> None:
+    case = make_case(name)
+    actor, critic = oracle.part(case.arrays, "actor"), oracle.part(case.arrays, critic_name)
+    observation, function = case.batch(0).observation, module_of(case, precise).actor_loss
+    loss, gradients = precise.value_and_gradients(function, actor, critic, observation, aux=False)
+    expected_loss, expected = oracle_ddpg.actor_loss(actor, critic, observation)
+    assert relative_error(loss, expected_loss) < EXACT
+    assert_agree(gradients, expected, EXACT)
+
+
+def test_sample_action(precise: Framework) -> None:
+    case = make_case("sac")
+    actor, observation, noise = wide_policy(case), case.batch(0).observation, case.noise["action"][0]
+    action, log_probability = plain(
+        module_of(case, precise).sample_action(*(native(x, precise) for x in (actor, observation, noise)))
+    )
+    expected = oracle_sac.sample_action(actor, observation, noise)
+    assert relative_error(action, expected.action) < EXACT
+    assert relative_error(log_probability, expected.log_probability) < EXACT
+
+
+def test_sac_actor_loss_with_clamped_log_sigma(precise: Framework) -> None:
+    case = make_case("sac")
+    actor, observation, noise = wide_policy(case), case.batch(0).observation, case.noise["action"][0]
+    critics = tuple(oracle.part(case.arrays, f"critic_{i}") for i in (1, 2))
+    function = module_of(case, precise).actor_loss
+    values, gradients = precise.value_and_gradients(function, actor, critics, 0.3, observation, noise, aux=True)
+    expected_loss, expected, expected_log = oracle_sac.actor_loss(actor, *critics, 0.3, observation, noise)
+    assert_agree(dict(zip(("loss", "log"), values, strict=True)), {"loss": expected_loss, "log": expected_log}, EXACT)
+    assert_agree(gradients, expected, EXACT)
+    assert gradients["2/bias"][3] == 0.0, "no gradient below the clamp"
+
+
+def test_temperature_loss(precise: Framework) -> None:
+    function = module_of(make_case("sac"), precise).temperature_loss
+    actual = precise.value_and_gradients(function, np.array(-0.7), np.array(1.3), -3.0, aux=False)
+    assert relative_error(np.array(actual), np.array(oracle_sac.temperature_loss(np.array(-0.7), 1.3, -3.0))) < EXACT
+
+
+def test_sample_action_far_out_in_float32(framework: Framework) -> None:
+    """Where tanh(u) rounds to one, the log-probability and its gradient stay finite and right."""
+    actor = {"0/kernel": np.zeros((1, 2), np.float32), "0/bias": np.array([40.0, -5.0], np.float32)}
+    noise, module = np.array([[0.5]], np.float32), module_of(make_case("sac"), framework)
+    logarithm = lambda *arguments: module.sample_action(*arguments)[1][0]  # noqa: E731
+    arguments = (actor, np.zeros((1, 1), np.float32), noise)
+    value, gradient = framework.value_and_gradients(logarithm, *arguments, aux=False)
+    expected = oracle_sac.sample_action(actor, np.zeros((1, 1)), noise.astype(np.float64)).log_probability[0]
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(gradient["0/bias"], [2.0, 2.0 * np.exp(-5.0) * 0.5 - 1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_unpacked_columns_are_the_batch_and_the_noise_of_the_edge(name: str, framework: Framework) -> None:
+    case = make_case(name, observation_size=4, action_size=2)
+    edge, noise = case.burst(0, 1)
+    columns = noise_columns(tuple(noise), 4, 2)
+    records = packed(edge, noise, tuple(noise))
+    batch = common_of(framework).Batch.unpacked(native(records[0], framework), 4, 2)
+    for field in batch._fields:
+        np.testing.assert_array_equal(plain(getattr(batch, field)), getattr(edge, field)[0])
+    for given, value in noise.items():
+        np.testing.assert_array_equal(records[..., columns[given]], value)
+    assert records.shape[-1] == 4 + 2 + 1 + 4 + 1 + 2 * len(noise)
+
+
+# Whole updates
+
+UPDATES = {
+    "ddpg": make_case("ddpg"),
+    "ddpg one action": make_case("ddpg", action_size=1, hidden_sizes=(8,), discount=0.9, polyak=0.9),
+    "td3": make_case("td3"),
+    "td3 delay 3": make_case("td3", action_size=1, hidden_sizes=(16, 12, 8), policy_delay=3, target_noise=0.6),
+    "sac": make_case("sac"),
+    "sac fixed alpha": make_case("sac", action_size=1, hidden_sizes=(8,), learn_alpha=False, alpha=0.2),
+    "sac target entropy": make_case("sac", alpha=0.3, target_entropy=0.5, alpha_learning_rate=1e-2),
+}
+
+
+@pytest.mark.parametrize("case", UPDATES.values(), ids=UPDATES)
+def test_one_and_ten_updates(case: Case, framework: Framework) -> None:
+    states, expected = solve(case)
+    learner, rows = learner_of(case, framework.name), []
+    for index, state in enumerate(states):
+        metrics = learner.update(*case.burst(index, index + 1))
+        rows.append(metrics.values[0])
+        assert_agree(learner.arrays(), state, ONE_UPDATE if index == 0 else TEN_UPDATES)
+    assert_agree(dict(zip(metrics.names, np.array(rows).T, strict=True)), expected, TEN_UPDATES)
+
+
+@pytest.mark.parametrize("bursts", [(1, 1, 1, 1, 1, 1), (3, 3)])
+def test_td3_delay_goes_on_across_calls(bursts: tuple[int, ...], framework: Framework) -> None:
+    case = make_case("td3", updates=6)
+    states, expected = solve(case)
+    learner, done = learner_of(case, framework.name), 0
+    for burst in bursts:
+        metrics = learner.update(*case.burst(done, done + burst))
+        actor_loss = metrics.values[:, metrics.names.index("actor_loss")]
+        np.testing.assert_array_equal(
+            np.isnan(actor_loss), [step % 2 == 1 for step in range(done + 1, done + burst + 1)]
+        )
+        assert relative_error(actor_loss, expected["actor_loss"][done : done + burst]) < ONE_UPDATE
+        done += burst
+        assert_agree(learner.arrays(), states[done - 1], TEN_UPDATES)
+        assert learner.arrays()["adam_actor/count"] == done // 2
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_fifty_bursts_of_one_are_one_burst_of_fifty(name: str, framework: Framework) -> None:
+    case = make_case(name, updates=50)
+    one, fifty = learner_of(case, framework.name), learner_of(case, framework.name)
+    assert_agree(play(one, case, [1] * 50), play(fifty, case, [50]), TEN_UPDATES)
+    assert_agree(one.arrays(), fifty.arrays(), TEN_UPDATES)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_learner_made_from_arrays_goes_on_bit_for_bit(name: str, framework: Framework) -> None:
+    """After three updates, so that TD3 stands between two delayed steps."""
+    case = make_case(name)
+    whole = learner_of(case, framework.name)
+    play(whole, case, [1, 1, 1])
+    resumed = learners.make_learner(framework.name, name, case.spec, case.config, whole.arrays())
+    assert_same_bits(resumed.arrays(), whole.arrays())
+    for index in range(3, 6):
+        ends = [learner.update(*case.burst(index, index + 1)).values for learner in (whole, resumed)]
+        np.testing.assert_array_equal(ends[0], ends[1])
+    assert_same_bits(resumed.arrays(), whole.arrays())
+
+
+def assert_same_bits(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    assert sorted(actual) == sorted(expected)
+    for name, value in expected.items():
+        assert actual[name].dtype == value.dtype
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+
+
+def test_only_copies_cross_the_edge(framework: Framework) -> None:
+    case = make_case("ddpg").cast(np.float32)
+    given = {name: value.copy() for name, value in case.arrays.items()}
+    learner: Learner = learners.make_learner(framework.name, "ddpg", case.spec, case.config, given)
+    actor, arrays = learner.actor(), learner.arrays()
+    assert_same_bits(arrays, case.arrays)
+    assert_same_bits(actor, oracle.part(case.arrays, "actor"))
+    for value in [*actor.values(), *arrays.values(), *given.values()]:
+        value[...] = 7
+    assert_same_bits(learner.arrays(), case.arrays)
+    before = learner.actor()
+    play(learner, case, [10])
+    assert_same_bits(before, oracle.part(case.arrays, "actor"))
+    assert not np.array_equal(learner.actor()["0/kernel"], before["0/kernel"])
+
+
+# One pure update, a function of it replaced
+
+TWO_UPDATES = {
+    "ddpg": make_case("ddpg", updates=2),
+    "td3": make_case("td3", updates=2, target_noise=0.6),
+    "sac": make_case("sac", updates=2, alpha=0.3),
+}
+
+
+def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = module_of(case, framework)
+    for attribute, replacement in broken(module, framework).items():
+        monkeypatch.setattr(module, attribute, replacement)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_actor_step_leaves_the_critics_alone(
+    name: str, precise: Framework, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the actor's loss a million times as large, everything of the critics keeps its bits."""
+    case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
+    loss = module_of(case, precise).actor_loss
+    one = updated(case, precise)
+    monkeypatch.setattr(
+        module_of(case, precise), "actor_loss", lambda *rest: precise.mapped(lambda value: 1e6 * value, loss(*rest))
+    )
+    other = updated(case, precise)
+    changed = [path for path in one if not np.array_equal(one[path], other[path])]
+    assert "adam_actor/first/0/kernel" in changed
+    assert not [path for path in changed if "critic" in path]
+
+
+@pytest.mark.parametrize("case", TWO_UPDATES.values(), ids=TWO_UPDATES)
+def test_an_update_is_a_pure_function(case: Case, precise: Framework) -> None:
+    """The state that was given keeps its bits, and the same arguments give the same bits again."""
+    module, state = module_of(case, precise), state_of(case, precise)
+    noise = {name: precise.tensor(value[0]) for name, value in case.noise.items()}
+    ends = [module.update(state, batch_of(case, precise), noise, case.config) for _ in range(2)]
+    assert_same_bits(plain(state._asdict()), plain(state_of(case, precise)._asdict()))
+    assert_same_bits(plain(ends[0][0]._asdict()), plain(ends[1][0]._asdict()))
+    assert_same_bits(plain(dict(ends[0][1])), plain(dict(ends[1][1])))
+
+
+@pytest.mark.parametrize("case", TWO_UPDATES.values(), ids=TWO_UPDATES)
+def test_the_unbroken_copy_passes(case: Case, precise: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_in(case, precise, nothing, monkeypatch)
+    assert_agree(updated(case, precise), solve(case)[0][-1], ONE_UPDATE)
+
+
+@pytest.mark.parametrize(("name", "broken"), [(name, broken) for name, copies in BROKEN.items() for broken in copies])
+def test_broken_copies_are_caught(
+    name: str, broken: Break, precise: Framework, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_in(TWO_UPDATES[name], precise, broken, monkeypatch)
+    with pytest.raises(AssertionError, match="relative"):
+        assert_agree(updated(TWO_UPDATES[name], precise), solve(TWO_UPDATES[name])[0][-1], ONE_UPDATE)
+
+
+# The door
+
+
+def test_make_learner_starts_from_the_arrays_it_is_given(framework: Framework) -> None:
+    case = make_case("sac")
+    arrays = initial_state(np.random.default_rng(3), case.spec, case.config)
+    learner = learners.make_learner(framework.name, "sac", case.spec, case.config, arrays)
+    assert_same_bits(learner.arrays(), arrays)
+
+
+def test_unknown_backend() -> None:
+    case = make_case("ddpg")
+    with pytest.raises(UsageError, match=r"'caffe'.* jax, torch, tensorflow"):
+        learners.make_learner("caffe", "ddpg", case.spec, case.config, case.arrays)
