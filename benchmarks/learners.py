@@ -81,45 +81,79 @@ def operands(kind: str, rows: int, inner: int, columns: int, generator: np.rando
 
 
 def limit(library: str, algorithm: str, batch: int) -> Round:
-    """The products alone, through one library."""
+    """The products alone, through one library, into memory that is there already where the library can."""
     generator = np.random.default_rng(0)
-    pairs = [operands(*product, generator) for product in products(algorithm, batch)]
     kinds = [product[0] for product in products(algorithm, batch)]
-    share = 0.5 if algorithm == "td3" else 1.0
+    pairs = [operands(*product, generator) for product in products(algorithm, batch)]
+    once, repeats = {"numpy": with_numpy, "torch": with_torch, "onednn": with_onednn, "jax": with_jax}[library](
+        kinds, pairs
+    )
+    share = (0.5 if algorithm == "td3" else 1.0) / repeats
+    return lambda updates: [once() for _ in range(round(updates * share))] and None
 
-    def repeated(once: Callable[[], Any]) -> Round:
-        return lambda updates: [once() for _ in range(round(updates * share))] and None
 
-    if library == "numpy":
-        results = [np.empty((len(a), b.shape[1]), np.float32) for a, b in pairs]
-        return repeated(lambda: [np.matmul(a, b, out=out) for (a, b), out in zip(pairs, results, strict=True)])
-    if library == "jax":
-        import jax
+Products = tuple[Callable[[], Any], int]
+"""Computes all products, and how many times over."""
 
-        def turned(factors: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
-            """From the layout in memory to the factors, or back."""
-            each = zip(kinds, factors, strict=True)
-            return [(a.T if kind == "weights" else a, b.T if kind == "inputs" else b) for kind, (a, b) in each]
 
-        compiled = jax.jit(lambda stored: [a @ b for a, b in turned(stored)])
-        on_device = jax.tree.map(jax.numpy.array, turned(pairs))
-        return repeated(lambda: jax.block_until_ready(compiled(on_device)))
+def with_numpy(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
+    results = [np.empty((len(a), b.shape[1]), np.float32) for a, b in pairs]
+    return lambda: [np.matmul(a, b, out=out) for (a, b), out in zip(pairs, results, strict=True)], 1
+
+
+def with_torch(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    tensors = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in pairs]
-    if library == "torch":
-        outs = [torch.empty(len(a), b.shape[1]) for a, b in tensors]
-        return repeated(lambda: [torch.mm(a, b, out=out) for (a, b), out in zip(tensors, outs, strict=True)])
+    factors = [(torch.from_numpy(a), torch.from_numpy(b), torch.empty(len(a), b.shape[1])) for a, b in pairs]
+    return lambda: [torch.mm(a, b, out=out) for a, b, out in factors], 1
+
+
+def with_onednn(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
+    """As polyak's PyTorch learner multiplies: oneDNN for what is large, else MKL."""
+    import torch
+
     from polyak.learners.torch import fused
 
-    def product(kind: str, a: Any, b: Any) -> Any:
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    calls: list[Callable[[], Any]] = []
+    for kind, (left, right) in zip(kinds, pairs, strict=True):
+        a, b, zero = torch.from_numpy(left), torch.from_numpy(right), torch.zeros(right.shape[1])
         if kind == "weights":
-            return fused._outer(a.t(), b)
-        return fused._transposed(a, b.t()) if kind == "inputs" else fused._transposed(a, b.t().contiguous())
+            calls.append(lambda a=a, b=b: fused._outer(a.t(), b))
+        elif kind == "inputs":
+            calls.append(lambda a=a, b=b: fused._transposed(a, b.t()))
+        else:
+            calls.append(lambda a=a, b=b, zero=zero: fused._linear(a, b, zero, relu=False))
+    return lambda: [call() for call in calls], 1
 
-    prepared = [(kind, a, b) for kind, (a, b) in zip(kinds, tensors, strict=True)]
-    return repeated(lambda: [product(*each) for each in prepared])
+
+def with_jax(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
+    """A scan over several left factors in one call, as the learner scans over updates."""
+    import jax
+    import jax.numpy as jnp
+
+    repeats = 10
+
+    def turned(factor: Any, kind: str, turning: str) -> Any:
+        return jnp.swapaxes(factor, -1, -2) if kind == turning else factor
+
+    rights = [turned(jnp.array(b), kind, "inputs") for kind, (_, b) in zip(kinds, pairs, strict=True)]
+    lefts = [turned(jnp.array(a), kind, "weights") for kind, (a, _) in zip(kinds, pairs, strict=True)]
+    many = [jnp.stack([a * (i + 1) for i in range(repeats)]) for a in lefts]
+
+    def step(rights: list[Any], results: list[Any], lefts: list[Any]) -> tuple[list[Any], None]:
+        return [
+            turned(a, kind, "weights") @ turned(b, kind, "inputs")
+            for kind, a, b in zip(kinds, lefts, rights, strict=True)
+        ], None
+
+    @jax.jit
+    def scanned(many: list[Any], rights: list[Any]) -> list[Any]:
+        first, _ = step(rights, [], [a[0] for a in many])
+        return jax.lax.scan(lambda results, lefts: step(rights, results, lefts), first, many)[0]
+
+    return lambda: jax.block_until_ready(scanned(many, rights)), repeats + 1
 
 
 # The learners

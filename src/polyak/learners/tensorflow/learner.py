@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.learners.edge import Execution, noise_columns, packed
 from polyak.learners.tensorflow.common import Batch
 from polyak.learners.tensorflow.quiet import Tensor, tf
-from polyak.networks import flattened, nested
+from polyak.learners.tensorflow.vectors import Layout, Vectors
+from polyak.networks import nested
 from polyak.types import Arrays, Float, Metrics, Spec
 from polyak.types import Batch as Batches
 
@@ -32,25 +31,34 @@ class TensorFlowLearner:
         self._device = "/GPU:0" if execution.device == "cuda" else "/CPU:0"
         self._columns = noise_columns(self._what.NOISE, spec.observation_size, spec.action_size)
         with tf.device(self._device):
-            self._state: Any = self._how.State(**tf.nest.map_structure(tf.constant, nested(arrays)))
-        self._burst: Any = tf.function(self._loop, autograph=False, jit_compile=True) if execution.fast else self._plain
+            state: Any = self._how.State(**tf.nest.map_structure(tf.constant, nested(arrays)))
+            self._layout = Layout(state)
+            self._vectors = self._layout.packed(state)
+        self._updates = self._in_a_loop if execution.fast else self._one_by_one
+        compiled: Any = tf.function(self._burst, autograph=False, jit_compile=True)
+        self._run = compiled if execution.fast else self._burst
 
     def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
         """K updates in one dispatch."""
         with tf.device(self._device):
             records = tf.constant(packed(batches, noise, self._what.NOISE))
-            self._state, values = self._burst(self._state, records)
+            self._vectors, values = self._run(self._vectors, records)
         return Metrics(self._what.METRICS, values.numpy())
 
     def actor(self) -> Arrays:
         """The actor's parameters, copied."""
-        return _copied(flattened(self._state.actor))
+        arrays = self._layout.arrays(self._vectors, "actor/")
+        return {name.removeprefix("actor/"): value for name, value in arrays.items()}
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
-        return _copied(flattened(self._state._asdict()))
+        return self._layout.arrays(self._vectors)
 
-    def _loop(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
+    def _burst(self, vectors: Vectors, records: Tensor) -> tuple[Vectors, Tensor]:
+        state, values = self._updates(self._layout.unpacked(vectors), records)
+        return self._layout.packed(state), values
+
+    def _in_a_loop(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
         """`tf.while_loop` of the update over the leading axis K."""
         updates = records.shape[0]
         rows = tf.TensorArray(records.dtype, size=updates, element_shape=[len(self._what.METRICS)])
@@ -65,7 +73,7 @@ class TensorFlowLearner:
         _, state, rows = tf.while_loop(more, step, (0, state, rows), maximum_iterations=updates)
         return state, rows.stack()
 
-    def _plain(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
+    def _one_by_one(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
         """One update after another, each operation by itself."""
         rows: list[Tensor] = []
         for record in tf.unstack(records):
@@ -78,7 +86,3 @@ class TensorFlowLearner:
         noise = {name: record[:, column] for name, column in self._columns.items()}
         state, metrics = self._how.update(state, batch, noise, self._config)
         return state, tf.stack([metrics[name] for name in self._what.METRICS])
-
-
-def _copied(arrays: Mapping[str, Tensor]) -> Arrays:
-    return {name: np.array(value) for name, value in arrays.items()}
