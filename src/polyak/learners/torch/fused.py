@@ -4,7 +4,7 @@ Within `donated()`, `common` computes by these. An update then writes its new st
 a CUDA graph needs: every replay finds the state where it was.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -31,8 +31,10 @@ def donated() -> Generator[None]:
 
 def network(inputs: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
     """`common.network` of kernels and biases as one node of the gradient's graph: [B, inputs] -> [B, outputs]."""
-    flat = (parameter for layer in layers for parameter in layer)
-    return cast(Tensor, _Network.apply(inputs, *flat))
+    flat = [parameter for layer in layers for parameter in layer]
+    if torch.is_grad_enabled():
+        return cast(Tensor, _Network.apply(inputs, *flat))
+    return _forward(inputs, flat)[1]
 
 
 def adam_step(
@@ -73,14 +75,9 @@ class _Network(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, *parameters: Tensor) -> Tensor:
-        layer_inputs, hidden = [inputs], inputs
-        last = len(parameters) // 2 - 1
-        for layer in range(last + 1):
-            hidden = _linear(hidden, parameters[2 * layer], parameters[2 * layer + 1], relu=layer < last)
-            if layer < last:
-                layer_inputs.append(hidden)
+        layer_inputs, outputs = _forward(inputs, parameters)
         ctx.save_for_backward(*layer_inputs, *parameters[::2])
-        return hidden
+        return outputs
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -97,6 +94,16 @@ class _Network(torch.autograd.Function):
             if layer or of_inputs:
                 upstream = _transposed(upstream, kernels[layer])
         return (upstream if of_inputs else None, *gradients)
+
+
+def _forward(inputs: Tensor, parameters: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """The input of each layer, and the output of the last."""
+    layer_inputs, hidden = [inputs], inputs
+    last = len(parameters) // 2 - 1
+    for layer in range(last):
+        hidden = _linear(hidden, parameters[2 * layer], parameters[2 * layer + 1], relu=True)
+        layer_inputs.append(hidden)
+    return layer_inputs, _linear(hidden, parameters[2 * last], parameters[2 * last + 1], relu=False)
 
 
 # On x86 processors oneDNN multiplies float32 matrices twice as fast as the MKL that PyTorch otherwise calls, where the
