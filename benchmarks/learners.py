@@ -2,6 +2,7 @@
 
     python benchmarks/learners.py                      # SAC, TD3 and DDPG; writes docs/results/learners.json
     python benchmarks/learners.py --algorithms sac --rounds 3 --batch-size 1024
+    python benchmarks/learners.py --profile            # where PyTorch's time goes, operation by operation
 
 Every contender lives in a process of its own, which waits until it is asked for a round; rounds go A B C A B C ..., so
 that a busy minute slows all of them. What counts are the ratios of medians.
@@ -386,6 +387,18 @@ def show(algorithm: str, result: dict[str, Any]) -> None:
         print(f"| {name} | {spread} | {row['fraction_of_limit']:.0%} |")
 
 
+def profile(batch: int, threads: int) -> None:
+    """The operations of one burst of SAC in PyTorch, longest first."""
+    import torch.profiler
+
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    run = learner("torch", BURST, "sac", batch)
+    run(2 * BURST)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as measured:
+        run(BURST)
+    print(measured.key_averages().table(sort_by="self_cpu_time_total", row_limit=25, max_name_column_width=40))
+
+
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -396,7 +409,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "learners.json")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--profile", action="store_true", help="of PyTorch's SAC, instead")
     options = parser.parse_args()
+    if options.profile:
+        profile(options.batch_size, options.threads)
+        return
     if options.serve:
         serve(options.serve, options.algorithms[0], options.batch_size, options.updates)
         return

@@ -34,10 +34,17 @@ INTRODUCTION = """# Results
 Every number here was measured by `python benchmarks/results.py` and written by `benchmarks/publish_results.py` from
 `docs/results/runs.json`, which holds every run's command, curve and versions. Machine: 2 cores of an AMD EPYC virtual
 machine without a GPU, two runs side by side with one thread each, other work going on at the same time: seconds are an
-upper bound, steps and returns do not depend on it. Fresh episodes are drawn from seed 1000, which no training used."""
+upper bound, steps and returns do not depend on it. Fresh episodes are drawn from seed 1000, which no training used.
+
+The lander's runs were trained when Optax computed Adam; polyak now has its own, which differs from Optax's by 1e-5
+relative in the first steps and by rounding after that. A run repeats bit for bit with the same version alone."""
+
+FRAMEWORKS = {"JAX": "pendulum-book", "PyTorch": "pendulum-book-torch", "TensorFlow": "pendulum-book-tensorflow"}
 
 TITLES = {
-    "pendulum-book": "Pendulum-v1, preset book",
+    "pendulum-book": "Pendulum-v1, preset book, JAX",
+    "pendulum-book-torch": "Pendulum-v1, preset book, PyTorch",
+    "pendulum-book-tensorflow": "Pendulum-v1, preset book, TensorFlow",
     "pendulum-tuned": "Pendulum-v1, tuned, until -200",
     "lander": "LunarLanderContinuous-v3, tuned, until solved",
 }
@@ -45,30 +52,37 @@ TITLES = {
 
 def versions(data: dict[str, Any]) -> str:
     """The versions that all runs had."""
-    found = {json.dumps(result["versions"], sort_keys=True) for result in data.values()}
-    lines = [", ".join(f"{name} {version}" for name, version in json.loads(each).items()) for each in sorted(found)]
-    return "Versions: " + "; ".join(lines) + "."
+    lines: list[str] = []
+    for experiment in ("pendulum", "lander"):
+        of_these = [result["versions"] for key, result in data.items() if key.startswith(experiment)]
+        found = {json.dumps(each, sort_keys=True) for each in of_these}
+        each = "; ".join(
+            ", ".join(f"{name} {version}" for name, version in json.loads(v).items()) for v in sorted(found)
+        )
+        lines.append(f"Versions, {experiment}: {each}.")
+    return "\n\n".join(lines)
 
 
 def book(data: dict[str, Any]) -> str:
     """Pendulum with the chapter's settings beside the chapter's own rows."""
     rows: list[tuple[Any, ...]] = []
     for algorithm in COLOURS:
-        results = of(data, "pendulum-book", algorithm)
-        ends: list[float] = []
-        for seed, result in results:
-            returns = [point[2] for point in result["curve"]]
-            ends.append(statistics.mean(returns[-2:]))
-            epochs = " ".join(f"{value:.0f}" for value in returns)
-            rows.append((algorithm.upper(), f"polyak, seed {seed}", epochs, f"{ends[-1]:.1f}", spread(result)))
-        if ends:
-            fresh = mean([result["fresh_mean"] for _, result in results])
-            rows.append((algorithm.upper(), f"**polyak, {len(ends)} seeds**", "", f"**{mean(ends)}**", f"**{fresh}**"))
+        name = algorithm.upper()
+        for framework, experiment in FRAMEWORKS.items():
+            results = of(data, experiment, algorithm)
+            ends: list[float] = []
+            for seed, result in results:
+                returns = [point[2] for point in result["curve"]]
+                ends.append(statistics.mean(returns[-2:]))
+                epochs = " ".join(f"{value:.0f}" for value in returns)
+                rows.append((name, f"polyak, {framework}, seed {seed}", epochs, f"{ends[-1]:.1f}", spread(result)))
+            if ends:
+                fresh = mean([result["fresh_mean"] for _, result in results])
+                who = f"**polyak, {framework}, {len(ends)} seeds**"
+                rows.append((name, who, "", f"**{mean(ends)}**", f"**{fresh}**"))
         for framework, returns in zip(("PyTorch", "TensorFlow"), CHAPTER[algorithm], strict=True):
             chapter_end = statistics.mean(returns[-2:])
-            rows.append(
-                (algorithm.upper(), f"chapter, {framework}", " ".join(map(str, returns)), f"{chapter_end:.1f}", "")
-            )
+            rows.append((name, f"chapter, {framework}", " ".join(map(str, returns)), f"{chapter_end:.1f}", ""))
     heads = ("", "", "test return, epochs 1 to 5", "mean of the last two", "100 fresh episodes: mean (std)")
     return f"""## Pendulum-v1, preset `book`
 
@@ -77,9 +91,15 @@ Ten episodes of Pendulum have a standard error of about 27, nearly all of it fro
 share their starts at the same seed: a difference of 10 between two rows means nothing, and a hard draw of starts lowers
 all three algorithms together. The hundred fresh episodes of the final policies start alike for all rows.
 
+The three frameworks start a seed from the same weights, draw the same noise and the same batches, and agree to rounding
+([how that is tested](performance.md#the-same-numbers)). Rounding grows, as it does in every such training: after a few
+thousand steps the runs of one seed are different runs of the same algorithm.
+
 {table(heads, rows)}
 
-![curves](results/pendulum-book.png)"""
+![curves, JAX](results/pendulum-book.png)
+![curves, PyTorch](results/pendulum-book-torch.png)
+![curves, TensorFlow](results/pendulum-book-tensorflow.png)"""
 
 
 def tuned(data: dict[str, Any]) -> str:

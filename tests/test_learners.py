@@ -13,7 +13,7 @@ from frameworks.broken import BROKEN, Break, nothing
 from polyak import learners
 from polyak.algorithms.sac import initial_state
 from polyak.errors import UsageError
-from polyak.learners.edge import noise_columns, packed
+from polyak.learners.edge import Execution, noise_columns, packed
 from polyak.types import Learner
 from reference import common as oracle
 from reference import ddpg as oracle_ddpg
@@ -309,6 +309,30 @@ def test_make_learner_starts_from_the_arrays_it_is_given(framework: Framework) -
     arrays = initial_state(np.random.default_rng(3), case.spec, case.config)
     learner = learners.make_learner(framework.name, "sac", case.spec, case.config, arrays)
     assert_same_bits(learner.arrays(), arrays)
+
+
+@pytest.mark.parametrize(
+    ("backend", "command"),
+    [
+        ("jax", "pip install polyak"),
+        ("torch", r'pip install "polyak\[torch\]"'),
+        ("tensorflow", r'pip install "polyak\[tensorflow\]"'),
+    ],
+)
+def test_a_framework_that_is_not_installed_is_told_with_its_extra(
+    backend: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learners, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match=f"backend '{backend}' is not installed: {command}$"):
+        learners.start(backend, Execution())
+
+
+@pytest.mark.parametrize("backend", frameworks.NAMES)
+def test_a_gpu_that_is_not_there_is_told(backend: str) -> None:
+    if learners.start(backend, Execution("auto")).device == "cuda":
+        pytest.skip("it is there")
+    with pytest.raises(UsageError, match=r"device is 'cuda', but .* sees no NVIDIA GPU.*--device cpu"):
+        learners.start(backend, Execution("cuda"))
 
 
 def test_unknown_backend() -> None:

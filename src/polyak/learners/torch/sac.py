@@ -43,9 +43,8 @@ def sample_action(actor: Parameters, observation: Tensor, noise: Tensor) -> tupl
     log_sigma = torch.clamp(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH)
     u = mean + torch.exp(log_sigma) * noise
     log_normal = -0.5 * noise**2 - log_sigma - 0.5 * math.log(2.0 * math.pi)  # (u - mean) / sigma is the noise
-    log_jacobian = 2.0 * (
-        math.log(2.0) - u - softplus(-2.0 * u, threshold=40.0)
-    )  # log(1 - tanh(u)^2), stable for large |u|
+    # log(1 - tanh(u)^2), stable for large |u|; the usual threshold of 20 would be off by 1e-10 in float64
+    log_jacobian = 2.0 * (math.log(2.0) - u - softplus(-2.0 * u, threshold=40.0))
     return torch.tanh(u), torch.sum(log_normal - log_jacobian, dim=-1)
 
 
