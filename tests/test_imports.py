@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,41 @@ assert run.metrics[-1]["learner/updates"] > 0
 """
     )
     assert backend in packages(added)
+
+
+def test_tensorflow_is_imported_without_its_remarks() -> None:
+    """It writes a page about processors and GPUs otherwise; what it said is kept."""
+    program = """
+from polyak import learners
+print(learners.describe("tensorflow"))
+from polyak.learners.tensorflow.quiet import said
+print(len(said))
+"""
+    command = [sys.executable, "-c", program]
+    environment = {name: value for name, value in process_environment().items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=300)
+    description, lines = done.stdout.splitlines()
+    assert "CPU" in description
+    assert int(lines) > 0
+    assert done.stderr == ""
+
+
+def test_what_tensorflow_says_before_it_fails_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
+    from polyak.learners.tensorflow.quiet import quietly, said
+
+    with quietly():
+        os.write(2, b"a remark\n")
+    assert said[-1] == "a remark"
+
+    def fail() -> None:
+        with quietly():
+            os.write(2, b"the reason\n")
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        fail()
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "the reason\nafterwards\n"
 
 
 def test_policy_of_a_run_acts_without_framework_and_gymnasium(tmp_path: Path) -> None:

@@ -157,6 +157,16 @@ def test_unpacked_columns_are_the_batch_and_the_noise_of_the_edge(name: str, fra
     assert records.shape[-1] == 4 + 2 + 1 + 4 + 1 + 2 * len(noise)
 
 
+def test_jax_multiplies_in_full_precision() -> None:
+    """On a GPU the default would be TF32, which no test on a CPU could see."""
+    import jax
+
+    parameters = {"0": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}}
+    program = jax.make_jaxpr(common_of(frameworks.framework("jax")).network)(parameters, np.ones((4, 2)))
+    (product,) = (each for each in program.eqns if each.primitive.name == "dot_general")
+    assert str(product.params["precision"]).count("HIGHEST") == 2
+
+
 # Whole updates
 
 UPDATES = {
