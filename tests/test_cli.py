@@ -74,6 +74,16 @@ def test_train_prints_the_folder_alone_on_standard_output(done: tuple[int, str, 
     }
 
 
+def test_train_computes_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("--backend", "torch", "--device", "cpu", "--no-fast", "--threads", "1", "--run-dir", str(tmp_path))
+    assert cli.main(["train", "sac", TINY, *SMALL, *asked]) == 0
+    captured = capsys.readouterr()
+    settings = load(captured.out.rstrip("\n")).settings
+    told = {name: settings[name] for name in ("backend", "device", "fast", "threads")}
+    assert told == {"backend": "torch", "device": "cpu", "fast": False, "threads": 1}
+    assert "torch on cpu, 1 thread, plain" in captured.err
+
+
 def test_train_writes_plain_lines_where_standard_error_is_no_terminal(done: tuple[int, str, str]) -> None:
     _, _, errors = done
     lines = errors.splitlines()
@@ -359,6 +369,9 @@ TRAIN = ("train", "sac", "Pendulum-v1")
         ((*TRAIN, "--envs", "0"), "envs is 0, but must be at least 1"),
         ((*TRAIN, "--threads", "0"), "threads is 0, but must be at least 1"),
         ((*TRAIN, "--backend", "abacus"), "invalid choice 'abacus'"),
+        ((*TRAIN, "--device", "cuda"), "sees no NVIDIA GPU"),
+        ((*TRAIN, "--from", "nowhere"), "nowhere is not a run"),
+        ((*TRAIN, "--from"), "--from needs a value"),
         ((*TRAIN, "--replay-size", "10000000000000"), "at most"),
         ((*TRAIN, "--batch-sise", "8"), "--batch-size"),
         ((*TRAIN, "--steps", "many"), "--steps"),

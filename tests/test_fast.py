@@ -65,12 +65,12 @@ def assert_runs_once_an_update(name: str, module: Any, monkeypatch: pytest.Monke
     calls: list[int] = []
     update = module.update
     monkeypatch.setattr(module, "update", lambda *arguments: (calls.append(1), update(*arguments))[1])
-    case = make_case("sac", updates=4).cast(np.float32)
-    play(learner_of(case, name), case, [2, 2])
-    assert len(calls) < 4
+    case = make_case("sac", updates=10).cast(np.float32)
+    play(learner_of(case, name), case, [5, 5])
+    assert 1 <= len(calls) <= 2, "one loop body, however many updates"
     calls.clear()
-    play(learner_of(case, name, fast=False), case, [2, 2])
-    assert len(calls) == 4
+    play(learner_of(case, name, fast=False), case, [5, 5])
+    assert len(calls) == 10
 
 
 def test_plain_pytorch_fuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

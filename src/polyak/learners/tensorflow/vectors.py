@@ -36,15 +36,14 @@ class Layout:
         self._integers = {name: places[i] for name, i in names.items() if not self._floating[i]}
 
     def arrays(self, vectors: Vectors, part: str = "") -> Arrays:
-        """The named arrays whose names begin with `part`, copied; of the floats no more leaves the device."""
+        """The named arrays whose names begin with `part`, copied; no floats behind them leave the device."""
         chosen = {name: place for name, place in self._floats.items() if name.startswith(part)}
-        first = min(start for start, _ in chosen.values())
         last = max(start + int(np.prod(shape)) for start, shape in chosen.values())
-        numbers: Any = vectors.floats[first:last].numpy()
+        numbers: Any = vectors.floats[:last].numpy()  # the actor comes first
         counts: Any = vectors.integers.numpy()
         found: Arrays = {}
         for name, (start, shape) in chosen.items():
-            found[name] = np.array(numbers[start - first : start - first + int(np.prod(shape))]).reshape(shape)
+            found[name] = np.array(numbers[start : start + int(np.prod(shape))]).reshape(shape)
         for name, place in self._integers.items():
             if name.startswith(part):
                 found[name] = np.array(counts[place])
