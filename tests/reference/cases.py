@@ -63,7 +63,7 @@ def make_case(
     """A float64 case with terminated and other transitions, and targets that differ from their networks."""
     generator = np.random.default_rng(7)
     ones = np.ones(action_size, np.float32)
-    spec = Spec((observation_size,), (action_size,), -ones, ones)
+    spec = Spec((observation_size,), (action_size,), -ones, 3 * ones)  # learners know normalized actions alone
     module = algorithm(name)
     unlike = {"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3}  # so that one in the other's place is seen
     config = module.Config(**({"hidden_sizes": (16, 12)} | unlike | settings))
