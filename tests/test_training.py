@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import polyak
-from polyak import Interrupted, TrainingError, UsageError, training
+from polyak import Interrupted, TrainingError, UsageError, loop, training
 from polyak.algorithms import ddpg, sac
 from polyak.algorithms.settings import Settings
 from polyak.configuration import resolve
@@ -110,7 +110,7 @@ def the_run(folder: Path) -> Run:
 
 def script_evaluations(monkeypatch: pytest.MonkeyPatch, *returns: float) -> None:
     script = iter(returns)
-    monkeypatch.setattr(training, "evaluate", lambda *_, **__: Evaluation((next(script),), (5,)))
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Evaluation((next(script),), (5,)))
 
 
 # The schedule
@@ -512,7 +512,7 @@ def test_signal_in_an_evaluation_adds_no_empty_record(
         signal.raise_signal(signal.SIGINT)
         return Evaluation((1.0,), (5,))
 
-    monkeypatch.setattr(training, "evaluate", evaluate)
+    monkeypatch.setattr(loop, "evaluate", evaluate)
     with pytest.raises(Interrupted):
         train()
     assert [record["step"] for record in the_run(tmp_path).metrics] == [20]

@@ -1,6 +1,7 @@
 """Where TensorFlow computes, and with how many threads."""
 
 import dataclasses
+from contextlib import suppress
 from typing import Any, Literal
 
 from polyak.errors import UsageError
@@ -43,10 +44,12 @@ def _limit(threads: int | None) -> int:
 
 
 def _found(device: str) -> Literal["cpu", "cuda"]:
-    gpus: list[Any] = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
-    if gpus:
+    gpus: list[Any] = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:  # also for the CPU: TensorFlow would take all memory of every GPU, which others may share
+        with suppress(RuntimeError):  # it has computed before, and has taken what it takes
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus and device != "cpu":
         tf.config.experimental.enable_tensor_float_32_execution(False)  # as precise as on the CPU
-        tf.config.experimental.set_memory_growth(gpus[0], True)  # a GPU may be shared with other runs
         return "cuda"
     if device == "cuda":
         why = " ".join(line for line in said if "cuda" in line.lower() or "gpu" in line.lower())
