@@ -69,8 +69,9 @@ def test_train_prints_the_folder_alone_on_standard_output(done: tuple[int, str, 
         "metrics.jsonl",
         "policy.safetensors",
         "best.safetensors",
-        "learner.safetensors",
+        "checkpoints",
         "tensorboard",
+        ".lock",
     }
 
 

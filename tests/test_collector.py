@@ -20,7 +20,9 @@ MODES = list(AutoresetMode)
 
 
 def collector_of(environments: Environments, *, seed: int = 0, correlation: float = 0.0) -> Collector:
-    return Collector(environments, stream(seed, "warm-up"), stream(seed, "exploration"), correlation)
+    collector = Collector(environments, stream(seed, "warm-up"), stream(seed, "exploration"), correlation)
+    collector.begin()
+    return collector
 
 
 def collect(collector: Collector, policy: Policy | None, steps: int) -> Transitions:

@@ -31,11 +31,17 @@ ALLOWED = {
     "files": {"errors"},
     "randomness": set[str](),
     "spaces": {"types", "errors"},
-    "environments": {"types", "errors", "randomness", "spaces"},
+    "signals": set[str](),
+    "locking": {"errors"},
+    "stepping": {"types", "errors", "randomness", "signals", "spaces"},
+    "environments": {"errors", "signals", "spaces", "stepping"},
+    "collector": {"types", "errors", "policy", "randomness", "stepping"},
+    "reenactment": {"types", "replay", "stepping"},
     "replay": {"types", "errors"},
     "arrayfiles": {"types", "errors", "files"},
-    "policy": {"types", "errors", "arrayfiles", "algorithms.sac"},
-    "checkpoint": {"types", "errors", "arrayfiles"},
+    "policy": {"types", "errors", "files", "arrayfiles", "algorithms.sac"},
+    "checkpoints": {"types", "errors", "files", "arrayfiles", "replay", "checkpoints"},
+    "plan": {"errors", "algorithms", "environments", "learners.edge"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}
 

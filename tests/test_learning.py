@@ -110,6 +110,7 @@ def learn(
     )
     environments = make_environments(problem, 2, streams.environment, max_episode_steps=max_episode_steps)
     collector = Collector(environments, streams.warm_up, streams.exploration)
+    collector.begin()
     spec = environments.spec
     replay = Replay(2000, spec.observation_size, spec.action_size)
     learner: Any = make_learner("jax", name, spec, config, module.initial_state(streams.weights, spec, config))

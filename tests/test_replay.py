@@ -37,7 +37,8 @@ def test_the_ring_holds_the_newest_as_a_list_does(capacity: int, counts: list[in
         model = [*model, *range(added, added + count)][-capacity:]
         added += count
         assert (ring.size, ring.added, ring.capacity) == (len(model), added, capacity)
-        assert_holds(ring.newest_first(), model[::-1])
+        records = ring.records(added - ring.size, added)
+        assert_holds(Batch(records[np.newaxis], O, A), model)
         if model:
             drawn = ring.sample(np.random.default_rng(added), 2, 5)
             assert set(drawn.reward.ravel()) <= set(model)

@@ -47,10 +47,10 @@ class Still:
     def update(self, batches: Any, noise: Any) -> Metrics:
         self.bursts.append(len(batches.records))
         self.begun_at.append(self.clock())
-        losses = np.ones((len(batches.records), 1), np.float32)
+        losses = np.ones((len(batches.records), len(ddpg.METRICS)), np.float32)
         if self._is_broken("critic_loss"):
             losses[-1] = np.nan
-        return Metrics(("critic_loss",), losses)
+        return Metrics(ddpg.METRICS, losses)
 
     def actor(self) -> Arrays:
         bias = np.inf if self._is_broken("actor") else 10 + self.updates
@@ -476,7 +476,7 @@ def test_signal_ends_the_run_after_the_step(
     environment.numbers = (number,)
     order = iter(made)
     watcher = Watcher()
-    with pytest.raises(Interrupted, match="everything is saved in") as caught:
+    with pytest.raises(Interrupted, match="everything is saved, and this goes on: polyak resume ") as caught:
         train(lambda: next(order), observer=watcher)
     assert caught.value.signal_number == number
     run = the_run(tmp_path)
@@ -538,7 +538,10 @@ def test_signal_to_a_process_saves_everything_and_sets_the_exit_code(
         process.kill()
     assert process.returncode == code, errors
     assert rest == ""
-    assert errors.splitlines()[-1] == f"polyak: interrupted; everything is saved in {run.folder}"
+    assert (
+        errors.splitlines()[-1]
+        == f"polyak: interrupted; everything is saved, and this goes on: polyak resume {run.folder}"
+    )
     steps = [json.loads(line)["step"] for line in run.metrics_file.read_text().splitlines()]
     assert steps[0] == 100
     assert steps == sorted(steps)

@@ -19,11 +19,12 @@ class Numbers:
     """Stands in for a stream of episode seeds: environment i starts its episodes with seeds 1000 i, 1000 i + 1, ..."""
 
     def __init__(self, index: int) -> None:
-        self.next = 1000 * index
+        self.state = {"next": 1000 * index}
+        self.bit_generator = self
 
     def integers(self, high: int) -> int:
-        self.next += 1
-        return self.next - 1
+        self.state = {"next": self.state["next"] + 1}
+        return self.state["next"] - 1
 
 
 class Diary(gymnasium.Env[Any, Any]):

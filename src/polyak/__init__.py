@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "train": "polyak.training",
+    "resume": "polyak.training",
     "load": "polyak.runs",
     "Run": "polyak.runs",
     "Policy": "polyak.policy",
@@ -19,13 +20,24 @@ _HOMES = {
     "Interrupted": "polyak.errors",
 }
 
-__all__ = ["Interrupted", "Policy", "Run", "Spec", "TrainingError", "UsageError", "__version__", "load", "train"]
+__all__ = [
+    "Interrupted",
+    "Policy",
+    "Run",
+    "Spec",
+    "TrainingError",
+    "UsageError",
+    "__version__",
+    "load",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
     from polyak.errors import Interrupted, TrainingError, UsageError
     from polyak.policy import Policy
     from polyak.runs import Run, load
-    from polyak.training import train
+    from polyak.training import resume, train
     from polyak.types import Spec
 
 

@@ -1,54 +1,116 @@
-"""Named arrays in a safetensors file, which cannot run code: what a policy and a learner's state are kept in."""
+"""Named arrays in a safetensors file, which cannot run code: what policies and checkpoints are kept in."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from polyak.errors import UsageError
-from polyak.files import write_atomically
+from polyak.errors import NewerFormatError, UsageError
 from polyak.types import Arrays
 
-
-def write_arrays(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
-    """Write the file; a reader sees the old one or the new one, never a part."""
-    write_atomically(path, _with_sorted_header(save(arrays, metadata=dict(metadata))))
+HEADER_LIMIT = 10_000_000
+"""Bytes of a file's header, which names the arrays, at most."""
 
 
-def read_arrays(
-    path: Path, what: str, form: str, version: int, kinds: tuple[str, ...]
-) -> tuple[Arrays, dict[str, str]]:
-    """The arrays and the metadata of a file of this form, such as "polyak-policy", called `what` in errors.
+@dataclass(frozen=True)
+class Form:
+    """What a file of arrays is for, and what it may hold."""
+
+    name: str
+    """The form's name in the file, such as "polyak-policy"."""
+    version: int
+    what: str
+    """What errors call it, such as "policy"."""
+    kinds: tuple[str, ...]
+    """The kinds of numbers it may hold, as safetensors names them."""
+
+
+def content_of(form: Form, arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
+    """The content of a file with these arrays; equal arrays are equal files."""
+    marked = {"format": form.name, "version": str(form.version), **metadata}
+    return _with_sorted_header(save(arrays, metadata=marked))
+
+
+def read_arrays(path: Path, form: Form) -> tuple[Arrays, dict[str, str]]:
+    """The arrays and the metadata of a file of this form.
 
     Raises:
         UsageError: it is missing, broken, of another form, of a newer version, or holds other kinds of numbers.
     """
     if not path.is_file():
-        raise UsageError(f"there is no {what} file {path}")
+        raise UsageError(f"there is no {form.what} file {path}")
     try:
-        with cast(Any, safe_open(path, framework="numpy")) as handle:
-            metadata: dict[str, str] = dict(handle.metadata() or {})
-            _require_form(path, what, metadata, form, version)
-            names = list(handle.keys())
-            for name in names:  # before any memory is taken
-                if (kind := handle.get_slice(name).get_dtype()) not in kinds:
-                    raise UsageError(f"{path} is not a polyak {what}: {name} holds {kind}, not {' or '.join(kinds)}")
-            return {name: handle.get_tensor(name) for name in names}, metadata
-    except (SafetensorError, OSError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
+    return arrays_in(content, path, form)
+
+
+def arrays_in(
+    content: bytes, path: Path, form: Form, expected: Mapping[str, Any] | None = None
+) -> tuple[Arrays, dict[str, str]]:
+    """The arrays and the metadata in the content of the file `path`.
+
+    `expected` holds an array of each name, of the kind and shape that is asked for; they are compared before any
+    memory is taken.
+
+    Raises:
+        UsageError: as for `read_arrays`, or names, kinds or shapes that are not those expected.
+    """
+    header = _header(content, path)
+    metadata = header.pop("__metadata__", {})
+    _require_form(path, form, metadata)
+    for name, described in header.items():
+        kind: Any = cast(dict[str, Any], described).get("dtype") if isinstance(described, dict) else None
+        if kind not in form.kinds:
+            raise UsageError(f"{path} is not a polyak {form.what}: {name} holds {kind}, not {' or '.join(form.kinds)}")
+    if expected is not None:
+        _require_expected(path, header, expected)
+    try:
+        return load(content), metadata
+    except (SafetensorError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as safetensors: {error}") from error
 
 
-def _require_form(path: Path, what: str, metadata: Mapping[str, str], form: str, version: int) -> None:
-    if metadata.get("format") != form:
-        raise UsageError(f"{path} is not a polyak {what}")
-    found = metadata.get("version", "none")[:20]
-    if found != str(version):
-        raise UsageError(
-            f"{path} is a {what} of format version {found}, but this polyak reads up to {version}: upgrade polyak"
+def _header(content: bytes, path: Path) -> dict[str, Any]:
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 + length or length > HEADER_LIMIT:
+        raise UsageError(f"{path} cannot be read as safetensors: its header is cut off")
+    try:
+        header: Any = json.loads(content[8 : 8 + length])
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as safetensors: {error}") from error
+    if not isinstance(header, dict):
+        raise UsageError(f"{path} cannot be read as safetensors: its header names no arrays")
+    return cast(dict[str, Any], header)
+
+
+def _require_form(path: Path, form: Form, metadata: Any) -> None:
+    if not isinstance(metadata, dict) or cast(dict[str, Any], metadata).get("format") != form.name:
+        raise UsageError(f"{path} is not a polyak {form.what}")
+    found = str(cast(dict[str, Any], metadata).get("version", "none"))[:20]
+    if found != str(form.version):
+        raise NewerFormatError(
+            f"{path} is a {form.what} of format version {found}, but this polyak reads up to {form.version}: "
+            "upgrade polyak"
         )
+
+
+def _require_expected(path: Path, header: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    kinds = {np.dtype(np.float32): "F32", np.dtype(np.float64): "F64", np.dtype(np.int32): "I32"}
+    for name in sorted(expected.keys() | header.keys()):
+        here = f"{header[name]['dtype']} {str(header[name].get('shape'))[:80]}" if name in header else "absent"
+        needed = f"{kinds[expected[name].dtype]} {list(expected[name].shape)}" if name in expected else "absent"
+        if here != needed:
+            raise UsageError(
+                f"{path} does not fit these settings and this environment: {name} is {here}, but must be {needed}; "
+                "observations, actions and hidden_sizes must be those that it was written with"
+            )
 
 
 def _with_sorted_header(content: bytes) -> bytes:

@@ -5,13 +5,25 @@ class UsageError(ValueError):
     """The caller asked for what cannot be: the message names the value, the limit and the remedy (exit code 2)."""
 
 
+class UnreadableError(UsageError):
+    """A file is missing or damaged."""
+
+
+class NewerFormatError(UsageError):
+    """A file of a format that a later polyak wrote: upgrade polyak."""
+
+
 class TrainingError(RuntimeError):
     """Training or an environment went wrong while running; everything up to then has been saved (exit code 1)."""
+
+
+class SavingError(TrainingError):
+    """A file of the run could not be written, for example on a full disk; the last checkpoint is whole."""
 
 
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run after everything was saved (exit code 128 + the signal's number: 130 for Ctrl-C)."""
 
     def __init__(self, signal_number: int, folder: str) -> None:
-        super().__init__(f"interrupted; everything is saved in {folder}")
+        super().__init__(f"interrupted; everything is saved, and this goes on: polyak resume {folder}")
         self.signal_number = signal_number

@@ -2,25 +2,28 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyak.algorithms.settings import Settings
-from polyak.checkpoint import save_learner
+from polyak.checkpoints import Checkpoints, Content
 from polyak.collector import Collector, Episode
-from polyak.environments import Environments
-from polyak.errors import Interrupted, TrainingError
-from polyak.evaluation import evaluate
+from polyak.errors import Interrupted, SavingError, TrainingError
+from polyak.evaluation import Evaluation, evaluate
+from polyak.files import write_atomically
+from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
-from polyak.randomness import Streams
+from polyak.randomness import Streams, go_on_from, state_of
 from polyak.replay import Replay
 from polyak.runs import MetricsWriter, Record, Run
 from polyak.schedule import UpdateSchedule
 from polyak.signals import signals_noted
-from polyak.types import Learner, Metrics
+from polyak.stepping import Environments
+from polyak.types import Arrays, Float, Learner, Metrics
 
 
 @dataclasses.dataclass
@@ -28,57 +31,93 @@ class Loop:
     """One run's moving parts."""
 
     run: Run
-    algorithm: str
-    config: Settings
+    plan: Plan
     streams: Streams
     collector: Collector
     replay: Replay
     learner: Learner
     draw_noise: Any
+    metric_names: tuple[str, ...]
     policy: Policy
     test_environments: Environments
     writer: MetricsWriter
+    checkpoints: Checkpoints
     progress: Progress
     observer: Observer
-    stop_at_return: float | None
+    best_policy: bytes | None = None
+    """The file of the policy of the best evaluation."""
     episodes: list[Episode] = dataclasses.field(default_factory=list[Episode])
+    """Finished since the last record."""
     measured: list[Metrics] = dataclasses.field(default_factory=list[Metrics])
+    """By the updates since the last record."""
+    started_anew: int = 0
+    """Episodes given up since the last record, because they could not be enacted again."""
+    evaluated: int = 0
+    """Steps at the last evaluation."""
+    reached: bool = False
+    """Whether the wanted return has been reached."""
+
+    def __post_init__(self) -> None:
+        self._schedule = UpdateSchedule(self.plan.config)
+        self._started = self._epoch_started = time.monotonic()
+        self._epoch_first_step = 0
+        self._saved = 0
+        """Steps at the last checkpoint."""
+        self._whole = True
+        """Whether all parts are between two steps, so that a run can go on from them."""
 
     def run_to_the_end(self) -> None:
         """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
-        self._started = self._epoch_started = time.monotonic()
-        self._epoch_first_step = 0
         with signals_noted() as signals:
             try:
                 self._until_done(signals)
             except BaseException as error:
-                self.progress.outcome = str(error) or type(error).__name__
-                self._save_what_there_is()
+                self._save_what_there_is(error)
                 raise
         if signals:
-            self._save_what_there_is()
             self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
             raise Interrupted(signals[0], str(self.run.folder))
 
     def _until_done(self, signals: list[int]) -> None:
-        schedule = UpdateSchedule(self.config)
-        epoch = self.config.steps_per_epoch
-        while self.collector.steps < self.config.steps and not signals:
-            before = self.collector.steps
-            self._collect()
-            after = self.collector.steps
-            due = schedule.due(before, after)
-            if due:
-                self._update(due)
-            if after // epoch > before // epoch or after >= self.config.steps:
-                reached = self._end_epoch()
-                if reached:
-                    return
-        self.progress.outcome = f"done after {self.collector.steps:,} steps"
+        epoch, every = self.plan.config.steps_per_epoch, self.plan.checkpoint_every or self.plan.config.steps_per_epoch
+        if self.checkpoints.latest is None:
+            self.checkpoint()
+        while not signals:
+            steps = self.collector.steps
+            if steps // epoch > self.evaluated // epoch:
+                self._end_epoch()
+            if steps // every > self._saved // every:
+                self.checkpoint()
+            if steps >= self.plan.config.steps or self.reached or signals:
+                break
+            self._iterate()
+        if self._saved < self.collector.steps:
+            self.checkpoint()
+        if signals:
+            self._write_what_was_measured()
+        elif self.evaluated < self.collector.steps:
+            self._end_epoch()  # after the checkpoint: to a run that is extended, its end here is no end of an epoch
+        if not self.reached:
+            self.progress.outcome = f"done after {self.collector.steps:,} steps"
+
+    def _iterate(self) -> None:
+        """One step of every environment, and the updates that are due then."""
+        before = self.collector.steps
+        self._whole = False
+        self._collect()
+        due = self._schedule.due(before, self.collector.steps)
+        if due:
+            self._update(due)
+        self._whole = True
 
     def _collect(self) -> None:
-        warming_up = self.collector.steps < self.config.start_steps
-        self.replay.add(self.collector.step(None if warming_up else self.policy))
+        warming_up = self.collector.steps < self.plan.config.start_steps
+        try:
+            transitions = self.collector.step(None if warming_up else self.policy)
+        except TrainingError:
+            self._whole = True  # the collector is as it was before the step
+            raise
+        self.replay.add(transitions)
         self.progress.steps = self.collector.steps
         episodes = self.collector.finished()
         if episodes:
@@ -86,7 +125,7 @@ class Loop:
             self.progress.episodes.extend(episodes)
 
     def _update(self, updates: int) -> None:
-        batch_size = self.config.batch_size
+        batch_size = self.plan.config.batch_size
         batches = self.replay.sample(self.streams.replay, updates, batch_size)
         noise = self.draw_noise(self.streams.learner, updates, batch_size, self.replay.action_size)
         metrics = self.learner.update(batches, noise)
@@ -102,16 +141,17 @@ class Loop:
         self.measured.append(metrics)
         self.progress.updates += updates
 
-    def _end_epoch(self) -> bool:
-        """Evaluate, write a record, save the policies; True once the wanted return is reached."""
+    def _end_epoch(self) -> None:
+        """Evaluate, save the policies, write a record."""
         steps, seconds = self.collector.steps, time.monotonic() - self._epoch_started
         speed = (steps - self._epoch_first_step) / max(seconds, 1e-9)
-        self.progress.evaluating = True
-        result = evaluate(self.policy, self.test_environments, self.config.evaluation_episodes)
-        self.progress.evaluating = False
+        result = self._evaluate()
+        self._whole = False
+        self.evaluated = steps
         if self.progress.best is None or result.mean > self.progress.best[1]:
-            self.progress.best = (steps, result.mean)
-            self.policy.save(self.run.best_policy_file)
+            self.progress.best, self.best_policy = (steps, result.mean), self.policy.content()
+            self._write(self.run.best_policy_file, self.best_policy)
+        self._write(self.run.policy_file, self.policy.content())
         self._write_record(
             {
                 "eval/return": result.mean,
@@ -120,16 +160,26 @@ class Loop:
                 "speed/steps_per_second": speed,
             }
         )
-        self._save_latest()
         self._epoch_started, self._epoch_first_step = time.monotonic(), steps
-        self.observer.epoch_ended(self.progress)
-        if self.stop_at_return is not None and result.mean >= self.stop_at_return:
+        wanted = self.plan.stop_at_return
+        self.reached = wanted is not None and result.mean >= wanted
+        self._whole = True
+        if self.reached:
             self.progress.outcome = (
-                f"reached an evaluation return of {result.mean:.1f} (asked for {self.stop_at_return:g}) "
-                f"after {steps:,} steps"
+                f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {steps:,} steps"
             )
-            return True
-        return False
+        self.observer.epoch_ended(self.progress)
+
+    def _evaluate(self) -> Evaluation:
+        self.progress.evaluating = True
+        before = self.test_environments.state()
+        try:
+            return evaluate(self.policy, self.test_environments, self.plan.config.evaluation_episodes)
+        except BaseException:
+            self.test_environments.restore(before)  # so that a run that goes on evaluates with the same seeds
+            raise
+        finally:
+            self.progress.evaluating = False
 
     def _write_record(self, evaluation: Mapping[str, float]) -> None:
         """Write what was measured since the previous record."""
@@ -139,25 +189,137 @@ class Loop:
             record["train/return"] = float(np.mean([episode.total_reward for episode in self.episodes]))
             record["train/length"] = float(np.mean([episode.length for episode in self.episodes]))
             record["train/episodes"] = len(self.episodes)
+        if self.started_anew:
+            record["train/episodes_given_up"] = self.started_anew
         record |= evaluation
         if self.measured:
-            values = np.concatenate([metrics.values for metrics in self.measured])
-            for name, column in zip(self.measured[0].names, values.T, strict=True):
+            for name, column in zip(self.measured[0].names, self._measured_values().T, strict=True):
                 if not np.isnan(column).all():
                     record[f"learner/{name}"] = float(np.nanmean(column, dtype=np.float64))
         record["learner/updates"] = self.progress.updates
-        self.writer.write(record)
+        with self._writing():
+            self.writer.write(record)
         self.progress.record = record
-        self.episodes, self.measured = [], []
+        self.episodes, self.measured, self.started_anew = [], [], 0
 
-    def _save_what_there_is(self) -> None:
-        """What the epoch cut short has measured, the latest policy and the learner."""
+    def _measured_values(self) -> Float:
+        """[K, M]: what all updates since the last record have measured."""
+        columns = len(self.metric_names)
+        return np.concatenate([np.zeros((0, columns), np.float32), *(metrics.values for metrics in self.measured)])
+
+    # Saving
+
+    def checkpoint(self) -> None:
+        """Save everything from which the run can go on.
+
+        Raises:
+            TrainingError: a number of the learner is not finite.
+            SavingError: the files cannot be written.
+        """
+        learner = self.learner.arrays()
+        bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
+        if bad:
+            self._whole = False
+            raise TrainingError(
+                f"training diverged: {bad[0]} is not finite after {self.collector.steps:,} steps; the checkpoint of "
+                f"step {self._saved:,} is kept. Lower the learning rates, or check the rewards' scale"
+            )
+        state, arrays = self._state()
+        metrics, steps = self.writer.content, self.collector.steps
+        content = Content(
+            steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.best_policy
+        )
+        self.checkpoints.save(content, self.replay)
+        self._saved = steps
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        collector, arrays = self.collector.state()
+        measured = self._measured_values()
+        now = time.monotonic()
+        state = {
+            "spec": self.policy.spec.to_json(),
+            "collector": collector,
+            "environments": self.collector.environments.state(),
+            "test_environments": self.test_environments.state(),
+            "replay_stream": state_of(self.streams.replay),
+            "learner_stream": state_of(self.streams.learner),
+            "updates": self.progress.updates,
+            "updates_owed": self._schedule.owed,
+            "evaluated": self.evaluated,
+            "reached": self.reached,
+            "best": self.progress.best,
+            "episodes": [dataclasses.astuple(episode) for episode in self.episodes],
+            "episodes_given_up": self.started_anew,
+            "measured": len(measured),
+            "seconds": now - self._started,
+            "epoch_seconds": now - self._epoch_started,
+            "epoch_first_step": self._epoch_first_step,
+        }
+        return state, {**arrays, "measured": measured}
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays, best_policy: bytes | None) -> None:
+        """Go on from a checkpoint's state, with a collector, replay, learner and policy that are restored already.
+
+        The policies' files are written anew: the folder is then as it was at the checkpoint.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of a loop.
+        """
+        self.test_environments.restore(state["test_environments"])
+        go_on_from(self.streams.replay, state["replay_stream"])
+        go_on_from(self.streams.learner, state["learner_stream"])
+        self.progress.steps, self.progress.updates = self.collector.steps, int(state["updates"])
+        self._schedule.owed = float(state["updates_owed"])
+        if not -1e-6 < self._schedule.owed < 1:
+            raise ValueError(f"{self._schedule.owed} updates owed")
+        self.evaluated = int(state["evaluated"])
+        self._saved = self.collector.steps
+        if state["best"] is not None:
+            step, mean = state["best"]
+            self.progress.best = (int(step), float(mean))
+        self.episodes = [
+            Episode(int(step), float(total), int(length), bool(terminated))
+            for step, total, length, terminated in state["episodes"]
+        ]
+        self.started_anew = int(state["episodes_given_up"])
+        if len(arrays["measured"]):
+            self.measured = [Metrics(self.metric_names, arrays["measured"])]
+        now = time.monotonic()
+        self.progress.seconds = float(state["seconds"])
+        self._started, self._epoch_started = now - float(state["seconds"]), now - float(state["epoch_seconds"])
+        self._epoch_first_step = int(state["epoch_first_step"])
+        self.best_policy = best_policy
+        self._write(self.run.policy_file, self.policy.content())
+        if best_policy is not None:
+            self._write(self.run.best_policy_file, best_policy)
+
+    def _save_what_there_is(self, error: BaseException) -> None:
+        """Whatever ended the run: a checkpoint if all parts are between two steps, what was measured, the policy."""
+        try:
+            if self._whole and self._saved < self.collector.steps:
+                self.checkpoint()
+            self._write_what_was_measured()
+        except TrainingError as another:
+            error.add_note(str(another))
+        kept = f"; `polyak resume` goes on from step {self._saved:,}" if self.checkpoints.latest else ""
+        self.progress.outcome = f"{str(error) or type(error).__name__}{kept}"
+
+    def _write_what_was_measured(self) -> None:
+        """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
         if self.collector.steps > self.progress.record.get("step", 0):
             self._write_record({})
-        self._save_latest()
+        self._write(self.run.policy_file, self.policy.content())
 
-    def _save_latest(self) -> None:
-        self.policy.save(self.run.policy_file)
-        arrays = self.learner.arrays()
-        if all(np.isfinite(value).all() for value in arrays.values()):  # else the last good one is kept
-            save_learner(self.run.learner_file, self.algorithm, arrays)
+    def _write(self, path: Path, content: bytes) -> None:
+        with self._writing():
+            write_atomically(path, content)
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SavingError(
+                f"cannot write to {self.run.folder}: {error.strerror or error}; the checkpoint of step "
+                f"{self._saved:,} is whole"
+            ) from error

@@ -22,6 +22,11 @@ def critic_sizes(spec: Spec, hidden_sizes: tuple[int, ...]) -> tuple[int, ...]:
     return (spec.observation_size + spec.action_size, *hidden_sizes, 1)
 
 
+def parameter_count(sizes: tuple[int, ...]) -> int:
+    """Weights and biases of a network with these layer widths."""
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+
+
 def initial_network(generator: np.random.Generator, sizes: tuple[int, ...]) -> Arrays:
     """Weights and biases uniform in +-1/sqrt(inputs): PyTorch's default, with which the TD3 authors trained."""
     parameters: Arrays = {}

@@ -10,12 +10,12 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
-from polyak.arrayfiles import read_arrays, write_arrays
+from polyak.arrayfiles import Form, content_of, read_arrays
 from polyak.errors import UsageError
+from polyak.files import write_atomically
 from polyak.types import Arrays, Float, Spec
 
-FORMAT = "polyak-policy"
-VERSION = 1
+FORM = Form("polyak-policy", 1, "policy", ("F32",))
 
 Kind = Literal["deterministic", "squashed_gaussian"]
 
@@ -88,16 +88,19 @@ class Policy:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file; a reader sees the old file or the new one, never a part."""
+        write_atomically(Path(path), self.content())
+
+    def content(self) -> bytes:
+        """What `save` writes; equal policies are equal files."""
         description = {
             "kind": self.kind,
             "exploration_noise": self.exploration_noise,
             "observation_shape": self.spec.observation_shape,
             "action_shape": self.spec.action_shape,
         }
-        metadata = {"format": FORMAT, "version": str(VERSION), "policy": json.dumps(description)}
         arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
         arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
-        write_arrays(Path(path), arrays, metadata)
+        return content_of(FORM, arrays, {"policy": json.dumps(description)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
@@ -106,7 +109,7 @@ class Policy:
         Raises:
             UsageError: the file is missing, broken, or of another kind or a newer version.
         """
-        arrays, metadata = read_arrays(Path(path), "policy", FORMAT, VERSION, ("F32",))
+        arrays, metadata = read_arrays(Path(path), FORM)
         try:
             description = json.loads(metadata["policy"])
             spec = Spec(

@@ -3,6 +3,9 @@
 A stream depends on the seed and on its own name alone, so that adding one never changes another.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 
@@ -34,3 +37,17 @@ class Streams:
 def episode_seed(generator: np.random.Generator) -> int:
     """A seed to reset an environment with: below 2**31, which every simulator takes."""
     return int(generator.integers(2**31))
+
+
+def state_of(generator: np.random.Generator) -> dict[str, Any]:
+    """Where a stream is, as JSON can hold it."""
+    return dict(generator.bit_generator.state)
+
+
+def go_on_from(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
+    """Put a stream where `state_of` found it.
+
+    Raises:
+        ValueError, TypeError, KeyError: this is no state of a stream.
+    """
+    generator.bit_generator.state = dict(state)

@@ -47,7 +47,7 @@ def run_environments(run: "Run", seed: int, *, environment: Environment | None =
     limit = run.settings["settings"]["max_episode_steps"]
     if seed < 0:
         raise UsageError(f"seed is {seed}, but must be at least 0")
-    return make_environments(_environment_of(run, environment), 1, Streams(seed).evaluation, max_episode_steps=limit)
+    return make_environments(run.environment(environment), 1, Streams(seed).evaluation, max_episode_steps=limit)
 
 
 def record(
@@ -74,7 +74,7 @@ def record(
         raise UsageError(f"the video's path is {output}, but must end in .mp4, which is what is written")
     prepare_headless_rendering()
     limit = run.settings["settings"]["max_episode_steps"]
-    made = make_environment(_environment_of(run, environment), max_episode_steps=limit, render_mode="rgb_array")
+    made = make_environment(run.environment(environment), max_episode_steps=limit, render_mode="rgb_array")
     try:
         _require_rendering(made, run.settings["environment"])
         with video(output, int(made.metadata.get("render_fps") or 30)) as add_frame:
@@ -83,15 +83,6 @@ def record(
     finally:
         made.close()
     return Recording(output, result)
-
-
-def _environment_of(run: "Run", environment: Environment | None) -> Environment:
-    if environment is None and run.settings["environment_is_callable"]:
-        raise UsageError(
-            f"{run.folder} was trained on a callable ({run.settings['environment']}), which a folder cannot hold: "
-            "pass it as `environment`"
-        )
-    return environment or str(run.settings["environment"])
 
 
 def _require_rendering(environment: Any, name: str) -> None:

@@ -30,6 +30,11 @@ class Replay:
         """Transitions ever added; the next one goes to row `added % capacity`."""
         self._records: Float = np.zeros((capacity, record_size(observation_size, action_size)), np.float32)
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one record."""
+        return memory_needed(1, self.observation_size, self.action_size)
+
     def add(self, transitions: Transitions) -> None:
         """Append transitions in order; the oldest are overwritten once the ring is full."""
         packed = np.column_stack(
@@ -61,10 +66,20 @@ class Replay:
         rows = generator.integers(0, self.size, size=(updates, batch_size))
         return Batch(self._records[rows], self.observation_size, self.action_size)
 
-    def newest_first(self) -> Batch:
-        """All transitions held as one batch [1, size], the newest first (a copy)."""
-        rows = np.arange(self.added - 1, self.added - 1 - self.size, -1) % self.capacity
-        return Batch(self._records[rows][np.newaxis], self.observation_size, self.action_size)
+    def records(self, first: int, end: int) -> Float:
+        """Records number `first` to `end` (exclusive), counted from the first ever added: [end - first, 2 O + A + 2].
+
+        They are copied; all of them must still be held.
+        """
+        return self._records[np.arange(first, end) % self.capacity]
+
+    def restore(self, first: int, records: Float) -> None:
+        """Put back what `records(first, end)` gave; the last record restored is the newest of all."""
+        end = first + len(records)
+        rows = np.arange(first, end)[-self.capacity :]
+        self._records[rows % self.capacity] = records[-self.capacity :]
+        self.added = end
+        self.size = min(end, self.capacity)
 
 
 def record_size(observation_size: int, action_size: int) -> int:

@@ -5,6 +5,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import polyak
-from polyak.errors import UsageError
-from polyak.files import write_atomically
+from polyak.errors import UnreadableError, UsageError
+from polyak.files import read_plain_file, write_atomically
 from polyak.policy import Policy
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from polyak.evaluation import Evaluation
 
 FORMAT_VERSION = 1
+SETTINGS_LIMIT, METRICS_LIMIT = 10_000_000, 1_000_000_000
+"""Bytes of `settings.json` and `metrics.jsonl` at most."""
 PARTS = {"settings": ("steps", "max_episode_steps"), "versions": (), "machine": ()}
 """The tables within `settings.json`, and what the readers here take from them."""
 FACTS = (
@@ -66,9 +69,9 @@ class Run:
         return self.folder / "best.safetensors"
 
     @property
-    def learner_file(self) -> Path:
-        """`learner.safetensors`: the learner's whole state, as of the latest policy, for any framework."""
-        return self.folder / "learner.safetensors"
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, from which the run goes on."""
+        return self.folder / "checkpoints"
 
     @property
     def videos(self) -> Path:
@@ -88,10 +91,12 @@ class Run:
             UsageError: it is missing, broken, or of a newer format.
         """
         try:
-            settings: Any = json.loads(self.settings_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise UsageError(f"{self.folder} is not a run: it has no settings.json") from error
-        except (OSError, ValueError) as error:
+            settings: Any = json.loads(read_plain_file(self.settings_file, SETTINGS_LIMIT))
+        except UnreadableError as error:
+            if not self.settings_file.exists():
+                raise UsageError(f"{self.folder} is not a run: it has no settings.json") from error
+            raise
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
         if not isinstance(settings, dict) or not isinstance(cast(dict[str, Any], settings).get("format"), int):
             raise UsageError(f"{self.settings_file} is not the settings of a run")
@@ -115,7 +120,10 @@ class Run:
         if not self.metrics_file.exists():
             return []
         records: list[Record] = []
-        lines = self.metrics_file.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = read_plain_file(self.metrics_file, METRICS_LIMIT).decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{self.metrics_file} cannot be read: {error}") from error
         for number, line in enumerate(lines, start=1):
             try:
                 record: Any = json.loads(line)
@@ -137,6 +145,14 @@ class Run:
     def best_policy(self) -> Policy:
         """The policy of the best evaluation."""
         return Policy.load(self.best_policy_file)
+
+    def environment(self, given: "Environment | None" = None) -> "Environment":
+        """What the run was trained on, or what is `given` instead.
+
+        Raises:
+            UsageError: it was a callable, which no folder can hold, and none is given.
+        """
+        return environment_of(self.settings, given, self.folder)
 
     def evaluate(
         self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None
@@ -177,6 +193,20 @@ def load(folder: str | Path) -> Run:
     return run
 
 
+def environment_of(settings: Mapping[str, Any], given: "Environment | None", folder: Path) -> "Environment":
+    """What a run of these settings was trained on, or what is `given` instead.
+
+    Raises:
+        UsageError: it was a callable, which no folder can hold, and none is given.
+    """
+    if given is None and settings["environment_is_callable"]:
+        raise UsageError(
+            f"{folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
+            "pass it as `environment`"
+        )
+    return given or str(settings["environment"])
+
+
 def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:
     """Make the folder of a new run, `DIRECTORY/ENVIRONMENT/ALGORITHM/DATE-TIME-seedN`, and write its settings.
 
@@ -188,15 +218,30 @@ def create(directory: Path, environment: str, algorithm: str, seed: int, setting
     parent = directory / safe / algorithm
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        folder = _fresh_folder(parent, f"{time}-seed{seed}")
-        run = Run(folder)
-        whole = {"format": FORMAT_VERSION, **settings, "versions": _versions(), "machine": _machine()}
-        write_atomically(run.settings_file, (json.dumps(whole, indent=2) + "\n").encode())
+        run = Run(_fresh_folder(parent, f"{time}-seed{seed}"))
+        write_settings(run, described(settings))
     except OSError as error:
         raise UsageError(
             f"cannot write the run folder below {directory}: {error.strerror or error}; choose another with --run-dir"
         ) from error
     return run
+
+
+def described(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings with what its folder says besides: the format, the versions and the machine of now."""
+    return {"format": FORMAT_VERSION, **settings, "versions": _versions(), "machine": _machine()}
+
+
+def write_settings(run: Run, settings: Mapping[str, Any]) -> None:
+    """Write `settings.json`; `settings` are as `described` gives them.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        write_atomically(run.settings_file, (json.dumps(settings, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {run.settings_file}: {error.strerror or error}") from error
 
 
 def _fresh_folder(parent: Path, name: str) -> Path:
@@ -229,11 +274,27 @@ def best_evaluation(records: list[Record]) -> tuple[int, float] | None:
 class MetricsWriter:
     """Appends records to `metrics.jsonl` and to TensorBoard's event file."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, written: bytes = b"", step: int | None = None) -> None:
+        """Go on after what had been `written` by `step`; whatever was written later is dropped.
+
+        Raises:
+            UsageError: the files cannot be written.
+        """
         from tensorboardX import SummaryWriter
 
-        self._file = run.metrics_file.open("a", encoding="utf-8")
-        self._tensorboard: Any = SummaryWriter(str(run.folder / "tensorboard"))
+        purged = None if step is None else step + 1  # TensorBoard then hides what came later
+        try:
+            write_atomically(run.metrics_file, written)
+            self._file = run.metrics_file.open("ab")
+            self._tensorboard: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)
+        except OSError as error:
+            raise UsageError(f"cannot write {error.filename or run.folder}: {error.strerror or error}") from error
+        self._written = bytearray(written)
+
+    @property
+    def content(self) -> bytes:
+        """All of `metrics.jsonl`."""
+        return bytes(self._written)
 
     def write(self, record: Record) -> None:
         """Write one record; it is in the file when this returns.
@@ -241,17 +302,23 @@ class MetricsWriter:
         Numbers that are not finite are left out: JSON has no word for them.
         """
         finite = {name: value for name, value in record.items() if math.isfinite(value)}
-        self._file.write(json.dumps(finite) + "\n")
+        line = json.dumps(finite).encode() + b"\n"
+        self._file.write(line)
         self._file.flush()
+        self._written += line
         for name, value in finite.items():
             if name not in ("step", "seconds"):
                 self._tensorboard.add_scalar(name, value, int(record["step"]))
         self._tensorboard.flush()
 
     def close(self) -> None:
-        """Close both files."""
-        self._file.close()
-        self._tensorboard.close()
+        """Close both files; what a full disk has no room for is cut off."""
+        with suppress(OSError):
+            self._file.close()
+        try:
+            self._tensorboard.close()
+        except OSError:  # or it would try again, in vain and aloud, when the process ends
+            self._tensorboard.file_writer.event_writer._closed = True  # noqa: SLF001
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,8 @@ class UpdateSchedule:
 
     def __init__(self, config: Settings) -> None:
         self._config = config
-        self._owed = 0.0
+        self.owed = 0.0
+        """The fraction of an update that is carried over."""
 
     def due(self, before: int, after: int) -> int:
         """Updates due when the run's steps go from `before` to `after`.
@@ -20,7 +21,7 @@ class UpdateSchedule:
         bursts = after // every - max(before, self._config.update_after - 1) // every
         if after < self._config.update_after or bursts < 1:
             return 0
-        self._owed += bursts * every * self._config.updates_per_step
-        due = int(self._owed + 1e-9)
-        self._owed -= due
+        self.owed += bursts * every * self._config.updates_per_step
+        due = int(self.owed + 1e-9)
+        self.owed -= due
         return due

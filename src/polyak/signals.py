@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM, noted instead of obeyed at once."""
+"""Ctrl-C and SIGTERM, noted instead of obeyed at once; and a time limit, which is a signal too."""
 
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 
@@ -30,3 +30,44 @@ def signals_noted() -> Generator[list[int]]:
         yield noted
     finally:
         restore()
+
+
+class NoAnswer(BaseException):
+    """A time limit has passed; not an `Exception`, which what hangs might catch."""
+
+
+Limit = Callable[[], AbstractContextManager[None]]
+"""Makes a block that may take so long and no longer."""
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Generator[Limit]:
+    """Give what interrupts a block of the main thread with `NoAnswer` after so many seconds.
+
+    Code that never comes back to Python is not interrupted, nor is another thread than the main one.
+    """
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield nullcontext
+        return
+    running = False
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        if running:
+            raise NoAnswer
+
+    @contextmanager
+    def limited() -> Generator[None]:
+        nonlocal running
+        running = True
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again and again, should the first be swallowed
+        try:
+            yield
+        finally:
+            running = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+    usual = signal.signal(signal.SIGALRM, ring)
+    try:
+        yield limited
+    finally:
+        signal.signal(signal.SIGALRM, usual)

@@ -1,10 +1,9 @@
-"""`train`: from what was asked for to a run's moving parts; `loop.py` moves them.
+"""`train` and `resume`: from what was asked for to a run's moving parts; `loop.py` moves them.
 
 Data flows one way: environments -> collector -> replay -> learner -> policy -> environments.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,25 @@ from typing import Any
 from polyak import learners, runs
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.checkpoint import load_learner
+from polyak.assembly import make_loop, make_worlds
+from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.configuration import resolve
-from polyak.environments import Environment, Vectorization, make_environments
+from polyak.environments import Environment, Vectorization
 from polyak.errors import UsageError
-from polyak.learners.edge import Device, Execution, count_of_threads
-from polyak.loop import Loop
-from polyak.policy import Policy
+from polyak.files import remove_leftovers
+from polyak.learners.edge import Device, Execution
+from polyak.locking import locked
+from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
-from polyak.replay import Replay, memory_needed, readable_bytes
-from polyak.runs import MetricsWriter, Run
+from polyak.replay import Replay
+from polyak.resumption import notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
+from polyak.runs import Run
 from polyak.threads import one_numpy_thread
-from polyak.types import Arrays
+
+REPLAY_SECONDS = 300.0
+"""How long the half-finished episodes may take to be enacted again, unless said otherwise."""
 
 
 def train(
@@ -44,6 +48,8 @@ def train(
     from_run: str | Path | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
+    checkpoint_every: int | None = None,
+    step_timeout: float | None = 600.0,
     observer: Observer | None = None,
     **settings: Any,
 ) -> Run:
@@ -62,106 +68,148 @@ def train(
         envs: environments stepped side by side; the updates per environment step stay the same.
         vectorization: "sync", or "async" with a process for each environment.
         from_run: a run whose learner this one goes on from, whichever framework it learned in; its settings are the
-            default then. Replay, episodes and random streams are new.
+            default then. Replay, episodes and random streams are new. (`resume` goes on with a whole run.)
         run_dir: where the run's folder is made.
         stop_at_return: stop once an evaluation's mean return reaches this.
+        checkpoint_every: environment steps between checkpoints; by default an epoch.
+        step_timeout: seconds that the environments may take for one answer before the run is ended; None is no limit.
+            It is kept where training runs in the main thread.
         observer: watches the run; by default nobody does.
         **settings: single settings by name, over the preset's: `steps=20_000`, `batch_size=128`.
 
     Raises:
         UsageError: something asked for cannot be; nothing has been trained.
-        TrainingError: a loss or an environment's number was not finite; the last good policy is saved.
+        TrainingError: a loss or an environment's number was not finite, an environment failed, or a file could not be
+            written; what was learned until then is saved.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
     module = algorithm_module(algorithm)
     algorithm = algorithm.lower()
-    if seed < 0:
-        raise UsageError(f"seed is {seed}, but must be at least 0")
-    execution = learners.start(backend, Execution(device, threads, fast))
-    streams = Streams(seed)
     with ExitStack() as stack:
         stack.enter_context(one_numpy_thread())
         earlier = runs.load(from_run) if from_run is not None else None
         preset, config = resolve(algorithm, environment, config, preset, settings, earlier)
-        limit = config.max_episode_steps
-        environments = make_environments(
-            environment, envs, streams.environment, vectorization=vectorization, max_episode_steps=limit
-        )
-        stack.callback(environments.close)
-        test_environments = make_environments(environment, 1, streams.evaluation, max_episode_steps=limit)
-        stack.callback(test_environments.close)
-        spec = environments.spec
-        arrays: Arrays = module.initial_state(streams.weights, spec, config)
-        if earlier is not None:
-            arrays = load_learner(earlier.learner_file, algorithm, arrays)
-        replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
-        name = environment if isinstance(environment, str) else _name_of(environment)
-        description = {
-            "algorithm": algorithm,
-            "environment": name,
-            "environment_is_callable": not isinstance(environment, str),
-            "backend": backend,
-            "device": execution.device,
-            "threads": execution.threads,
-            "fast": execution.fast,
-            "preset": preset,
-            "from_run": str(earlier.folder.resolve()) if earlier else None,
-            "seed": seed,
-            "envs": environments.count,
-            "vectorization": vectorization,
-            "stop_at_return": stop_at_return,
-            "settings": dataclasses.asdict(config),
-        }
-        run = runs.create(Path(run_dir), name, algorithm, seed, description)
-        writer = MetricsWriter(run)
-        stack.callback(writer.close)
-        progress = Progress(
-            title=f"{algorithm.upper()} on {name}, seed {seed}",
-            facts=_facts(description, execution, config, replay),
-            folder=run.folder,
-            total_steps=config.steps,
-        )
-        observer = observer or Silent()
-        observer.started(progress)
-        stack.callback(observer.ended, progress)
-        learner = learners.make_learner(backend, algorithm, spec, config, arrays, execution)
-        policy = Policy(learner.actor(), spec, module.POLICY_KIND, getattr(config, "exploration_noise", 0.0))
-        collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
-        loop = Loop(
-            run=run,
+        plan = Plan(
             algorithm=algorithm,
+            environment=environment,
             config=config,
-            streams=streams,
-            collector=collector,
-            replay=replay,
-            learner=learner,
-            draw_noise=module.draw_noise,
-            policy=policy,
-            test_environments=test_environments,
-            writer=writer,
-            progress=progress,
-            observer=observer,
+            preset=preset,
+            seed=seed,
+            backend=backend,
+            execution=learners.start(backend, Execution(device, threads, fast)),
+            envs=envs,
+            vectorization=vectorization,
             stop_at_return=stop_at_return,
+            checkpoint_every=checkpoint_every,
+            step_timeout=step_timeout,
+            from_run=str(earlier.folder.resolve()) if earlier else None,
         )
+        streams = Streams(seed)
+        environments, alone = make_worlds(stack, plan, streams)
+        learner = module.initial_state(streams.weights, environments.spec, config)
+        if earlier is not None:
+            kept = Checkpoints(earlier.checkpoints)
+            learner = kept.newest(lambda made: kept.learner(made, algorithm, learner))
+        replay = Replay(config.replay_size, environments.spec.observation_size, environments.spec.action_size)
+        run = runs.create(Path(run_dir), plan.name, algorithm, seed, plan.description(environments.count))
+        stack.enter_context(locked(run.folder))
+        collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
+        checkpoints = Checkpoints(run.checkpoints)
+        loop = make_loop(
+            stack, plan, run, streams, collector, alone, replay, learner, checkpoints, observer or Silent()
+        )
+        collector.begin()
         loop.run_to_the_end()
     return run
 
 
-def _name_of(environment: Any) -> str:
-    return str(getattr(environment, "__qualname__", type(environment).__name__)).replace("<", "").replace(">", "")
+def resume(
+    folder: str | Path,
+    *,
+    steps: int | None = None,
+    environment: Environment | None = None,
+    backend: str | None = None,
+    device: Device | None = None,
+    threads: int | None = None,
+    checkpoint_every: int | None = None,
+    replay_seconds: float = REPLAY_SECONDS,
+    observer: Observer | None = None,
+) -> Run:
+    """Go on with a run that was interrupted, killed or failed, from its last whole checkpoint.
+
+    What follows is the same, bit for bit, as if nothing had happened: weights, moments, replay, metrics, evaluation
+    returns. An episode that was running is enacted again from its seed with its recorded actions; where an environment
+    does not show the same again, a new episode is started there, `train/episodes_given_up` counts it, and
+    `settings.json` says it under `resumed`. A run that has ended is extended by asking for more `steps`.
+
+    Args:
+        folder: the run's folder, here or copied from elsewhere.
+        steps: environment steps of the whole run, if they are to be other than before.
+        environment: what it trains on, where that was a callable.
+        backend: another framework than before; the run goes on then, but not bit for bit.
+        device: another than before, for example on another machine; the same holds.
+        threads: another number than before; the same holds.
+        checkpoint_every: environment steps between checkpoints from now on.
+        replay_seconds: how long the running episodes may take to be enacted again.
+        observer: watches the run; by default nobody does.
+
+    Raises:
+        UsageError: the folder holds no run, no whole checkpoint, or one in use; or something asked for cannot be.
+        TrainingError, Interrupted: as for `train`.
+    """
+    run, watcher = Run(Path(folder)), observer or Silent()
+    if not run.checkpoints.is_dir():
+        _ = run.settings  # says so where this is no run at all
+        raise UsageError(f"{folder} has no checkpoint, so that nothing was trained in it: start it anew")
+    asked = {"backend": backend, "device": device, "threads": threads, "checkpoint_every": checkpoint_every}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    with ExitStack() as stack:
+        stack.enter_context(one_numpy_thread())
+        stack.enter_context(locked(run.folder))
+        checkpoints = Checkpoints(run.checkpoints)
+        saved = checkpoints.newest(lambda made: read_checkpoint(checkpoints, made))
+        with sensible(checkpoints, saved.manifest):
+            plan, ended = plan_to_go_on(run, saved, changes, steps, environment)
+        if ended:
+            _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on", watcher)
+            return run
+        plan = dataclasses.replace(plan, execution=learners.start(plan.backend, plan.execution))
+        streams = Streams(plan.seed)
+        environments, alone = make_worlds(stack, plan, streams)
+        collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
+        with sensible(checkpoints, saved.manifest):
+            given_up = restore_episodes(collector, saved, replay_seconds)
+            notes, description = notes_and_description(checkpoints, saved, plan, changes, given_up)
+        remove_leftovers(run.folder)
+        remove_leftovers(run.checkpoints)
+        runs.write_settings(run, description)
+        loop = make_loop(
+            stack,
+            plan,
+            Run(run.folder),
+            streams,
+            collector,
+            alone,
+            saved.replay,
+            saved.learner,
+            checkpoints,
+            watcher,
+            written=saved.metrics,
+            step=saved.manifest.step,
+            notes=notes,
+        )
+        with sensible(checkpoints, saved.manifest):
+            loop.restore(saved.manifest.state, saved.loop, saved.best)
+        loop.started_anew += len(given_up)
+        if steps is not None or changes or given_up:
+            loop.checkpoint()  # so that it is not forgotten if the run is killed at once
+        loop.run_to_the_end()
+    return Run(run.folder)
 
 
-def _facts(description: Mapping[str, Any], execution: Execution, config: Settings, replay: Replay) -> dict[str, str]:
-    memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
-    count = description["envs"]
-    device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
-    rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
-    return {
-        "preset": description["preset"],
-        **({"from": description["from_run"]} if description["from_run"] else {}),
-        "backend": f"{description['backend']} on {device}" + ("" if execution.fast else ", plain"),
-        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
-        "environments": f"{count} ({description['vectorization']})",
-        "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
-        f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
-    }
+def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
+    """Tell an observer of a run in which nothing is left to do."""
+    progress = Progress(f"{plan.algorithm.upper()} on {plan.name}, seed {plan.seed}", {}, run.folder, plan.config.steps)
+    progress.outcome = outcome
+    observer.started(progress)
+    observer.ended(progress)

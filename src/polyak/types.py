@@ -44,6 +44,31 @@ class Spec:
         """[A]: half the width of the action box, in environment units."""
         return (self.action_high - self.action_low) / np.float32(2)
 
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads back, bit for bit."""
+        return {
+            "observation_shape": self.observation_shape,
+            "action_shape": self.action_shape,
+            "action_low": self.action_low.tolist(),
+            "action_high": self.action_high.tolist(),
+        }
+
+    @classmethod
+    def from_json(cls, described: Mapping[str, Any]) -> "Spec":
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no Spec.
+        """
+        observation_shape, action_shape = tuple(described["observation_shape"]), tuple(described["action_shape"])
+        if not all(type(size) is int and 1 <= size < 2**31 for size in (*observation_shape, *action_shape)):
+            raise ValueError(f"shapes {str(observation_shape)[:40]} and {str(action_shape)[:40]}")
+        low, high = (np.array(described[name], np.float32) for name in ("action_low", "action_high"))
+        spec = cls(observation_shape, action_shape, low, high)
+        if not low.shape == high.shape == (spec.action_size,):
+            raise ValueError(f"action bounds of shape {low.shape} and {high.shape} for {spec.action_size} actions")
+        return spec
+
     def to_environment(self, action: Float) -> Float:
         """Map normalized actions [..., A] in [-1, 1] to environment units, one affine map per dimension."""
         scaled = cast(Float, self.action_low + (action + np.float32(1)) * self.action_half_range)

@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Sequence
 
 import polyak
-from polyak.errors import Interrupted, TrainingError, UsageError
+from polyak.errors import Interrupted, SavingError, TrainingError, UsageError
 
 COMMANDS = {
     "train": "train a policy: polyak train ALGORITHM ENVIRONMENT",
+    "resume": "go on with a run that was interrupted or killed, or extend it",
     "evaluate": "run fresh episodes of a trained policy",
     "record": "record a video of a trained policy",
     "report": "write one HTML page about a run",
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _fail(str(error), 2)
     except TrainingError as error:
-        if error.__cause__ is not None:  # the environment's own fault, which its author wants to see
+        # An environment's own fault, which its author wants to see.
+        if error.__cause__ is not None and not isinstance(error, SavingError):
             traceback.print_exception(error.__cause__)
         return _fail(str(error), 1)
     except Interrupted as error:

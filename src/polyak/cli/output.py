@@ -8,6 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TextIO
 
+from polyak.progress import Observer, Progress
+
 
 @contextmanager
 def own_output() -> Generator[TextIO]:
@@ -29,3 +31,17 @@ def own_output() -> Generator[TextIO]:
     finally:
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+class PrintsFolder:
+    """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
+
+    def __init__(self, output: TextIO, view: Observer) -> None:
+        self._output = output
+        self._view = view
+        self.ended, self.epoch_ended = view.ended, view.epoch_ended
+
+    def started(self, progress: Progress) -> None:
+        """Print it, and let the view begin."""
+        print(progress.folder, file=self._output, flush=True)
+        self._view.started(progress)

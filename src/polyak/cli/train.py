@@ -3,20 +3,19 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TextIO, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 
 from polyak import runs, training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
-from polyak.cli.output import own_output
+from polyak.cli.output import PrintsFolder, own_output
 from polyak.configuration import resolve
 from polyak.display import make_view
 from polyak.environments import Vectorization
 from polyak.errors import UsageError
 from polyak.learners.edge import Device
-from polyak.progress import Observer, Progress
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 
@@ -56,21 +55,12 @@ class Options(Generic[C]):
     """Where the run's folder is made."""
     stop_at_return: float | None = None
     """Stop once an evaluation's mean return reaches this."""
+    checkpoint_every: int | None = None
+    """Environment steps between checkpoints, from which `polyak resume` goes on; by default an epoch."""
+    step_timeout: float | None = 600.0
+    """Seconds that the environments may take for one answer before the run is ended."""
     plain: bool = False
     """Print lines instead of the live view."""
-
-
-class _PrintsFolder:
-    """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
-
-    def __init__(self, output: TextIO, view: Observer) -> None:
-        self._output = output
-        self._view = view
-        self.ended, self.epoch_ended = view.ended, view.epoch_ended
-
-    def started(self, progress: Progress) -> None:
-        print(progress.folder, file=self._output, flush=True)
-        self._view.started(progress)
 
 
 def main(arguments: list[str]) -> None:
@@ -107,7 +97,9 @@ def main(arguments: list[str]) -> None:
             from_run=earlier,
             run_dir=options.run_dir,
             stop_at_return=options.stop_at_return,
-            observer=_PrintsFolder(output, make_view(plain=options.plain)),
+            checkpoint_every=options.checkpoint_every,
+            step_timeout=options.step_timeout,
+            observer=PrintsFolder(output, make_view(plain=options.plain)),
             **_changed(defaults, options.settings),
         )
 

@@ -1,0 +1,113 @@
+"""Makes a run's moving parts from its plan."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from polyak import learners
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.checkpoints import Checkpoints
+from polyak.collector import Collector
+from polyak.environments import make_environments
+from polyak.learners.edge import count_of_threads
+from polyak.loop import Loop
+from polyak.plan import Plan
+from polyak.policy import Policy
+from polyak.progress import Observer, Progress
+from polyak.randomness import Streams
+from polyak.replay import Replay, memory_needed, readable_bytes
+from polyak.runs import MetricsWriter, Run
+from polyak.signals import time_limit
+from polyak.stepping import Environments
+from polyak.types import Arrays
+
+
+def make_worlds(stack: ExitStack, plan: Plan, streams: Streams) -> tuple[Environments, Environments]:
+    """The environments to train in, and the one to evaluate in; `stack` closes them.
+
+    Raises:
+        UsageError: they cannot be made.
+    """
+    limit, episode = stack.enter_context(time_limit(plan.step_timeout)), plan.config.max_episode_steps
+    environments = make_environments(
+        plan.environment,
+        plan.envs,
+        streams.environment,
+        vectorization=plan.vectorization,
+        max_episode_steps=episode,
+        limit=limit,
+    )
+    stack.callback(environments.close)
+    alone = make_environments(plan.environment, 1, streams.evaluation, max_episode_steps=episode, limit=limit)
+    stack.callback(alone.close)
+    return environments, alone
+
+
+def make_loop(
+    stack: ExitStack,
+    plan: Plan,
+    run: Run,
+    streams: Streams,
+    collector: Collector,
+    test_environments: Environments,
+    replay: Replay,
+    learner: Arrays,
+    checkpoints: Checkpoints,
+    observer: Observer,
+    *,
+    written: bytes = b"",
+    step: int | None = None,
+    notes: Mapping[str, str] | None = None,
+) -> Loop:
+    """The loop that trains, its folder open and its observer started; `stack` ends both.
+
+    `written` are the metrics up to `step`, of a run that goes on; `notes` are facts for the observer.
+    """
+    module = algorithm_module(plan.algorithm)
+    writer = MetricsWriter(run, written, step)
+    stack.callback(writer.close)
+    progress = Progress(
+        title=f"{plan.algorithm.upper()} on {plan.name}, seed {plan.seed}",
+        facts={**facts(plan, collector.environments.count, replay), **(notes or {})},
+        folder=run.folder,
+        total_steps=plan.config.steps,
+        steps=step or 0,
+    )
+    observer.started(progress)
+    stack.callback(observer.ended, progress)
+    made = learners.make_learner(
+        plan.backend, plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution
+    )
+    noise = getattr(plan.config, "exploration_noise", 0.0)
+    return Loop(
+        run=run,
+        plan=plan,
+        streams=streams,
+        collector=collector,
+        replay=replay,
+        learner=made,
+        draw_noise=module.draw_noise,
+        metric_names=module.METRICS,
+        policy=Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise),
+        test_environments=test_environments,
+        writer=writer,
+        checkpoints=checkpoints,
+        progress=progress,
+        observer=observer,
+    )
+
+
+def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:
+    """What is worth knowing of a run at its start."""
+    execution, config = plan.execution, plan.config
+    memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
+    device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
+    rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
+    return {
+        "preset": plan.preset,
+        **({"from": plan.from_run} if plan.from_run else {}),
+        "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
+        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
+        "environments": f"{envs} ({plan.vectorization})",
+        "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
+        f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
+    }

@@ -1,0 +1,149 @@
+"""A checkpoint's manifest: which files it consists of, and everything that is not an array, in one JSON file.
+
+It is published last, so that a checkpoint is whole or not there. Its own SHA-256 is in it, over everything else.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from polyak.errors import NewerFormatError, UnreadableError, UsageError
+from polyak.files import read_plain_file
+
+FORMAT = "polyak-checkpoint"
+VERSION = 1
+SIZE_LIMIT = 64_000_000
+"""Bytes of a manifest at most: a hundred for each of as many segments as nobody has."""
+SERIALS = 10**9
+"""Checkpoints of a run have smaller numbers: what claims a larger one is none, and does not count."""
+MANIFEST_NAME = re.compile(r"checkpoint-([0-9]{6,12})\.json", re.ASCII)
+FILE_NAME = re.compile(r"(learner|loop|best|metrics|replay)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)", re.ASCII)
+"""What a checkpoint's file may be called: a plain name, which leads to no other folder."""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file beside the manifest."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A file of transitions, and which of all those ever added it holds."""
+
+    file: File
+    first: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """The number of the first transition after it."""
+        return self.first + self.count
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint consists of."""
+
+    serial: int
+    """Checkpoints of a run are counted; a number is never used twice."""
+    step: int
+    """Environment steps taken."""
+    run: Mapping[str, Any]
+    """The run's description, as in `settings.json`."""
+    state: Mapping[str, Any]
+    """Counters and random streams."""
+    files: Mapping[str, File]
+    """`learner`, `loop` and `metrics`, and `best` where there is a best policy."""
+    added: int
+    """Transitions ever added to replay."""
+    segments: tuple[Segment, ...]
+    """Replay, oldest first."""
+
+    @property
+    def name(self) -> str:
+        """The manifest's own file name."""
+        return f"checkpoint-{self.serial:06}.json"
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all its files, its own included."""
+        return {self.name, *(file.name for file in self.files.values()), *(each.file.name for each in self.segments)}
+
+    def content(self) -> bytes:
+        """What its file holds."""
+        body = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return json.dumps({"sha256": _digest(body), **body}, indent=1, allow_nan=False).encode()
+
+
+def read(path: Path) -> Manifest:
+    """Read a manifest; the files that it names are not looked at.
+
+    Raises:
+        NewerFormatError: a later polyak wrote it.
+        UnreadableError: it is missing, damaged, or no manifest.
+    """
+    content = read_plain_file(path, SIZE_LIMIT)
+    try:
+        body: Any = json.loads(content)
+        claimed = body.pop("sha256")
+        if claimed != _digest(body):
+            raise UnreadableError(f"{path} is damaged: its content does not have the SHA-256 that it states")
+        if body.pop("format") != FORMAT:
+            raise UnreadableError(f"{path} is not the manifest of a checkpoint")
+        version = body.pop("version")
+        if version != VERSION:
+            raise NewerFormatError(
+                f"{path} is a checkpoint of format version {str(version)[:20]}, but this polyak reads up to {VERSION}: "
+                "upgrade polyak"
+            )
+        made = _manifest(body)
+        if made.name != path.name:
+            raise UnreadableError(f"{path} is the manifest of checkpoint {made.serial} under another name")
+    except UsageError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UnreadableError(f"{path} is damaged: {type(error).__name__} {str(error)[:100]}") from error
+    return made
+
+
+def _manifest(body: Mapping[str, Any]) -> Manifest:
+    whole = {name: _count(body[name]) for name in ("serial", "step", "added")}
+    if whole["serial"] >= SERIALS:
+        raise ValueError(f"number {whole['serial']}")
+    files = {role: _file(described) for role, described in body["files"].items()}
+    if not {"learner", "loop", "metrics"} <= files.keys() <= {"learner", "loop", "metrics", "best"}:
+        raise ValueError(f"files {sorted(files)}")
+    segments = tuple(
+        Segment(_file(each["file"]), _count(each["first"]), _count(each["count"])) for each in body["segments"]
+    )
+    tables = [body["run"], body["state"]]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ValueError("run and state must be tables")
+    return Manifest(**whole, run=tables[0], state=tables[1], files=files, segments=segments)
+
+
+def _file(described: Mapping[str, Any]) -> File:
+    name, sha256 = described["name"], described["sha256"]
+    if not isinstance(name, str) or not FILE_NAME.fullmatch(name):
+        raise ValueError(f"no name for a checkpoint's file: {name!r}")
+    if not isinstance(sha256, str):
+        raise ValueError(f"no SHA-256: {sha256!r}")  # noqa: TRY004
+    return File(name, _count(described["bytes"]), sha256)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"no count: {str(cast(Any, value))[:40]}")
+    return value
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()

@@ -1,0 +1,196 @@
+"""From a checkpoint to what a run goes on from, everything compared before it is believed."""
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.checkpoints import Checkpoints
+from polyak.checkpoints.manifest import Manifest
+from polyak.collector import Collector
+from polyak.environments import Environment
+from polyak.errors import UsageError
+from polyak.networks import actor_sizes, parameter_count
+from polyak.plan import Plan, plan_of
+from polyak.randomness import Streams
+from polyak.reenactment import reenact
+from polyak.replay import Replay
+from polyak.runs import Run, described, environment_of
+from polyak.types import Arrays, Spec
+
+PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",), "tensorflow": ("tensorflow",)}
+"""What each framework's numbers depend on."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    manifest: Manifest
+    spec: Spec
+    learner: Arrays
+    loop: Arrays
+    replay: Replay
+    metrics: bytes
+    best: bytes | None
+
+
+def read_checkpoint(checkpoints: Checkpoints, of: Manifest) -> Saved:
+    """Read all of a checkpoint.
+
+    No array takes memory before its file was found to be as long as the manifest says, and its shape to be that of the
+    settings.
+
+    Raises:
+        UnreadableError: a file is missing or damaged.
+        UsageError: the checkpoint is not what it should be; the message names the manifest.
+    """
+    with sensible(checkpoints, of):
+        plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
+        loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
+        learner = checkpoints.learner(
+            of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
+        )
+        replay = Replay(plan.config.replay_size, spec.observation_size, spec.action_size)
+        checkpoints.replay(of, replay)
+        metrics = checkpoints.content(of.files["metrics"])
+        best = checkpoints.content(of.files["best"]) if "best" in of.files else None
+    return Saved(of, spec, learner, loop, replay, metrics, best)
+
+
+@contextmanager
+def sensible(checkpoints: Checkpoints, of: Manifest) -> Generator[None]:
+    """Name the manifest where its content makes no sense, although it is whole by its SHA-256.
+
+    Raises:
+        UsageError: instead of what makes no sense.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
+        raise UsageError(
+            f"{checkpoints.folder / of.name} makes no sense: {type(error).__name__} {str(error)[:200]}"
+        ) from error
+
+
+def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
+    """The loop's arrays as they must be, without memory of their own."""
+    metrics = len(algorithm_module(plan.algorithm).METRICS)
+    shapes = {
+        "exploration_noise": (plan.envs, spec.action_size),
+        "observation": (plan.envs, spec.observation_size),
+        "measured": (int(state["measured"]), metrics),
+    }
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
+    """The learner's arrays as they must be; they are made only if the file is long enough to hold them."""
+    hidden = plan.config.hidden_sizes
+    least = 3 * 4 * parameter_count(actor_sizes(spec, hidden, spec.action_size))  # with the moments
+    if least > file_bytes:
+        raise UsageError(f"hidden_sizes {hidden} need {least:,} bytes, but the learner's file has {file_bytes:,}")
+    return algorithm_module(plan.algorithm).initial_state(Streams(plan.seed).weights, spec, plan.config)
+
+
+def plan_to_go_on(
+    run: Run, saved: Saved, changes: Mapping[str, Any], steps: int | None, environment: Environment | None
+) -> tuple[Plan, str]:
+    """The plan in force from now on; and how the run ended, where nothing is left to do.
+
+    Raises:
+        UsageError: fewer steps than the run has done, or no environment where it was a callable.
+    """
+    then, done = saved.manifest.run, saved.manifest.step
+    if steps is not None and steps <= done:
+        raise UsageError(f"steps is {steps:,}, but the run has done {done:,} already: ask for more")
+    settings = {**then["settings"], **({} if steps is None else {"steps": steps})}
+    plan = plan_of({**then, **changes, "settings": settings}, environment_of(then, environment, run.folder))
+    return plan, "" if steps is not None else _how_it_ended(run, saved, plan)
+
+
+def notes_and_description(
+    checkpoints: Checkpoints, saved: Saved, plan: Plan, changes: Mapping[str, Any], given_up: Mapping[int, str]
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """What those who watch should know of how the run goes on, and its description from now on."""
+    then, here = saved.manifest.run, described({})
+    others = _differences(then, changes)
+    notes = {"resumed": f"from step {saved.manifest.step:,} of checkpoint {saved.manifest.serial}"}
+    if checkpoints.faults:
+        notes["damaged"] = "; ".join(map(str, checkpoints.faults))
+    if others:
+        notes["not exact"] = f"{', '.join(others)}: what follows may differ in the last digits"
+    if given_up:
+        index, reason = next(iter(given_up.items()))
+        notes["given up"] = (
+            f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}, new ones started: environment {index} showed "
+            f"{reason}"
+        )
+    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": others}
+    asked = {name: value for name, value in plan.description(plan.envs).items() if not name.startswith("environment")}
+    resumed = [*then.get("resumed", []), entry]
+    return notes, {**then, **asked, **here, "resumed": resumed}
+
+
+def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
+    """How a run ended that has nothing left to do, or an empty string."""
+    state, steps = saved.manifest.state, saved.manifest.step
+    if state["reached"]:
+        return f"it reached the evaluation return of {plan.stop_at_return:g} that was asked for, after {steps:,} steps"
+    if steps < plan.config.steps:
+        return ""
+    try:
+        last = run.metrics[-1] if run.metrics else {}
+    except UsageError:
+        last: Mapping[str, float] = {}
+    evaluated = max(int(state["evaluated"]), int(last["step"]) if "eval/return" in last else 0)
+    return f"it has done its {steps:,} steps" if evaluated >= steps else ""
+
+
+def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """In what a run goes on otherwise than it began, so that it will not be the same bit for bit."""
+    then, now = description["versions"], described({})["versions"]
+    others = {name for backend, names in PACKAGES.items() if backend != description["backend"] for name in names}
+    found = [
+        f"{name} {then.get(name, 'none')} is {now.get(name, 'none')} now"
+        for name in sorted((then.keys() | now.keys()) - others)
+        if now.get(name) != then.get(name)
+    ]
+    return found + [
+        f"{name} {description[name]} is {changes[name]} now"
+        for name in ("backend", "device", "threads")
+        if name in changes and changes[name] != description[name]
+    ]
+
+
+def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapping[int, str]:
+    """Bring a collector in newly made environments to where the checkpoint was.
+
+    Returns:
+        For each environment that does not show the same again: why; a new episode has been started there.
+
+    Raises:
+        UsageError: the environments' observations or actions are not those of the run.
+        TrainingError: an environment raised or did not answer.
+    """
+    environments, state = collector.environments, saved.manifest.state
+    for now, then, name in (
+        (environments.spec.to_json(), saved.spec.to_json(), "observations and actions"),
+        (environments.count, len(state["environments"]["seeds"]), "number of environments"),
+    ):
+        if json.dumps(now) != json.dumps(then):
+            raise UsageError(f"the {name} of the environment are not those of the run: {now} instead of {then}")
+    if state["environments"]["steps"] != saved.manifest.step:
+        raise ValueError(f"{state['environments']['steps']} steps in the environments, {saved.manifest.step} in all")
+    environments.restore(state["environments"])
+    collector.restore(state["collector"], saved.loop)
+    reasons = reenact(environments, saved.replay, collector.lengths, saved.loop["observation"], seconds)
+    if reasons:
+        collector.start_anew(np.isin(np.arange(environments.count), list(reasons)))
+    return reasons

@@ -1,0 +1,252 @@
+"""Environments as the rest of polyak sees them: N behind one `reset` and `step`, in float32, every fault named."""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
+from polyak.errors import TrainingError, UsageError
+from polyak.randomness import episode_seed, go_on_from, state_of
+from polyak.signals import Limit, NoAnswer
+from polyak.spaces import needs_flattening, spec_of
+from polyak.types import Bool, Float, Spec
+
+GeneratorOf = Callable[[int], np.random.Generator]
+"""Gives environment i of N its random stream."""
+
+
+class Step(NamedTuple):
+    """What one step of N environments gave."""
+
+    observation: Float
+    """[N, O]: what to act on next; the first of a new episode where one has ended."""
+    next_observation: Float
+    """[N, O]: the true successor, also where the episode ended."""
+    reward: Float
+    """[N]"""
+    terminated: Bool
+    """[N]"""
+    truncated: Bool
+    """[N]"""
+    valid: Bool
+    """[N]: False where the step was only a reset (autoreset mode NEXT_STEP) and is no transition."""
+
+
+class Outcome(NamedTuple):
+    """What the environments themselves answered to actions."""
+
+    observation: Float
+    """[N, O]"""
+    reward: Float
+    """[N]"""
+    terminated: Bool
+    """[N]"""
+    truncated: Bool
+    """[N]"""
+    info: Mapping[str, Any]
+
+
+class Environments:
+    """N environments behind one `reset` and `step`, whatever their autoreset mode.
+
+    Environments that polyak makes run without autoreset (DISABLED): every episode starts from a seed drawn from the
+    environment's own stream. A vector environment of the user's keeps its mode and seeds its later episodes itself.
+    """
+
+    def __init__(self, vector: Any, generator_of: GeneratorOf, limit: Limit = nullcontext) -> None:
+        """Take a vector environment, what gives each of its environments a random stream, and a limit to its answers.
+
+        Raises:
+            UsageError: spaces that polyak does not take, or no autoreset mode in the metadata.
+        """
+        mode = vector.metadata.get("autoreset_mode")
+        try:
+            self._mode = AutoresetMode(mode)
+        except ValueError as error:
+            raise UsageError(
+                "the vector environment does not say how it resets: set metadata['autoreset_mode'] "
+                f"({mode!r}) to a value of gymnasium.vector.AutoresetMode"
+            ) from error
+        if needs_flattening(vector.single_observation_space):
+            raise UsageError(
+                f"the vector environment's observation space is {vector.single_observation_space}, but must be a flat "
+                "Box: wrap it in gymnasium.wrappers.vector.FlattenObservation"
+            )
+        self.vector: Any = vector
+        self.count: int = vector.num_envs
+        self.spec: Spec = spec_of(vector.single_observation_space, vector.single_action_space)
+        self._action_shape = (self.count, *self.spec.action_shape)
+        self._action_space: Any = vector.single_action_space
+        self.steps = 0
+        """Environment steps so far, summed over all environments."""
+        self.seeds: list[int] = [0] * self.count
+        """The seed that each environment's running episode began with."""
+        self._generators = [generator_of(index) for index in range(self.count)]
+        self._limit = limit
+        self._lost = False
+        self._ended: Bool = np.zeros(self.count, np.bool_)
+
+    @property
+    def every_episode_has_a_seed(self) -> bool:
+        """Whether each episode starts from one of `seeds`, so that it can be enacted again."""
+        return self._mode is AutoresetMode.DISABLED
+
+    def reset(self) -> Float:
+        """Start a new episode everywhere: [N, O]."""
+        observation = self.start_anew(np.ones(self.count, np.bool_))
+        self._ended = np.zeros(self.count, np.bool_)
+        return observation
+
+    def start_anew(self, which: Bool) -> Float:
+        """Start a new episode, from a fresh seed, in the environments `which` [N]: [N, O].
+
+        Raises:
+            TrainingError: as for `step`; the streams of seeds are then as before.
+        """
+        before = self.state()
+        try:
+            seeds = [
+                episode_seed(generator) if wanted else None
+                for generator, wanted in zip(self._generators, which, strict=True)
+            ]
+            return self.start(seeds)
+        except BaseException:
+            self.restore(before)
+            raise
+
+    def start(self, seeds: Sequence[int | None]) -> Float:
+        """Start an episode from each seed; an environment whose seed is None goes on with its own: [N, O]."""
+        which = np.array([seed is not None for seed in seeds])
+        options = None if which.all() else {"reset_mask": which}
+        with self._named_faults():
+            raw, _ = self.vector.reset(seed=list(seeds), options=options)
+        observation = self._observations(raw)
+        self.seeds = [now if now is not None else old for now, old in zip(seeds, self.seeds, strict=True)]
+        return observation
+
+    def step(self, action: Float) -> Step:
+        """Take normalized actions [N, A]; environments whose episode ends begin the next one.
+
+        Raises:
+            TrainingError: an environment raised or did not answer, or an observation or a reward is not finite or has
+                another shape; the step and the environment are named. Nothing has been counted or drawn then.
+        """
+        outcome = self.advance(action)
+        observation = next_observation = outcome.observation
+        valid = ~self._ended if self._mode is AutoresetMode.NEXT_STEP else np.ones(self.count, np.bool_)
+        ended = (outcome.terminated | outcome.truncated) & valid
+        if ended.any():
+            if self._mode is AutoresetMode.DISABLED:
+                observation = self.start_anew(ended)
+            elif self._mode is AutoresetMode.SAME_STEP:
+                next_observation = observation.copy()
+                for index in np.flatnonzero(ended):
+                    next_observation[index] = outcome.info["final_obs"][index]
+                self._require_finite("observation", next_observation)
+        self._ended = ended
+        self.steps += int(valid.sum())
+        return Step(observation, next_observation, outcome.reward, outcome.terminated, outcome.truncated, valid)
+
+    def advance(self, action: Float) -> Outcome:
+        """Take normalized actions [N, A] and leave it at that: no episode is started where one ended."""
+        with self._named_faults():
+            raw, reward, terminated, truncated, info = self.vector.step(self._to_environment(action))
+        reward = np.array(reward, np.float32)
+        self._require_shape("rewards", reward.shape, (self.count,))
+        self._require_finite("reward", reward)
+        ends = (np.array(terminated, np.bool_), np.array(truncated, np.bool_))
+        return Outcome(self._observations(raw), reward, *ends, info)
+
+    def state(self) -> dict[str, Any]:
+        """Steps, and where the streams of seeds are; the episodes themselves are not in it."""
+        return {
+            "steps": self.steps,
+            "seeds": list(self.seeds),
+            "streams": [state_of(generator) for generator in self._generators],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state()`; the episodes go on where `start` and `advance` bring them.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of as many environments.
+        """
+        for generator, saved in zip(self._generators, state["streams"], strict=True):
+            go_on_from(generator, saved)
+        self.steps = int(state["steps"])
+        self.seeds = [int(seed) for _, seed in zip(self._generators, state["seeds"], strict=True)]
+
+    def _to_environment(self, action: Float) -> Any:
+        """Normalized actions [N, A] as the environment's own space takes them."""
+        given = self.spec.to_environment(action).reshape(self._action_shape)
+        if self._action_space.dtype == np.float32:
+            return given
+        given = given.astype(self._action_space.dtype)  # whose bounds float32 may have rounded
+        return np.clip(given, self._action_space.low, self._action_space.high)
+
+    def _observations(self, raw: Any) -> Float:
+        """Float32, copied, because the next step may reuse the memory; checked."""
+        with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused as such
+            observation = np.array(raw, np.float32)
+        self._require_shape("observations", observation.shape, (self.count, self.spec.observation_size))
+        self._require_finite("observation", observation)
+        return observation
+
+    @contextmanager
+    def _named_faults(self) -> Generator[None]:
+        """Say when an environment raised; what it raised is the cause."""
+        after = f"after {self.steps} environment steps"
+        try:
+            with self._limit():
+                yield
+        except UsageError:
+            raise
+        except NoAnswer as error:
+            self._lost = True
+            raise TrainingError(
+                f"the environment did not answer within the time limit (step_timeout) {after}; the fault is in the "
+                "environment, or the limit is too short for it"
+            ) from error
+        except (EOFError, ConnectionError) as error:
+            self._lost = True
+            raise TrainingError(f"{self._dead_worker()} {after}: {type(error).__name__} {error}") from error
+        except Exception as error:
+            raise TrainingError(f"the environment raised {type(error).__name__} {after}: {error}") from error
+
+    def _dead_worker(self) -> str:
+        if isinstance(self.vector, AsyncVectorEnv):
+            for index, process in enumerate(self.vector.processes):
+                process.join(timeout=1)
+                if process.exitcode is not None:
+                    return f"the process of environment {index} died (exit code {process.exitcode})"
+        return "the environment lost its connection"
+
+    def _require_shape(self, what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        if shape != expected:
+            raise TrainingError(
+                f"the environments returned {what} of shape {shape} after {self.steps} environment steps, but "
+                f"{expected} is right; the fault is in the environment"
+            )
+
+    def _require_finite(self, what: str, values: Float) -> None:
+        finite = np.isfinite(values)
+        if not finite.all():
+            bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
+            raise TrainingError(
+                f"environment {bad} returned a non-finite {what} after {self.steps} environment steps: {values[bad]}; "
+                "the fault is in the environment"
+            )
+
+    def close(self) -> None:
+        """Close all environments and the processes they run in; those that do not answer any more are killed."""
+        if self._lost and isinstance(self.vector, AsyncVectorEnv):
+            for process in self.vector.processes:
+                process.kill()
+            for process in self.vector.processes:
+                process.join()
+            for pipe in filter(None, self.vector.parent_pipes):
+                pipe.close()
+            self.vector.closed = True
+        self.vector.close()

@@ -1,0 +1,337 @@
+"""Environments and machines that fail: the run stops in order, keeps everything up to then, and goes on later."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+import polyak
+from polyak import Run, TrainingError
+from test_resume import CONFIG
+from tiny_cli import TINY, Tiny, run_cli, start_cli
+from whole_runs import assert_same, saved
+
+
+class Faulty(Tiny):
+    """Goes wrong at its step `at`, once in a process, while `fault` says how; a repaired one has none."""
+
+    at = 43  # the 33rd in training: the first evaluation takes 10
+    fault: Callable[["Faulty", Any], Any] | None = None
+    taken_by_all = 0
+
+    def step(self, action: Any) -> Any:
+        Faulty.taken_by_all += 1
+        if Faulty.fault is not None and Faulty.taken_by_all == self.at:
+            return Faulty.fault(self, super().step(action))
+        return super().step(action)
+
+
+def raises(environment: Faulty, result: Any) -> Any:
+    raise RuntimeError("the simulator broke")
+
+
+def hangs(environment: Faulty, result: Any) -> Any:
+    time.sleep(600)
+
+
+def hangs_and_ignores(environment: Faulty, result: Any) -> Any:
+    """Catches everything that it may."""
+    while True:
+        with contextlib.suppress(Exception):
+            time.sleep(600)
+
+
+def nan(environment: Faulty, result: Any) -> Any:
+    return np.full(2, np.nan, np.float32), *result[1:]
+
+
+def nan_reward(environment: Faulty, result: Any) -> Any:
+    return result[0], float("nan"), *result[2:]
+
+
+def wrong_shape(environment: Faulty, result: Any) -> Any:
+    return np.zeros(3, np.float32), *result[1:]
+
+
+def too_large(environment: Faulty, result: Any) -> Any:
+    return np.array([1e300, 0.0]), *result[1:]
+
+
+@pytest.fixture(autouse=True)
+def repaired() -> Iterator[None]:
+    Faulty.fault, Faulty.taken_by_all = None, 0
+    yield
+    Faulty.fault = None
+
+
+def the_run(folder: Path) -> Run:
+    (settings,) = folder.rglob("settings.json")
+    return polyak.load(settings.parent)
+
+
+def training(folder: Path, **options: Any) -> Run:
+    Faulty.taken_by_all = 0
+    return polyak.train("ddpg", Faulty, run_dir=folder, **{**CONFIG, **options})
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (raises, "the environment raised RuntimeError after 32 environment steps: the simulator broke"),
+        (hangs, r"the environment did not answer within the time limit \(step_timeout\) after 32 environment steps"),
+        (hangs_and_ignores, "the environment did not answer within the time limit"),
+        (nan, "environment 0 returned a non-finite observation after 32 environment steps"),
+        (nan_reward, "environment 0 returned a non-finite reward after 32 environment steps"),
+        (wrong_shape, "the environment raised ValueError after 32 environment steps"),
+        (too_large, "environment 0 returned a non-finite observation after 32 environment steps"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("start_steps", [10, 50])  # the policy's actions, and uniform ones
+def test_a_run_whose_environment_fails_goes_on_once_it_is_repaired(
+    fault: Any, told: str, start_steps: int, tmp_path: Path
+) -> None:
+    whole = training(tmp_path / "whole", start_steps=start_steps)
+    Faulty.fault = fault
+    with pytest.raises(TrainingError, match=told):
+        training(tmp_path / "failed", start_steps=start_steps, step_timeout=0.2)
+    run = the_run(tmp_path / "failed")
+    assert saved(run).manifest.step == saved(run).replay.added == 32  # nothing of the 33rd, all before it
+    Faulty.fault = None
+    assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+@pytest.mark.parametrize("at", [35, 36])
+def test_a_reset_that_fails_takes_its_step_back(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reset after step 35: the step is not counted, the seed is drawn again."""
+    whole = training(tmp_path / "whole")
+
+    class Unwilling(Faulty):
+        resets = 0
+
+        def reset(self, **options: Any) -> Any:
+            Unwilling.resets += 1
+            if Unwilling.resets == 12:  # 1 and 8 for training, 3 for the evaluation before, and the one that follows
+                raise RuntimeError("no more resets")
+            return super().reset(**options)
+
+    with pytest.raises(TrainingError, match="no more resets"):
+        polyak.train("ddpg", Unwilling, run_dir=tmp_path / "failed", **CONFIG)
+    run = the_run(tmp_path / "failed")
+    assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+def test_a_fault_in_an_evaluation_is_evaluated_again(tmp_path: Path) -> None:
+    whole = training(tmp_path / "whole")
+    Faulty.fault, Faulty.at = raises, 55  # 40 in training, 10 in the first evaluation, 5 in the second
+    try:
+        with pytest.raises(TrainingError, match="the simulator broke"):
+            training(tmp_path / "failed")
+    finally:
+        Faulty.fault, Faulty.at = None, 43
+    run = the_run(tmp_path / "failed")
+    assert [record["step"] for record in run.metrics] == [20, 40]
+    assert "eval/return" not in run.metrics[-1]
+    assert saved(run).manifest.step == 40
+    assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_goes_on_where_it_was(number: int, tmp_path: Path) -> None:
+    whole = training(tmp_path / "whole")
+
+    def interrupted(environment: Faulty, result: Any) -> Any:
+        signal.raise_signal(number)
+        return result
+
+    Faulty.fault = interrupted
+    with pytest.raises(polyak.Interrupted):
+        training(tmp_path / "failed")
+    run = the_run(tmp_path / "failed")
+    assert [record["step"] for record in run.metrics] == [20, 33]
+    assert saved(run).manifest.step == 33
+    assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+def test_a_cut_step_is_not_gone_on_from(tmp_path: Path) -> None:
+    """A second Ctrl-C, in the middle of a step: the checkpoint before is what counts."""
+    whole = training(tmp_path / "whole")
+
+    def cut(environment: Faulty, result: Any) -> Any:
+        raise KeyboardInterrupt
+
+    Faulty.fault = cut
+    with pytest.raises(KeyboardInterrupt):
+        training(tmp_path / "failed")
+    run = the_run(tmp_path / "failed")
+    assert saved(run).manifest.step == 20
+    assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+# Processes of environments
+
+
+def test_a_killed_worker_ends_the_run_in_order(tmp_path: Path) -> None:
+    """And one that hangs: no process is left behind."""
+    options = {**CONFIG, "envs": 2, "vectorization": "async"}
+    whole = polyak.train("ddpg", TINY, run_dir=tmp_path / "whole", **options)
+    for number, told in (
+        (signal.SIGKILL, "environment 1 died .exit code -9"),
+        (signal.SIGSTOP, "limit"),
+    ):
+        folder = tmp_path / number.name
+        real, workers = polyak.loop.Loop._iterate, list[Any]()
+
+        def iterate(self: Any, real: Any = real, workers: list[Any] = workers, number: int = number) -> None:
+            if self.collector.steps == 34:
+                workers[:] = self.collector.environments.vector.processes
+                os.kill(workers[1].pid, number)
+            real(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(polyak.loop.Loop, "_iterate", iterate)
+            with pytest.raises(TrainingError, match=told):
+                polyak.train("ddpg", TINY, run_dir=folder, **options, step_timeout=1.0)
+        assert not any(worker.is_alive() for worker in workers)
+        run = the_run(folder)
+        assert saved(run).manifest.step == 34
+        assert_same(polyak.resume(run.folder), whole)
+
+
+# Processes of training
+
+
+LONG: dict[str, Any] = {
+    "steps": 600,
+    "start_steps": 20,
+    "update_after": 20,
+    "update_every": 10,
+    "batch_size": 8,
+    "hidden_sizes": (4,),
+    "steps_per_epoch": 100,
+    "evaluation_episodes": 1,
+    "replay_size": 1_000,
+}
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What the processes should come to."""
+    return polyak.train("ddpg", TINY, run_dir=tmp_path_factory.mktemp("long"), **LONG)
+
+
+def started(folder: Path, *options: str) -> tuple[subprocess.Popen[str], Run]:
+    """A process that trains, and its run."""
+    settings = [f"--{name.replace('_', '-')}={np.squeeze(value)}" for name, value in LONG.items()]
+    process = start_cli("train", "ddpg", TINY, *settings, "--run-dir", str(folder), *options)
+    assert process.stdout is not None
+    return process, Run(Path(process.stdout.readline().rstrip("\n")))
+
+
+def wait_for(process: subprocess.Popen[str], seen: Callable[[], Any]) -> None:
+    while process.poll() is None and not seen():
+        time.sleep(0.0005)
+    assert process.poll() is None, "it ended too early"
+
+
+def test_sigkill_again_and_again(long: Run, tmp_path: Path) -> None:
+    """Real processes, killed while they write one of their checkpoints; the campaign does it by the hundred."""
+    process, run = started(tmp_path, "--checkpoint-every", "3")
+    for _ in range(3):
+        first = newest_serial(run)
+        wait_for(process, lambda first=first: newest_serial(run) > first + 5)
+        wait_for(process, lambda: list(run.checkpoints.glob(".*.tmp")))
+        process.kill()
+        process.communicate()
+        process = start_cli("resume", str(run.folder))
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert_same(run, long)
+    assert not list(run.folder.rglob(".*.tmp"))
+
+
+def newest_serial(run: Run) -> int:
+    return max((int(path.stem[-6:]) for path in run.checkpoints.glob("checkpoint-*.json")), default=0)
+
+
+def test_a_process_that_was_told_to_end_goes_on_elsewhere(long: Run, tmp_path: Path) -> None:
+    process, run = started(tmp_path / "ended", "--checkpoint-every", "20")
+    wait_for(process, lambda: newest_serial(run) > 4)
+    process.terminate()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 143, errors
+    assert f"polyak: interrupted; everything is saved, and this goes on: polyak resume {run.folder}" in errors
+    moved = Path(shutil.move(run.folder, tmp_path / "elsewhere"))
+    code, output, errors = run_cli("resume", str(moved))
+    assert (code, output) == (0, f"{moved}\n"), errors
+    assert "resumed      from step" in errors
+    assert_same(Run(moved), long)
+    code, output, errors = run_cli("resume", str(moved))
+    assert (code, output) == (0, f"{moved}\n"), errors
+    assert "nothing to do: it has done its 600 steps; ask for more steps to go on" in errors
+
+
+def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
+    process, run = started(tmp_path, "--envs", "2", "--vectorization", "async", "--steps", "1000000")
+    wait_for(process, lambda: newest_serial(run) > 1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    for child in alive:
+        child.kill()
+    assert alive == []
+
+
+def mounted(folder: Path, size: str) -> bool:
+    """Whether a file system of its own, so small, could be mounted there."""
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        return False
+    done = subprocess.run([mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 600 kB, which only the administrator may make."""
+    folder = tmp_path / "disk"
+    if sys.platform != "linux" or not mounted(folder, "600k"):
+        pytest.skip("no small file system can be mounted here")
+    yield folder
+    subprocess.run([str(shutil.which("umount")), "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_ends_the_run_in_order_and_it_goes_on_with_more_room(small_disk: Path, long: Run) -> None:
+    """Really full: a file takes what is left while the run trains."""
+    process, run = started(small_disk, "--checkpoint-every", "20")
+    wait_for(process, lambda: newest_serial(run) > 3)
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        while process.poll() is None:
+            try:
+                file.write(bytes(1_000))
+            except OSError:  # until somebody makes room
+                time.sleep(0.0005)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1, errors
+    assert "No space left on device" in errors
+    assert "is whole" in errors
+    assert "Traceback" not in errors
+    ballast.unlink()
+    code, _, errors = run_cli("resume", str(run.folder))
+    assert code == 0, errors
+    assert_same(run, long)
