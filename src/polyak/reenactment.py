@@ -42,10 +42,14 @@ def reenact(
         TrainingError: an environment raised or did not answer.
     """
     if not environments.every_episode_has_a_seed:
-        return dict.fromkeys(range(environments.count), "the vector environment starts its episodes by itself")
+        return dict.fromkeys(
+            range(environments.count),
+            "its vector environment starts episodes by itself (autoreset mode DISABLED would not)",
+        )
     lost = lengths > replay.size // environments.count
     reasons = {
-        int(index): f"replay holds fewer than the {lengths[index]:,} steps it had" for index in np.flatnonzero(lost)
+        int(index): f"replay holds fewer than the {lengths[index]:,} steps of its episode"
+        for index in np.flatnonzero(lost)
     }
     lengths = np.where(lost, 0, lengths)
     longest, deadline = int(lengths.max()), time.monotonic() + seconds
@@ -59,15 +63,15 @@ def reenact(
         recorded = _recorded(replay, environments.count, left)
         enacted = lengths >= left
         before = f"step {longest - left:,} of {longest:,}"
-        _note(reasons, enacted & _differ(shown, recorded.observation[0]), f"another observation at {before}")
+        _note(reasons, enacted & _differ(shown, recorded.observation[0]), f"it showed another observation at {before}")
         outcome = environments.advance(np.where(enacted[:, np.newaxis], recorded.action[0], np.float32(0)))
         shown, ended = outcome.observation, outcome.terminated | outcome.truncated
         other = _differ(shown, recorded.next_observation[0]) | (outcome.reward != recorded.reward[0]) | ended
-        _note(reasons, enacted & other, f"another observation, reward or end after {before}")
+        _note(reasons, enacted & other, f"it showed another observation, reward or end after {before}")
         shown = _started(environments, ended, shown)
     if longest:
         shown = _started(environments, lengths == 0, shown)
-    _note(reasons, _differ(shown, observation), "another observation at its end")
+    _note(reasons, _differ(shown, observation), "it showed another observation at its end")
     return reasons
 
 

@@ -128,10 +128,8 @@ def notes_and_description(
         notes["not exact"] = f"{', '.join(others)}: what follows may differ in the last digits"
     if given_up:
         index, reason = next(iter(given_up.items()))
-        notes["given up"] = (
-            f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}, new ones started: environment {index} showed "
-            f"{reason}"
-        )
+        count = f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}"
+        notes["given up"] = f"{count}, new ones started; environment {index}: {reason}"
     entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": others}
     asked = {name: value for name, value in plan.description(plan.envs).items() if not name.startswith("environment")}
     resumed = [*then.get("resumed", []), entry]

@@ -1,7 +1,7 @@
 """Environments as the rest of polyak sees them: N behind one `reset` and `step`, in float32, every fault named."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,8 +120,7 @@ class Environments:
         """Start an episode from each seed; an environment whose seed is None goes on with its own: [N, O]."""
         which = np.array([seed is not None for seed in seeds])
         options = None if which.all() else {"reset_mask": which}
-        with self._named_faults():
-            raw, _ = self.vector.reset(seed=list(seeds), options=options)
+        raw, _ = self._asked(self.vector.reset, seed=list(seeds), options=options)
         observation = self._observations(raw)
         self.seeds = [now if now is not None else old for now, old in zip(seeds, self.seeds, strict=True)]
         return observation
@@ -151,8 +150,7 @@ class Environments:
 
     def advance(self, action: Float) -> Outcome:
         """Take normalized actions [N, A] and leave it at that: no episode is started where one ended."""
-        with self._named_faults():
-            raw, reward, terminated, truncated, info = self.vector.step(self._to_environment(action))
+        raw, reward, terminated, truncated, info = self._asked(self.vector.step, self._to_environment(action))
         reward = np.array(reward, np.float32)
         self._require_shape("rewards", reward.shape, (self.count,))
         self._require_finite("reward", reward)
@@ -194,26 +192,27 @@ class Environments:
         self._require_finite("observation", observation)
         return observation
 
-    @contextmanager
-    def _named_faults(self) -> Generator[None]:
-        """Say when an environment raised; what it raised is the cause."""
-        after = f"after {self.steps} environment steps"
+    def _asked(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What the environments answer; where one raises, what it raised is the cause of an error that says when."""
         try:
             with self._limit():
-                yield
+                return ask(*arguments, **options)
         except UsageError:
             raise
         except NoAnswer as error:
             self._lost = True
             raise TrainingError(
-                f"the environment did not answer within the time limit (step_timeout) {after}; the fault is in the "
-                "environment, or the limit is too short for it"
+                f"the environment did not answer within the time limit (step_timeout) {self._when()}; the fault is in "
+                "the environment, or the limit is too short for it"
             ) from error
         except (EOFError, ConnectionError) as error:
             self._lost = True
-            raise TrainingError(f"{self._dead_worker()} {after}: {type(error).__name__} {error}") from error
+            raise TrainingError(f"{self._dead_worker()} {self._when()}: {type(error).__name__} {error}") from error
         except Exception as error:
-            raise TrainingError(f"the environment raised {type(error).__name__} {after}: {error}") from error
+            raise TrainingError(f"the environment raised {type(error).__name__} {self._when()}: {error}") from error
+
+    def _when(self) -> str:
+        return f"after {self.steps} environment steps"
 
     def _dead_worker(self) -> str:
         if isinstance(self.vector, AsyncVectorEnv):
@@ -226,7 +225,7 @@ class Environments:
     def _require_shape(self, what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
         if shape != expected:
             raise TrainingError(
-                f"the environments returned {what} of shape {shape} after {self.steps} environment steps, but "
+                f"the environments returned {what} of shape {shape} {self._when()}, but "
                 f"{expected} is right; the fault is in the environment"
             )
 
@@ -235,7 +234,7 @@ class Environments:
         if not finite.all():
             bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
             raise TrainingError(
-                f"environment {bad} returned a non-finite {what} after {self.steps} environment steps: {values[bad]}; "
+                f"environment {bad} returned a non-finite {what} {self._when()}: {values[bad]}; "
                 "the fault is in the environment"
             )
 

@@ -4,6 +4,7 @@ Data flows one way: environments -> collector -> replay -> learner -> policy -> 
 """
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.configuration import resolve
 from polyak.environments import Environment, Vectorization
-from polyak.errors import UsageError
+from polyak.errors import UnreadableError, UsageError
 from polyak.files import remove_leftovers
 from polyak.learners.edge import Device, Execution
 from polyak.locking import locked
+from polyak.loop import Loop
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
 from polyak.replay import Replay
-from polyak.resumption import notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
+from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
 from polyak.runs import Run
 from polyak.threads import one_numpy_thread
 
@@ -132,6 +134,7 @@ def resume(
     device: Device | None = None,
     threads: int | None = None,
     checkpoint_every: int | None = None,
+    step_timeout: float | None = None,
     replay_seconds: float = REPLAY_SECONDS,
     observer: Observer | None = None,
 ) -> Run:
@@ -150,6 +153,7 @@ def resume(
         device: another than before, for example on another machine; the same holds.
         threads: another number than before; the same holds.
         checkpoint_every: environment steps between checkpoints from now on.
+        step_timeout: seconds that the environments may take for one answer from now on.
         replay_seconds: how long the running episodes may take to be enacted again.
         observer: watches the run; by default nobody does.
 
@@ -161,50 +165,79 @@ def resume(
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
         raise UsageError(f"{folder} has no checkpoint, so that nothing was trained in it: start it anew")
-    asked = {"backend": backend, "device": device, "threads": threads, "checkpoint_every": checkpoint_every}
+    asked = {
+        "backend": backend,
+        "device": device,
+        "threads": threads,
+        "checkpoint_every": checkpoint_every,
+        "step_timeout": step_timeout,
+    }
     changes = {name: value for name, value in asked.items() if value is not None}
     with ExitStack() as stack:
         stack.enter_context(one_numpy_thread())
         stack.enter_context(locked(run.folder))
         checkpoints = Checkpoints(run.checkpoints)
-        saved = checkpoints.newest(lambda made: read_checkpoint(checkpoints, made))
+        saved = _read(checkpoints, run)
         with sensible(checkpoints, saved.manifest):
             plan, ended = plan_to_go_on(run, saved, changes, steps, environment)
         if ended:
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on", watcher)
             return run
         plan = dataclasses.replace(plan, execution=learners.start(plan.backend, plan.execution))
-        streams = Streams(plan.seed)
-        environments, alone = make_worlds(stack, plan, streams)
-        collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
-        with sensible(checkpoints, saved.manifest):
-            given_up = restore_episodes(collector, saved, replay_seconds)
-            notes, description = notes_and_description(checkpoints, saved, plan, changes, given_up)
-        remove_leftovers(run.folder)
-        remove_leftovers(run.checkpoints)
-        runs.write_settings(run, description)
-        loop = make_loop(
-            stack,
-            plan,
-            Run(run.folder),
-            streams,
-            collector,
-            alone,
-            saved.replay,
-            saved.learner,
-            checkpoints,
-            watcher,
-            written=saved.metrics,
-            step=saved.manifest.step,
-            notes=notes,
-        )
-        with sensible(checkpoints, saved.manifest):
-            loop.restore(saved.manifest.state, saved.loop, saved.best)
-        loop.started_anew += len(given_up)
-        if steps is not None or changes or given_up:
+        loop = _restored(stack, plan, run, saved, checkpoints, changes, replay_seconds, watcher)
+        if steps is not None or changes or loop.started_anew:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
         loop.run_to_the_end()
     return Run(run.folder)
+
+
+def _read(checkpoints: Checkpoints, run: Run) -> Saved:
+    try:
+        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made))
+    except UnreadableError as error:
+        hint = f"`polyak train ... --from {run.folder}` may still begin a new run with its learner"
+        raise UnreadableError(f"{error}; {hint}") from error
+
+
+def _restored(
+    stack: ExitStack,
+    plan: Plan,
+    run: Run,
+    saved: Saved,
+    checkpoints: Checkpoints,
+    changes: Mapping[str, Any],
+    replay_seconds: float,
+    observer: Observer,
+) -> Loop:
+    """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
+    streams = Streams(plan.seed)
+    environments, alone = make_worlds(stack, plan, streams)
+    collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
+    with sensible(checkpoints, saved.manifest):
+        given_up = restore_episodes(collector, saved, replay_seconds)
+        notes, description = notes_and_description(checkpoints, saved, plan, changes, given_up)
+    remove_leftovers(run.folder)
+    remove_leftovers(run.checkpoints)
+    runs.write_settings(run, description)
+    loop = make_loop(
+        stack,
+        plan,
+        Run(run.folder),
+        streams,
+        collector,
+        alone,
+        saved.replay,
+        saved.learner,
+        checkpoints,
+        observer,
+        written=saved.metrics,
+        step=saved.manifest.step,
+        notes=notes,
+    )
+    with sensible(checkpoints, saved.manifest):
+        loop.restore(saved.manifest.state, saved.loop, saved.best)
+    loop.started_anew += len(given_up)
+    return loop
 
 
 def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:

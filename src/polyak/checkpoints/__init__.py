@@ -79,10 +79,10 @@ class Checkpoints:
         Raises:
             SavingError: it cannot be written, for example on a full disk; the previous one is still there.
         """
-        serial = 1 + max((each for path in self._ours() if (each := _serial(path)) < SERIALS), default=0)
-        previous = self.latest
+        previous, serial = self.latest, 0
         try:
             self.folder.mkdir(exist_ok=True)
+            serial = 1 + max((each for path in self._ours() if (each := _serial(path)) < SERIALS), default=0)
             write = partial(self._write, serial)
             learner = content_of(LEARNER, content.learner, {"algorithm": content.algorithm})
             files = {
@@ -102,7 +102,8 @@ class Checkpoints:
             write_atomically(self.folder / made.name, made.content())
             sync_folder(self.folder)
         except OSError as error:
-            self._remove(lambda path: _serial(path) == serial)
+            with suppress(OSError):
+                self._remove(lambda path: _serial(path) == serial)
             raise SavingError(
                 f"cannot write a checkpoint to {self.folder}: {error.strerror or error}; "
                 + (f"the one of step {previous.step:,} is whole" if previous else "there is none yet")

@@ -20,6 +20,7 @@ def resume(
     device: Device | None = None,
     threads: int | None = None,
     checkpoint_every: int | None = None,
+    step_timeout: float | None = None,
     replay_seconds: float = training.REPLAY_SECONDS,
     plain: bool = False,
 ) -> None:
@@ -35,6 +36,7 @@ def resume(
         device: another device than before; not bit for bit then.
         threads: another number of threads than before; not bit for bit then.
         checkpoint_every: environment steps between checkpoints from now on.
+        step_timeout: seconds that the environments may take for one answer from now on.
         replay_seconds: how long the running episodes may take to be enacted again; new ones are started otherwise.
         plain: print lines instead of the live view.
     """
@@ -47,6 +49,7 @@ def resume(
             device=device,
             threads=threads,
             checkpoint_every=checkpoint_every,
+            step_timeout=step_timeout,
             replay_seconds=replay_seconds,
             observer=PrintsFolder(output, make_view(plain=plain)),
         )
