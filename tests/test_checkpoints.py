@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def test_replay_comes_back_whatever_was_added_between_checkpoints(capacity: int,
             segments.load(back, replay.added, now, lambda file, limit: disk[file.name], Path())
             assert (back.added, back.size, kept(back)) == (replay.added, replay.size, kept(replay))
             assert all(each.count <= 10 for each in now)
+            assert all(each.end > replay.added - replay.size for each in now), "one that the ring has passed"
             if small == 0:
                 assert sum(each.count for each in now) <= replay.size + max(counts), "no transition twice"
 
@@ -201,6 +203,35 @@ def test_a_crash_at_any_moment_of_a_checkpoint_leaves_a_whole_one(tmp_path: Path
     assert outcomes.count(2) > 12
     assert outcomes.count(3) > 3
     assert files(folder) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which file a descriptor is")
+def test_files_are_on_the_disk_before_their_names_and_all_before_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power, nothing may be there whose parts are not."""
+    events: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        events.append("folder" if target.is_dir() else target.name.strip(".").rsplit(".", 2)[0])
+        fsync(descriptor)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        events.append(f"named {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    replay = Replay(50, O, A)
+    add(replay, 20)
+    Checkpoints(tmp_path).save(content(1, best=b"best"), replay)
+    files = ["learner-000001.safetensors", "loop-000001.safetensors", "metrics-000001.jsonl", "best-000001.safetensors"]
+    files += ["replay-0-000001.safetensors"]
+    expected = [event for name in files for event in (name, f"named {name}")]
+    manifest_last = ["folder", "checkpoint-000001.json", "named checkpoint-000001.json", "folder"]
+    assert events == [*expected, *manifest_last]
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_and_no_rubbish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +362,11 @@ def test_names_in_a_manifest_cannot_leave_the_folder(name: Any, copy: Path) -> N
 HUGE = 10**15
 
 
+def swap_files(segments: list[dict[str, Any]]) -> None:
+    """Of the first two, which are as long."""
+    segments[0]["file"], segments[1]["file"] = segments[1]["file"], segments[0]["file"]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -341,8 +377,10 @@ HUGE = 10**15
         (lambda body: body["state"]["spec"].update(observation_shape=[HUGE]), "makes no sense: ValueError shapes"),
         (lambda body: body["state"]["spec"].update(observation_shape=[10**8]), "observation"),
         (lambda body: body["segments"][-1].update(count=10**7), "does not hold all transitions"),
+        (lambda body: swap_files(body["segments"]), "begins with transition 20, not with 0"),
         (lambda body: body.update(added=61), "does not hold all transitions"),
         (lambda body: body["segments"].pop(0), "does not hold all transitions"),
+        (lambda body: body["segments"].pop(1), "does not hold all transitions"),
         (lambda body: body["run"].update(algorithm="os.system"), "unknown algorithm"),
         (lambda body: body["run"].update(algorithm="td3"), "alpha"),
         (lambda body: body["run"]["settings"].update(batch_size="8"), "batch_size is '8'"),

@@ -1,6 +1,7 @@
 """Opening somebody else's run must not be able to run code: nothing here can unpickle or evaluate."""
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import polyak
-from tiny_cli import process_environment
+from polyak import UsageError
+from tiny_cli import process_environment, untrained_run
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(polyak.__file__).parent
@@ -67,6 +69,19 @@ def test_nothing_in_the_tree_unpickles_or_evaluates() -> None:
     assert len(files) > 70
     found = {str(file): sorted(dangers(ast.parse(file.read_text(encoding="utf-8")))) for file in files}
     assert {file: names for file, names in found.items() if names} == {}
+
+
+def test_a_module_that_comes_with_a_run_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = untrained_run(tmp_path)
+    settings = json.loads(run.settings_file.read_text())
+    (run.folder / "evil.py").write_text("raise SystemExit('the code of a stranger runs')")
+    (run.folder / "evil_package").mkdir()
+    (run.folder / "evil_package" / "__init__.py").write_text("raise SystemExit('the code of a stranger runs')")
+    monkeypatch.syspath_prepend(str(run.folder))
+    for name in ("evil:Env-v0", "evil_package.inner:Env-v0"):
+        run.settings_file.write_text(json.dumps({**settings, "environment": name}))
+        with pytest.raises(UsageError, match="would be imported from the run's own folder"):
+            polyak.load(run.folder).evaluate(1)
 
 
 def test_reading_a_run_unpickles_nothing(tmp_path: Path) -> None:

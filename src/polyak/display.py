@@ -72,7 +72,7 @@ class LiveView:
         self._console.print(Text(progress.title, style="bold"))
         for name, fact in {**progress.facts, "folder": str(progress.folder)}.items():
             self._console.print(Text.assemble((f"  {name:<13}", "dim"), fact), soft_wrap=True)
-        self._begun = time.monotonic()
+        self._begun, self._first_step = time.monotonic(), progress.steps
         self._live = Live(
             get_renderable=lambda: self._draw(progress), console=self._console, refresh_per_second=4, transient=False
         )
@@ -89,14 +89,14 @@ class LiveView:
 
     def _draw(self, progress: Progress) -> RenderableType:
         seconds = time.monotonic() - self._begun
-        speed = progress.steps / max(seconds, 1e-9)
+        speed = (progress.steps - self._first_step) / max(seconds, 1e-9)
         left = (progress.total_steps - progress.steps) / max(speed, 1e-9)
         state = "evaluating" if progress.evaluating else f"{speed:.0f} steps/s"
         head = Table.grid(padding=(0, 2))
         head.add_row(
             f"{progress.steps:,} of {progress.total_steps:,} steps",
             state,
-            f"{readable_time(left)} left" if progress.steps else "",
+            f"{readable_time(left)} left" if progress.steps > self._first_step else "",
             f"{progress.updates:,} updates",
         )
         numbers = Table.grid(padding=(0, 2))

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -204,7 +205,29 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
             f"{folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
             "pass it as `environment`"
         )
-    return given or str(settings["environment"])
+    name = given or str(settings["environment"])
+    if given is None:
+        _require_module_elsewhere(str(name), folder)
+    return name
+
+
+def _require_module_elsewhere(name: str, folder: Path) -> None:
+    """Check that `module:Id` does not name a module that came with the run: to import it would run its code.
+
+    Raises:
+        UsageError: it does.
+    """
+    top = name.rpartition(":")[0].partition(".")[0]
+    try:
+        found = find_spec(top) if top else None
+    except (ImportError, ValueError):
+        return  # it cannot be imported, which is said when it is
+    places = [found.origin, *(found.submodule_search_locations or [])] if found else []
+    if any(place and Path(place).resolve().is_relative_to(folder.resolve()) for place in places):
+        raise UsageError(
+            f"{folder} was trained on {name!r}, and {top!r} would be imported from the run's own folder, which may be "
+            "a stranger's: move that module elsewhere, or name the environment yourself"
+        )
 
 
 def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:

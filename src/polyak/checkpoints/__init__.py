@@ -182,8 +182,6 @@ class Checkpoints:
         if file.bytes > limit:
             raise UnreadableError(f"{path} has {file.bytes:,} bytes, but at most {limit:,} can be right")
         content = read_plain_file(path, file.bytes)
-        if len(content) != file.bytes:
-            raise UnreadableError(f"{path} is damaged: it has {len(content):,} bytes instead of {file.bytes:,}")
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise UnreadableError(f"{path} is damaged: its content does not have the SHA-256 that the manifest states")
         return content
@@ -216,8 +214,8 @@ class Checkpoints:
         return [path for path in self.folder.iterdir() if _is_ours(path.name)]
 
     def _remove(self, unwanted: Callable[[Path], bool]) -> None:
-        """Manifests first, so that none is left without its files; what cannot be removed stays."""
-        for path in sorted(filter(unwanted, self._ours()), key=lambda path: path.suffix != ".json"):
+        """What cannot be removed stays."""
+        for path in filter(unwanted, self._ours()):
             with suppress(OSError):
                 path.unlink()
 
