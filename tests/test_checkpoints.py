@@ -384,6 +384,10 @@ def swap_files(segments: list[dict[str, Any]]) -> None:
         (lambda body: body["run"].update(algorithm="os.system"), "unknown algorithm"),
         (lambda body: body["run"].update(algorithm="td3"), "alpha"),
         (lambda body: body["run"]["settings"].update(batch_size="8"), "batch_size is '8'"),
+        (
+            lambda body: body["run"].update(seed="1"),
+            r"checkpoint-000004\.json makes no sense: ValueError '1' is no whole",
+        ),
         (lambda body: body["run"].pop("seed"), "makes no sense: KeyError 'seed'"),
         (lambda body: body["state"].clear(), "makes no sense: KeyError 'spec'"),
     ],
@@ -404,12 +408,47 @@ def test_what_makes_no_sense_is_refused_before_memory_is_taken(change: Any, told
         lambda body: body["files"].update(extra=body["files"]["loop"]),
         lambda body: body.update(serial=3),
         lambda body: body.update(state=[]),
+        lambda body: body["state"].update(seconds=float("nan")),
         lambda body: body["segments"][0].update(first="0"),
     ],
 )
 def test_a_manifest_that_is_not_one_gives_the_one_before(change: Any, copy: Path) -> None:
     rewrite(newest(copy), change)
     assert read(copy)[0].manifest.step == 40
+
+
+def test_a_manifest_that_was_changed_is_noticed_whatever_was(copy: Path) -> None:
+    whole = newest(copy).read_text()
+    for change in (('"updates": 56', '"updates": 57'), ('"step": 60', '"step": 61'), ('"seed": 0', '"seed": 1')):
+        assert whole != whole.replace(*change)
+        newest(copy).write_text(whole.replace(*change))
+        older, checkpoints = read(copy)
+        assert older.manifest.step == 40
+        assert "does not have the SHA-256 that it states" in str(checkpoints.faults[0])
+
+
+@pytest.mark.parametrize("name", ["best-999999999999.safetensors", "checkpoint-999999999999.json"])
+def test_a_number_that_nobody_counts_to_changes_nothing(name: str, copy: Path) -> None:
+    """Later checkpoints would be numbered beyond what is read, or count as older."""
+    rewrite(newest(copy), lambda body: body.update(serial=999_999_999_999))
+    shutil.move(newest(copy), copy / name)
+    older, checkpoints = read(copy)
+    assert older.manifest.step == 40
+    for step in (41, 42, 43):
+        checkpoints.save(content(step), Replay(10, O, A))
+        assert Checkpoints(copy).newest(lambda made: made).step == step
+
+
+def test_a_file_that_would_not_fit_into_memory_is_not_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = copy / "metrics-000004.jsonl"
+    with path.open("r+b") as file:
+        file.truncate(50_000_000)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(newest(copy), lambda body: body["files"]["metrics"].update(bytes=50_000_000, sha256=digest))
+    monkeypatch.setattr("polyak.checkpoints.memory_free", lambda: 40_000_000)
+    older, checkpoints = read(copy)
+    assert older.manifest.step == 40
+    assert "has 50,000,000 bytes, but at most 20,000,000 can be right" in str(checkpoints.faults[0])
 
 
 def test_a_deep_or_endless_manifest_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

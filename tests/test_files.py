@@ -47,3 +47,11 @@ def test_readers_see_the_old_content_until_the_new_is_whole(tmp_path: Path, monk
 def test_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "nowhere" / "file", b"")
+
+
+def test_a_link_that_somebody_left_is_not_written_through(tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").write_bytes(b"mine")
+    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(elsewhere)
+    write_atomically(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert elsewhere.read_bytes() == b"mine"

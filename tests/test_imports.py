@@ -41,7 +41,7 @@ ALLOWED = {
     "arrayfiles": {"types", "errors", "files"},
     "policy": {"types", "errors", "files", "arrayfiles", "algorithms.sac"},
     "checkpoints": {"types", "errors", "files", "arrayfiles", "replay", "checkpoints"},
-    "plan": {"errors", "algorithms", "environments", "learners.edge"},
+    "plan": {"algorithms", "environments", "learners.edge"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}
 

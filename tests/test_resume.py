@@ -13,6 +13,7 @@ import polyak
 from frameworks import NAMES
 from polyak import Run, UsageError
 from polyak.progress import Progress
+from test_checkpoints import rewrite
 from test_training import Watcher
 from tiny_cli import TINY, Tiny
 from whole_runs import assert_same, contents, saved, snapshots, without_times
@@ -305,6 +306,27 @@ def test_what_cannot_go_on_is_refused(train: Callable[..., Run], tmp_path: Path)
     shutil.copy(run.settings_file, empty)
     with pytest.raises(UsageError, match="has no checkpoint, so that nothing was trained in it"):
         polyak.resume(empty)
+
+
+def test_a_manifest_that_contradicts_itself_is_refused(
+    train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its SHA-256 is right: somebody made it so."""
+    taken = snapshots(monkeypatch, tmp_path, 47).taken
+    train("ddpg")
+    path = max((taken[47] / "checkpoints").glob("checkpoint-*.json"))
+    for change in (
+        lambda state: state["environments"].update(steps=-100),
+        lambda state: state.update(updates_owed=1e18),
+        lambda state: state["collector"].update(lengths=[1, 2]),
+        lambda state: state["collector"].update(warm_up={"bit_generator": "MT19937"}),
+        lambda state: state.update(best=[1]),
+    ):
+        whole = path.read_text()
+        rewrite(path, lambda body, change=change: change(body["state"]))
+        with pytest.raises(UsageError, match=rf"{path.name} makes no sense"):
+            polyak.resume(taken[47])
+        path.write_text(whole)
 
 
 def test_settings_and_metrics_that_were_lost_come_back(

@@ -8,7 +8,6 @@ from typing import Any, cast
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings, require
 from polyak.environments import Environment, Vectorization
-from polyak.errors import UsageError
 from polyak.learners.edge import Execution
 
 
@@ -99,7 +98,7 @@ def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
 
 def _whole(value: Any) -> int:
     if type(value) is not int:
-        raise UsageError(f"{str(value)[:40]!r} is no whole number")
+        raise ValueError(f"{str(value)[:40]!r} is no whole number")
     return value
 
 
