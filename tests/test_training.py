@@ -282,6 +282,12 @@ def test_replay_that_does_not_fit_is_refused_with_numbers(
     assert all(environment.closed for environment in made)
 
 
+def test_bursts_that_do_not_fit_are_refused_with_numbers(train: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"bursts of 4,000,000,000 updates, whose batches of 8 need 2688 GB, but"):
+        train(updates_per_step=1e9)
+    assert not list(tmp_path.iterdir())
+
+
 # The loop
 
 

@@ -18,7 +18,7 @@ from polyak.replay import Replay, memory_needed, readable_bytes
 from polyak.runs import MetricsWriter, Run
 from polyak.signals import time_limit
 from polyak.stepping import Environments
-from polyak.types import Arrays
+from polyak.types import Arrays, Spec
 
 
 def make_worlds(stack: ExitStack, plan: Plan, streams: Streams) -> tuple[Environments, Environments]:
@@ -40,6 +40,18 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams) -> tuple[Environ
     alone = make_environments(plan.environment, 1, streams.evaluation, max_episode_steps=episode, limit=limit)
     stack.callback(alone.close)
     return environments, alone
+
+
+def make_replay(plan: Plan, spec: Spec) -> Replay:
+    """An empty replay.
+
+    Raises:
+        UsageError: it, or what is sampled from it at once, does not fit into memory.
+    """
+    config = plan.config
+    replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
+    replay.require_burst(max(config.update_every, plan.envs) * config.updates_per_step, config.batch_size)
+    return replay
 
 
 def make_loop(

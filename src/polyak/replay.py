@@ -35,6 +35,19 @@ class Replay:
         """Bytes of one record."""
         return memory_needed(1, self.observation_size, self.action_size)
 
+    def require_burst(self, updates: float, batch_size: int) -> None:
+        """Check that the batches of so many updates, sampled at once, fit into the memory that is free.
+
+        Raises:
+            UsageError: they do not.
+        """
+        needed, free = int(updates * batch_size * 3 * self.row_bytes), memory_free()  # rows, batches, packed with noise
+        if needed > free:
+            raise UsageError(
+                f"updates_per_step and update_every make bursts of {updates:,.0f} updates, whose batches of "
+                f"{batch_size:,} need {readable_bytes(needed)}, but {readable_bytes(free)} are free: lower one of them"
+            )
+
     def add(self, transitions: Transitions) -> None:
         """Append transitions in order; the oldest are overwritten once the ring is full."""
         packed = np.column_stack(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
+from polyak.assembly import make_replay
 from polyak.checkpoints import Checkpoints
 from polyak.checkpoints.manifest import Manifest
 from polyak.collector import Collector
@@ -55,8 +56,7 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest) -> Saved:
         learner = checkpoints.learner(
             of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
         )
-        replay = Replay(plan.config.replay_size, spec.observation_size, spec.action_size)
-        checkpoints.replay(of, replay)
+        replay = checkpoints.replay(of, make_replay(plan, spec))
         metrics = checkpoints.content(of.files["metrics"])
         best = checkpoints.content(of.files["best"]) if "best" in of.files else None
     return Saved(of, spec, learner, loop, replay, metrics, best)

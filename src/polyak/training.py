@@ -12,7 +12,7 @@ from typing import Any
 from polyak import learners, runs
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.assembly import make_loop, make_worlds
+from polyak.assembly import make_loop, make_replay, make_worlds
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.configuration import resolve
@@ -25,7 +25,6 @@ from polyak.loop import Loop
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
-from polyak.replay import Replay
 from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
 from polyak.runs import Run
 from polyak.threads import one_numpy_thread
@@ -112,7 +111,7 @@ def train(
         if earlier is not None:
             kept = Checkpoints(earlier.checkpoints)
             learner = kept.newest(lambda made: kept.learner(made, algorithm, learner))
-        replay = Replay(config.replay_size, environments.spec.observation_size, environments.spec.action_size)
+        replay = make_replay(plan, environments.spec)
         run = runs.create(Path(run_dir), plan.name, algorithm, seed, plan.description(environments.count))
         stack.enter_context(locked(run.folder))
         collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
