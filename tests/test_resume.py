@@ -196,7 +196,7 @@ def test_an_episode_longer_than_replay_is_given_up(
     train("ddpg", lambda: Tiny(length=50), checkpoint_every=23, replay_size=10)
     told = Told()
     polyak.resume(taken[26], environment=lambda: Tiny(length=50), observer=told)
-    assert "replay holds less than the 23 steps" in told.facts["given up"]
+    assert "replay holds fewer than the 23 steps" in told.facts["given up"]
 
 
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
