@@ -16,7 +16,8 @@ from tensorboardX.proto.event_pb2 import Event
 import polyak
 from polyak import Policy, Run, UsageError, load, runs
 from polyak.algorithms import ddpg
-from polyak.runs import MetricsWriter, best_evaluation, find_runs
+from polyak.metrics import MetricsWriter, best_evaluation
+from polyak.runs import find_runs
 from tiny_cli import TINY, Tiny, untrained_run
 
 ENDLESS = float("inf")
@@ -102,7 +103,7 @@ def test_settings_hold_no_path_of_the_machine(tmp_path: Path) -> None:
 
 def test_metrics_are_read_as_they_were_written(run: Run) -> None:
     assert run.metrics == []
-    writer = MetricsWriter(run)
+    writer = MetricsWriter(run.folder)
     records = [{"step": 10, "seconds": 0.5, "eval/return": -1.25}, {"step": 20, "seconds": 1.0, "learner/updates": 3}]
     for count, record in enumerate(records, start=1):
         writer.write(record)
@@ -112,7 +113,7 @@ def test_metrics_are_read_as_they_were_written(run: Run) -> None:
 
 
 def test_numbers_that_are_not_finite_are_left_out(run: Run) -> None:
-    writer = MetricsWriter(run)
+    writer = MetricsWriter(run.folder)
     writer.write({"step": 1, "seconds": 0.1, "a": float("nan"), "b": ENDLESS, "c": -ENDLESS, "d": 2.0})
     writer.close()
     assert run.metrics == [{"step": 1, "seconds": 0.1, "d": 2.0}]

@@ -9,13 +9,15 @@ from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.environments import make_environments
 from polyak.learners.edge import count_of_threads
+from polyak.ledger import Ledger
 from polyak.loop import Loop
+from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
 from polyak.randomness import Streams
 from polyak.replay import Replay, memory_needed, readable_bytes
-from polyak.runs import MetricsWriter, Run
+from polyak.runs import Run
 from polyak.signals import time_limit
 from polyak.stepping import Environments
 from polyak.types import Arrays, Spec
@@ -75,7 +77,7 @@ def make_loop(
     `written` are the metrics up to `step`, of a run that goes on; `notes` are facts for the observer.
     """
     module = algorithm_module(plan.algorithm)
-    writer = MetricsWriter(run, written, step)
+    writer = MetricsWriter(run.folder, written, step)
     stack.callback(writer.close)
     progress = Progress(
         title=f"{plan.algorithm.upper()} on {plan.name}, seed {plan.seed}",
@@ -98,7 +100,7 @@ def make_loop(
         replay=replay,
         learner=made,
         draw_noise=module.draw_noise,
-        metric_names=module.METRICS,
+        ledger=Ledger(module.METRICS),
         policy=Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise),
         test_environments=test_environments,
         writer=writer,

@@ -1,7 +1,6 @@
 """One run's loop: collect, update, evaluate, record, save; however it ends, what there is is saved."""
 
 import dataclasses
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,20 +9,22 @@ from typing import Any
 import numpy as np
 
 from polyak.checkpoints import Checkpoints, Content
-from polyak.collector import Collector, Episode
+from polyak.collector import Collector
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.evaluation import Evaluation, evaluate
 from polyak.files import write_atomically
+from polyak.ledger import Ledger
+from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
 from polyak.randomness import Streams, go_on_from, state_of
 from polyak.replay import Replay
-from polyak.runs import MetricsWriter, Record, Run
+from polyak.runs import Run
 from polyak.schedule import UpdateSchedule
 from polyak.signals import signals_noted
 from polyak.stepping import Environments
-from polyak.types import Arrays, Float, Learner, Metrics
+from polyak.types import Arrays, Learner
 
 
 @dataclasses.dataclass
@@ -37,7 +38,7 @@ class Loop:
     replay: Replay
     learner: Learner
     draw_noise: Any
-    metric_names: tuple[str, ...]
+    ledger: Ledger
     policy: Policy
     test_environments: Environments
     writer: MetricsWriter
@@ -46,12 +47,6 @@ class Loop:
     observer: Observer
     best_policy: bytes | None = None
     """The file of the policy of the best evaluation."""
-    episodes: list[Episode] = dataclasses.field(default_factory=list[Episode])
-    """Finished since the last record."""
-    measured: list[Metrics] = dataclasses.field(default_factory=list[Metrics])
-    """By the updates since the last record."""
-    started_anew: int = 0
-    """Episodes given up since the last record, because they could not be enacted again."""
     evaluated: int = 0
     """Steps at the last evaluation."""
     reached: bool = False
@@ -59,8 +54,6 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._schedule = UpdateSchedule(self.plan.config)
-        self._started = self._epoch_started = time.monotonic()
-        self._epoch_first_step = 0
         self._saved = 0
         """Steps at the last checkpoint."""
         self._whole = True
@@ -121,7 +114,7 @@ class Loop:
         self.progress.steps = self.collector.steps
         episodes = self.collector.finished()
         if episodes:
-            self.episodes += episodes
+            self.ledger.episodes += episodes
             self.progress.episodes.extend(episodes)
 
     def _update(self, updates: int) -> None:
@@ -138,13 +131,13 @@ class Loop:
                 "Lower the learning rates, or check the rewards' scale"
             )
         self.policy = policy
-        self.measured.append(metrics)
+        self.ledger.measured.append(metrics)
         self.progress.updates += updates
 
     def _end_epoch(self) -> None:
         """Evaluate, save the policies, write a record."""
-        steps, seconds = self.collector.steps, time.monotonic() - self._epoch_started
-        speed = (steps - self._epoch_first_step) / max(seconds, 1e-9)
+        steps = self.collector.steps
+        speed = self.ledger.speed(steps)
         result = self._evaluate()
         self._whole = False
         self.evaluated = steps
@@ -160,7 +153,6 @@ class Loop:
                 "speed/steps_per_second": speed,
             }
         )
-        self._epoch_started, self._epoch_first_step = time.monotonic(), steps
         wanted = self.plan.stop_at_return
         self.reached = wanted is not None and result.mean >= wanted
         self._whole = True
@@ -183,29 +175,11 @@ class Loop:
 
     def _write_record(self, evaluation: Mapping[str, float]) -> None:
         """Write what was measured since the previous record."""
-        self.progress.seconds = time.monotonic() - self._started
-        record: Record = {"step": self.collector.steps, "seconds": round(self.progress.seconds, 3)}
-        if self.episodes:
-            record["train/return"] = float(np.mean([episode.total_reward for episode in self.episodes]))
-            record["train/length"] = float(np.mean([episode.length for episode in self.episodes]))
-            record["train/episodes"] = len(self.episodes)
-        if self.started_anew:
-            record["train/episodes_given_up"] = self.started_anew
-        record |= evaluation
-        if self.measured:
-            for name, column in zip(self.measured[0].names, self._measured_values().T, strict=True):
-                if not np.isnan(column).all():
-                    record[f"learner/{name}"] = float(np.nanmean(column, dtype=np.float64))
-        record["learner/updates"] = self.progress.updates
+        record = self.ledger.record(self.collector.steps, self.progress.updates, evaluation)
+        self.progress.seconds = record["seconds"]
         with self._writing():
             self.writer.write(record)
         self.progress.record = record
-        self.episodes, self.measured, self.started_anew = [], [], 0
-
-    def _measured_values(self) -> Float:
-        """[K, M]: what all updates since the last record have measured."""
-        columns = len(self.metric_names)
-        return np.concatenate([np.zeros((0, columns), np.float32), *(metrics.values for metrics in self.measured)])
 
     # Saving
 
@@ -234,8 +208,7 @@ class Loop:
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
         collector, arrays = self.collector.state()
-        measured = self._measured_values()
-        now = time.monotonic()
+        ledger, measured = self.ledger.state()
         state = {
             "spec": self.policy.spec.to_json(),
             "collector": collector,
@@ -248,12 +221,7 @@ class Loop:
             "evaluated": self.evaluated,
             "reached": self.reached,
             "best": self.progress.best,
-            "episodes": [dataclasses.astuple(episode) for episode in self.episodes],
-            "episodes_given_up": self.started_anew,
-            "measured": len(measured),
-            "seconds": now - self._started,
-            "epoch_seconds": now - self._epoch_started,
-            "epoch_first_step": self._epoch_first_step,
+            **ledger,
         }
         return state, {**arrays, "measured": measured}
 
@@ -277,17 +245,8 @@ class Loop:
         if state["best"] is not None:
             step, mean = state["best"]
             self.progress.best = (int(step), float(mean))
-        self.episodes = [
-            Episode(int(step), float(total), int(length), bool(terminated))
-            for step, total, length, terminated in state["episodes"]
-        ]
-        self.started_anew = int(state["episodes_given_up"])
-        if len(arrays["measured"]):
-            self.measured = [Metrics(self.metric_names, arrays["measured"])]
-        now = time.monotonic()
-        self.progress.seconds = float(state["seconds"])
-        self._started, self._epoch_started = now - float(state["seconds"]), now - float(state["epoch_seconds"])
-        self._epoch_first_step = int(state["epoch_first_step"])
+        self.ledger.restore(state, arrays["measured"])
+        self.progress.seconds = self.ledger.seconds
         self.best_policy = best_policy
         self._write(self.run.policy_file, self.policy.content())
         if best_policy is not None:
@@ -306,7 +265,7 @@ class Loop:
 
     def _write_what_was_measured(self) -> None:
         """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
-        if self.collector.steps > self.progress.record.get("step", 0):
+        if self.collector.steps > self.ledger.first_step:
             self._write_record({})
         self._write(self.run.policy_file, self.policy.content())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from polyak.collector import Episode
-from polyak.runs import Record
+from polyak.metrics import Record
 
 
 @dataclass

@@ -2,10 +2,8 @@
 
 import datetime
 import json
-import math
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import polyak
+from polyak import metrics
 from polyak.errors import UnreadableError, UsageError
 from polyak.files import read_plain_file, write_atomically
 from polyak.policy import Policy
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from polyak.evaluation import Evaluation
 
 FORMAT_VERSION = 1
-SETTINGS_LIMIT, METRICS_LIMIT = 10_000_000, 1_000_000_000
-"""Bytes of `settings.json` and `metrics.jsonl` at most."""
+SETTINGS_LIMIT = 10_000_000
+"""Bytes of `settings.json` at most."""
 PARTS = {"settings": ("steps", "max_episode_steps"), "versions": (), "machine": ()}
 """The tables within `settings.json`, and what the readers here take from them."""
 FACTS = (
@@ -38,9 +37,6 @@ FACTS = (
     "vectorization",
     "threads",
 )
-
-Record = dict[str, float]
-"""One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Run:
     @property
     def metrics_file(self) -> Path:
         """`metrics.jsonl`: one record a line, append-only."""
-        return self.folder / "metrics.jsonl"
+        return self.folder / metrics.NAME
 
     @property
     def policy_file(self) -> Path:
@@ -116,26 +112,9 @@ class Run:
         return settings
 
     @property
-    def metrics(self) -> list[Record]:
+    def metrics(self) -> list[metrics.Record]:
         """The records of `metrics.jsonl`, oldest first; a last line cut off by a crash is left out."""
-        if not self.metrics_file.exists():
-            return []
-        records: list[Record] = []
-        try:
-            lines = read_plain_file(self.metrics_file, METRICS_LIMIT).decode().splitlines()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"{self.metrics_file} cannot be read: {error}") from error
-        for number, line in enumerate(lines, start=1):
-            try:
-                record: Any = json.loads(line)
-            except ValueError as error:
-                if number == len(lines):
-                    break
-                raise UsageError(f"{self.metrics_file}, line {number}, is not JSON: {error}") from error
-            if not isinstance(record, dict):
-                raise UsageError(f"{self.metrics_file}, line {number}, is not a record: {line[:40]!r}")
-            records.append(cast(Record, record))
-        return records
+        return metrics.read_metrics(self.metrics_file)
 
     @cached_property
     def policy(self) -> Policy:
@@ -286,62 +265,6 @@ def find_runs(directory: Path) -> Iterator[Run]:
         raise UsageError(f"there is no folder {directory}")
     for path in sorted(directory.rglob("settings.json")):
         yield Run(path.parent)
-
-
-def best_evaluation(records: list[Record]) -> tuple[int, float] | None:
-    """The step and mean return of the best evaluation, or None where there was none."""
-    evaluated = [(int(record["step"]), record["eval/return"]) for record in records if "eval/return" in record]
-    return max(evaluated, key=lambda pair: pair[1], default=None)
-
-
-class MetricsWriter:
-    """Appends records to `metrics.jsonl` and to TensorBoard's event file."""
-
-    def __init__(self, run: Run, written: bytes = b"", step: int | None = None) -> None:
-        """Go on after what had been `written` by `step`; whatever was written later is dropped.
-
-        Raises:
-            UsageError: the files cannot be written.
-        """
-        from tensorboardX import SummaryWriter
-
-        purged = None if step is None else step + 1  # TensorBoard then hides what came later
-        try:
-            write_atomically(run.metrics_file, written)
-            self._file = run.metrics_file.open("ab")
-            self._tensorboard: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=purged)
-        except OSError as error:
-            raise UsageError(f"cannot write {error.filename or run.folder}: {error.strerror or error}") from error
-        self._written = bytearray(written)
-
-    @property
-    def content(self) -> bytes:
-        """All of `metrics.jsonl`."""
-        return bytes(self._written)
-
-    def write(self, record: Record) -> None:
-        """Write one record; it is in the file when this returns.
-
-        Numbers that are not finite are left out: JSON has no word for them.
-        """
-        finite = {name: value for name, value in record.items() if math.isfinite(value)}
-        line = json.dumps(finite).encode() + b"\n"
-        self._file.write(line)
-        self._file.flush()
-        self._written += line
-        for name, value in finite.items():
-            if name not in ("step", "seconds"):
-                self._tensorboard.add_scalar(name, value, int(record["step"]))
-        self._tensorboard.flush()
-
-    def close(self) -> None:
-        """Close both files; what a full disk has no room for is cut off."""
-        with suppress(OSError):
-            self._file.close()
-        try:
-            self._tensorboard.close()
-        except OSError:  # or it would try again, in vain and aloud, when the process ends
-            self._tensorboard.file_writer.event_writer._closed = True  # noqa: SLF001
 
 
 def _versions() -> dict[str, str]:

@@ -184,7 +184,7 @@ def resume(
             return run
         plan = dataclasses.replace(plan, execution=learners.start(plan.backend, plan.execution))
         loop = _restored(stack, plan, run, saved, checkpoints, changes, replay_seconds, watcher)
-        if steps is not None or changes or loop.started_anew:
+        if steps is not None or changes or loop.ledger.given_up:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
         loop.run_to_the_end()
     return Run(run.folder)
@@ -235,7 +235,7 @@ def _restored(
     )
     with sensible(checkpoints, saved.manifest):
         loop.restore(saved.manifest.state, saved.loop, saved.best)
-    loop.started_anew += len(given_up)
+    loop.ledger.given_up += len(given_up)
     return loop
 
 

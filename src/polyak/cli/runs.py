@@ -6,7 +6,8 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import UsageError
-from polyak.runs import Run, best_evaluation, find_runs
+from polyak.metrics import best_evaluation
+from polyak.runs import Run, find_runs
 
 HEAD = ("steps", "last eval", "best eval", "preset", "folder")
 

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from polyak.runs import Record
+from polyak.metrics import Record
 
 PANELS = (
     ("Return", (("train/return", "training"), ("eval/return", "evaluation"))),

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from polyak.files import prepare_to_write, write_atomically
+from polyak.metrics import Record, best_evaluation
 from polyak.report import curves
-from polyak.runs import Record, Run, best_evaluation
+from polyak.runs import Run
 
 STYLE = """
 :root { color-scheme: light dark; }
