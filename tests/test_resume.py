@@ -83,6 +83,25 @@ def test_wherever_it_is_killed(
         assert_same(polyak.resume(folder), whole)
 
 
+@pytest.mark.parametrize("vectorization", ["sync", "async"])
+def test_episodes_of_different_lengths_side_by_side_are_all_brought_back(
+    vectorization: str, train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some have just begun, some are long under way, some end while they wait for the others."""
+    at = range(3, 20, 4 if vectorization == "async" else 1)
+    taken = snapshots(monkeypatch, tmp_path, *at).taken
+    whole = train(
+        "ddpg", "tiny_cli:Uneven-v0", envs=3, vectorization=vectorization, checkpoint_every=3, update_after=1_000
+    )
+    lengths = [saved(Run(folder)).manifest.state["collector"]["lengths"] for folder in taken.values()]
+    assert any(0 in each and max(each) > 1 for each in lengths)
+    assert any(len(set(each)) == 3 for each in lengths)
+    for folder in list(taken.values()):
+        resumed = polyak.resume(folder)
+        assert_same(resumed, whole)
+        assert resumed.settings["resumed"][0]["given_up"] == 0
+
+
 def test_a_run_that_is_killed_again_and_again(
     train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,15 +179,26 @@ class Leaning(Tiny):
         return observation, reward + 0.01 * Leaning.steps, *rest
 
 
+class Ending(Tiny):
+    """Deterministic but for the time at which its episodes end."""
+
+    resets = 0
+
+    def reset(self, **options: Any) -> Any:
+        Ending.resets += 1
+        self._length = 5 if Ending.resets < 9 else 2
+        return super().reset(**options)
+
+
 class Told(Watcher):
     def started(self, progress: Progress) -> None:
         super().started(progress)
         self.facts = dict(progress.facts)
 
 
-@pytest.mark.parametrize("kind", [Drifting, Leaning])
+@pytest.mark.parametrize(("kind", "episodes"), [(Drifting, 3), (Leaning, 3), (Ending, 8)])
 def test_an_episode_that_cannot_be_enacted_again_is_given_up_and_that_is_said(
-    kind: type[Tiny], train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: type[Tiny], episodes: int, train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = snapshots(monkeypatch, tmp_path, 26).taken
     train("ddpg", kind, checkpoint_every=23, envs=1)
@@ -178,7 +208,7 @@ def test_an_episode_that_cannot_be_enacted_again_is_given_up_and_that_is_said(
     given_up = {record["step"]: record.get("train/episodes_given_up") for record in run.metrics}
     assert given_up == {20: None, 40: 1, 60: None}
     assert run.settings["resumed"] == [{"step": 23, "given_up": 1, "changed": []}]
-    assert run.metrics[1]["train/episodes"] == 3  # 25 (of the time before: 23 to 25), 28, 33, 38 without it
+    assert run.metrics[1]["train/episodes"] == episodes  # of five steps: at 28, 33, 38
 
 
 def test_replaying_has_a_limit(train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

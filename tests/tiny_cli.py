@@ -80,6 +80,20 @@ class Tiny(gymnasium.Env[Any, Any]):
         return np.array([np.clip(self._place, -10, 10), self._time], np.float32)
 
 
+class Uneven(Tiny):
+    """Its episodes last 1 to 7 steps, by their seed; half of them terminate."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        result = super().reset(seed=seed, options=options)
+        self._length = int(self.np_random.integers(1, 8))
+        self._terminates = bool(self.np_random.integers(2))
+        return result
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observation, reward, _, ended, info = super().step(action)
+        return observation, reward, ended and self._terminates, ended and not self._terminates, info
+
+
 class Unseen(Tiny):
     """One that cannot be drawn."""
 
@@ -97,6 +111,7 @@ class Blank(Tiny):
 
 
 gymnasium.register("Tiny-v0", entry_point=Tiny)
+gymnasium.register("Uneven-v0", entry_point=Uneven)
 gymnasium.register("Raises-v0", entry_point=Tiny, kwargs={"raises_at": 25})
 gymnasium.register("Prints-v0", entry_point=Tiny, kwargs={"prints": True})
 gymnasium.register("Unseen-v0", entry_point=Unseen)
