@@ -190,13 +190,24 @@ class Ending(Tiny):
         return super().reset(**options)
 
 
+class Blinking(Tiny):
+    """Deterministic but for what it shows first."""
+
+    resets = 0
+
+    def reset(self, **options: Any) -> Any:
+        Blinking.resets += 1
+        _, info = super().reset(**options)
+        return np.array([0.0, 0.01 * Blinking.resets], np.float32), info
+
+
 class Told(Watcher):
     def started(self, progress: Progress) -> None:
         super().started(progress)
         self.facts = dict(progress.facts)
 
 
-@pytest.mark.parametrize(("kind", "episodes"), [(Drifting, 3), (Leaning, 3), (Ending, 8)])
+@pytest.mark.parametrize(("kind", "episodes"), [(Drifting, 3), (Leaning, 3), (Ending, 8), (Blinking, 3)])
 def test_an_episode_that_cannot_be_enacted_again_is_given_up_and_that_is_said(
     kind: type[Tiny], episodes: int, train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
