@@ -190,6 +190,8 @@ def test_a_crash_at_any_moment_of_a_checkpoint_leaves_a_whole_one(tmp_path: Path
                 pass
             else:
                 break
+        for path in copy.glob("checkpoint-*.json"):
+            assert manifest.read(path).names <= {each.name for each in copy.iterdir()}, "a manifest without its files"
         left = Checkpoints(copy)
         made = left.newest(lambda made: made)
         outcomes.append(made.step)

@@ -214,8 +214,8 @@ class Checkpoints:
         return [path for path in self.folder.iterdir() if _is_ours(path.name)]
 
     def _remove(self, unwanted: Callable[[Path], bool]) -> None:
-        """What cannot be removed stays."""
-        for path in filter(unwanted, self._ours()):
+        """Manifests first, so that none is left without its files; what cannot be removed stays."""
+        for path in sorted(filter(unwanted, self._ours()), key=lambda path: path.suffix != ".json"):
             with suppress(OSError):
                 path.unlink()
 
