@@ -258,6 +258,18 @@ def test_an_episode_longer_than_replay_is_given_up(
     assert "replay holds fewer than the 23 steps" in told.facts["given up"]
 
 
+def test_a_vector_that_leaves_resets_to_polyak_is_brought_back(
+    train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Any:
+        options = {"autoreset_mode": gymnasium.vector.AutoresetMode.DISABLED}
+        return gymnasium.make_vec("tiny_cli:Uneven-v0", num_envs=2, vector_kwargs=options)
+
+    taken = snapshots(monkeypatch, tmp_path, 12).taken
+    whole = train("ddpg", make, checkpoint_every=9)
+    assert_same(polyak.resume(taken[12], environment=make), whole)
+
+
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
 def test_a_vector_that_resets_itself_starts_new_episodes(
     mode: str, train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
