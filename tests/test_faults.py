@@ -51,6 +51,13 @@ def hangs_and_ignores(environment: Faulty, result: Any) -> Any:
             time.sleep(600)
 
 
+def hangs_and_swallows(environment: Faulty, result: Any) -> Any:
+    """Catches even what it may not, once."""
+    with contextlib.suppress(BaseException):
+        time.sleep(600)
+    time.sleep(600)
+
+
 def nan(environment: Faulty, result: Any) -> Any:
     return np.full(2, np.nan, np.float32), *result[1:]
 
@@ -90,6 +97,7 @@ def training(folder: Path, **options: Any) -> Run:
         (raises, "the environment raised RuntimeError after 32 environment steps: the simulator broke"),
         (hangs, r"the environment did not answer within the time limit \(step_timeout\) after 32 environment steps"),
         (hangs_and_ignores, "the environment did not answer within the time limit"),
+        (hangs_and_swallows, "the environment did not answer within the time limit"),
         (nan, "environment 0 returned a non-finite observation after 32 environment steps"),
         (nan_reward, "environment 0 returned a non-finite reward after 32 environment steps"),
         (wrong_shape, "the environment raised ValueError after 32 environment steps"),

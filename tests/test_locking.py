@@ -125,3 +125,11 @@ def test_a_copied_folder_brings_the_name_of_a_holder_and_not_its_lock(tmp_path: 
     (tmp_path / ".lock").write_text("process 1\n")
     with locked(tmp_path):
         assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}\n"
+
+
+def test_a_lock_that_is_a_link_is_refused_and_not_followed(tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / ".lock").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=r"cannot write .*\.lock: "), locked(tmp_path):
+        pass
+    assert elsewhere.read_text() == "mine"
