@@ -44,15 +44,15 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams) -> tuple[Environ
     return environments, alone
 
 
-def make_replay(plan: Plan, spec: Spec) -> Replay:
-    """An empty replay.
+def make_replay(plan: Plan, spec: Spec, envs: int) -> Replay:
+    """An empty replay, for so many environments.
 
     Raises:
         UsageError: it, or what is sampled from it at once, does not fit into memory.
     """
     config = plan.config
     replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
-    replay.require_burst(max(config.update_every, plan.envs) * config.updates_per_step, config.batch_size)
+    replay.require_burst(max(config.update_every, envs) * config.updates_per_step, config.batch_size)
     return replay
 
 

@@ -10,6 +10,9 @@ from polyak.algorithms.settings import Settings, require
 from polyak.environments import Environment, Vectorization
 from polyak.learners.edge import Execution
 
+LONGEST_TIMEOUT = 10_000_000
+"""Seconds, four months: more than a timer of the system need count."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -36,7 +39,8 @@ class Plan:
         require("seed", self.seed, self.seed >= 0, "at least 0")
         every, timeout = self.checkpoint_every, self.step_timeout
         require("checkpoint_every", every, every is None or every >= 1, "at least 1, or None for an epoch")
-        require("step_timeout", timeout, timeout is None or timeout > 0, "above 0, or None for no limit")
+        in_time = timeout is None or 0 < timeout <= LONGEST_TIMEOUT
+        require("step_timeout", timeout, in_time, f"above 0 and at most {LONGEST_TIMEOUT:,}, or None for no limit")
 
     @property
     def name(self) -> str:

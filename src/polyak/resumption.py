@@ -56,7 +56,7 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest) -> Saved:
         learner = checkpoints.learner(
             of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
         )
-        replay = checkpoints.replay(of, make_replay(plan, spec))
+        replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs))
         metrics = checkpoints.content(of.files["metrics"])
         best = checkpoints.content(of.files["best"]) if "best" in of.files else None
     return Saved(of, spec, learner, loop, replay, metrics, best)

@@ -111,7 +111,7 @@ def train(
         if earlier is not None:
             kept = Checkpoints(earlier.checkpoints)
             learner = kept.newest(lambda made: kept.learner(made, algorithm, learner))
-        replay = make_replay(plan, environments.spec)
+        replay = make_replay(plan, environments.spec, environments.count)
         run = runs.create(Path(run_dir), plan.name, algorithm, seed, plan.description(environments.count))
         stack.enter_context(locked(run.folder))
         collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)

@@ -51,6 +51,7 @@ from polyak.progress import Progress, Silent  # noqa: E402
 from polyak.replay import Replay  # noqa: E402
 from polyak.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
 from polyak.runs import Run, described  # noqa: E402
+from tiny_cli import SMALL  # noqa: E402
 
 READ_LIMIT, RUN_LIMIT = 10.0, 30.0
 """Seconds to read a checkpoint; seconds to go on to the end of the run."""
@@ -87,19 +88,7 @@ class Source:
     settings: dict[str, Any]
 
 
-TINY = {
-    "steps": 80,
-    "steps_per_epoch": 20,
-    "start_steps": 10,
-    "update_after": 8,
-    "update_every": 4,
-    "batch_size": 8,
-    "replay_size": 100,
-    "hidden_sizes": (4,),
-    "evaluation_episodes": 2,
-    "checkpoint_every": 8,
-    "envs": 2,
-}
+TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
 SOURCES = (
     Source("tiny", "sac", "tiny_cli:Tiny-v0", 8, TINY),
