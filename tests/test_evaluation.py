@@ -2,16 +2,20 @@
 
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from polyak.algorithms import algorithm
 from polyak.environments import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
-from polyak.evaluation import Evaluation, evaluate
+from polyak.evaluation import Evaluation, critic_of, evaluate
 from polyak.policy import Policy
 from polyak.randomness import Streams
+from reference import common as oracle
+from reference.cases import make_case
 from tiny import LENGTHS, Broken, Diary, Numbers, Shown, constant_policy, make_policy
 
 MODES = list(AutoresetMode)
@@ -61,6 +65,61 @@ def test_short_episodes_are_not_preferred(mode: AutoresetMode) -> None:
     assert result.lengths == (1, 1, 1, 20, 20, 20)
     assert result.returns == result.lengths
     assert result.mean_length == 10.5
+
+
+class Countdown(gymnasium.Env[Any, Any]):
+    """Rewards 1, 2, 4, ... ; episodes of three steps end, every other one by a time limit. Observes [episode, step]."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.observation_space = gymnasium.spaces.Box(-100, 100, (2,), np.float32)
+        self.action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+        self.render_mode, self.episode = render_mode, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.episode, self.steps = self.episode + 1, 0
+        return self._observed(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        end = self.steps == 3
+        return self._observed(), 2.0 ** (self.steps - 1), end and self.episode % 2 == 0, end, {}
+
+    def _observed(self) -> Any:
+        return np.array([self.episode, self.steps], np.float32)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_discounted_returns_go_on_where_a_time_limit_cut_them(mode: AutoresetMode) -> None:
+    """The value of [episode, step] is 100 episode + step: it tells which observations it was asked for."""
+    environments = make(Countdown, 1, autoreset=mode)
+    value = lambda observation: 100 * observation[:, 0] + observation[:, 1]  # noqa: E731
+    result = evaluate(make_policy(environments.spec), environments, 3, discount=0.5, value=value)
+    first = result.values[0]
+    assert result.values == (first, first + 100, first + 200)
+    sums = 1 + 0.5 * 2 + 0.25 * 4
+    cut = [(first / 100 + i) % 2 == 1 for i in range(3)]
+    expected = [sums + 0.125 * (first + 100 * i + 3) * limit for i, limit in enumerate(cut)]
+    assert result.discounted_returns == pytest.approx(expected)
+    assert sorted(cut) in ([False, False, True], [False, True, True])
+
+
+def test_without_a_value_nothing_is_discounted() -> None:
+    environments = make(Countdown)
+    result = evaluate(make_policy(environments.spec), environments, 1)
+    assert (result.returns, result.discounted_returns, result.values) == ((7.0,), (), ())
+
+
+@pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])
+def test_critic_of_a_learner_is_its_first(name: str) -> None:
+    """Beside the oracle's Q of the policy's own action."""
+    case = make_case(name).cast(np.float32)
+    actor = {path.removeprefix("actor/"): value for path, value in case.arrays.items() if path.startswith("actor/")}
+    policy = Policy(actor, case.spec, algorithm(name).POLICY_KIND)
+    observation = case.batch(0).observation
+    critic = oracle.part(case.arrays, "critic" if name == "ddpg" else "critic_1")
+    expected, _ = oracle.q_value(critic, observation, policy.mean(observation))
+    np.testing.assert_allclose(critic_of(case.arrays, policy)(observation), expected, rtol=1e-6)
 
 
 def test_an_evaluation_starts_anew_whatever_was_left_over() -> None:

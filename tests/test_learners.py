@@ -1,5 +1,6 @@
 """Every framework's learners against the NumPy oracle: each function, whole updates, and broken copies."""
 
+import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -96,9 +97,10 @@ def test_deterministic_actor_loss(name: str, critic_name: str, precise: Framewor
     case = make_case(name)
     actor, critic = oracle.part(case.arrays, "actor"), oracle.part(case.arrays, critic_name)
     observation, function = case.batch(0).observation, module_of(case, precise).actor_loss
-    loss, gradients = precise.value_and_gradients(function, actor, critic, observation, aux=False)
-    expected_loss, expected = oracle_ddpg.actor_loss(actor, critic, observation)
-    assert relative_error(loss, expected_loss) < EXACT
+    values, gradients = precise.value_and_gradients(function, actor, critic, observation, aux=True)
+    expected_loss, expected, expected_action = oracle_ddpg.actor_loss(actor, critic, observation)
+    actual_values = dict(zip(("loss", "action"), values, strict=True))
+    assert_agree(actual_values, {"loss": expected_loss, "action": expected_action}, EXACT)
     assert_agree(gradients, expected, EXACT)
 
 
@@ -118,9 +120,14 @@ def test_sac_actor_loss_with_clamped_log_sigma(precise: Framework) -> None:
     actor, observation, noise = wide_policy(case), case.batch(0).observation, case.noise["action"][0]
     critics = tuple(oracle.part(case.arrays, f"critic_{i}") for i in (1, 2))
     function = module_of(case, precise).actor_loss
-    values, gradients = precise.value_and_gradients(function, actor, critics, 0.3, observation, noise, aux=True)
-    expected_loss, expected, expected_log = oracle_sac.actor_loss(actor, *critics, 0.3, observation, noise)
-    assert_agree(dict(zip(("loss", "log"), values, strict=True)), {"loss": expected_loss, "log": expected_log}, EXACT)
+    (loss, (log_probability, action)), gradients = precise.value_and_gradients(
+        function, actor, critics, 0.3, observation, noise, aux=True
+    )
+    expected_loss, expected, expected_log, expected_action = oracle_sac.actor_loss(
+        actor, *critics, 0.3, observation, noise
+    )
+    actual_values = {"loss": loss, "log": log_probability, "action": action}
+    assert_agree(actual_values, {"loss": expected_loss, "log": expected_log, "action": expected_action}, EXACT)
     assert_agree(gradients, expected, EXACT)
     assert gradients["2/bias"][3] == 0.0, "no gradient below the clamp"
 
@@ -266,6 +273,20 @@ def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytes
     module = module_of(case, framework)
     for attribute, replacement in broken(module, framework).items():
         monkeypatch.setattr(module, attribute, replacement)
+
+
+@pytest.mark.parametrize("framework_name", frameworks.NAMES)
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_saturated_actions_are_counted_on_both_sides(name: str, framework_name: str) -> None:
+    """An actor whose three components are near 1, inside, and near -1 for every observation."""
+    case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
+    last = len(case.config.hidden_sizes)
+    shift = np.array([6.0, 0.0, -6.0, -3.0, -3.0, -3.0])[: 6 if name == "sac" else 3]
+    bias = f"actor/{last}/bias"
+    case = dataclasses.replace(case, arrays=case.arrays | {bias: case.arrays[bias] + shift})
+    metrics = play(learner_of(case, framework_name, fast=False), case, [1])
+    assert metrics["saturated"][0] == pytest.approx(2 / 3)
+    assert_agree(metrics, solve(case)[1], 1e-12)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

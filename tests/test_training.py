@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import polyak
-from polyak import Interrupted, TrainingError, UsageError, loop, training
+from polyak import Interrupted, TrainingError, UsageError, loop, stopwatch, training
 from polyak.algorithms import ddpg, sac
 from polyak.algorithms.settings import Settings
 from polyak.configuration import resolve
@@ -27,7 +27,7 @@ from polyak.schedule import UpdateSchedule
 from polyak.types import Arrays, Metrics
 from tiny_cli import SMALL, TINY, Tiny, making, start_cli
 
-TIMES = ("seconds", "speed/steps_per_second")
+TIMES = ("seconds", "speed/steps_per_second", *(f"time/{part}" for part in stopwatch.PARTS))
 
 
 class Still:
@@ -110,7 +110,7 @@ def the_run(folder: Path) -> Run:
 
 def script_evaluations(monkeypatch: pytest.MonkeyPatch, *returns: float) -> None:
     script = iter(returns)
-    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Evaluation((next(script),), (5,)))
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Evaluation((next(script),), (5,), None, (0.0,), (0.0,)))
 
 
 # The schedule
@@ -340,8 +340,18 @@ def test_records_hold_returns_lengths_and_speed(train: Callable[..., Run]) -> No
     assert first["learner/critic_loss"] == 1
     assert 0 < first["seconds"] < second["seconds"]
     assert second["speed/steps_per_second"] > 0
+    assert first["eval/discounted_return"] > first["eval/return"]  # rewards are negative
+    assert first["eval/q"] != second["eval/q"]
     assert made[0].taken == 40
     assert made[1].taken == 2 * 2 * 5  # evaluations have an environment of their own
+
+
+def test_every_moment_of_a_run_belongs_to_a_part(train: Callable[..., Run]) -> None:
+    records = train(steps=60).metrics
+    times = [{part: record[f"time/{part}"] for part in stopwatch.PARTS} for record in records]
+    assert all(seconds > 0 for each in times for part, seconds in each.items() if part != "learner")
+    assert sum(times[-1].values()) <= records[-1]["seconds"] - records[-2]["seconds"] + 0.05
+    assert sum(seconds for each in times for seconds in each.values()) > 0.8 * records[-1]["seconds"]
 
 
 def test_best_policy_is_that_of_the_best_evaluation(train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,7 +529,7 @@ def test_signal_in_an_evaluation_adds_no_empty_record(
 ) -> None:
     def evaluate(*_: Any, **__: Any) -> Evaluation:
         signal.raise_signal(signal.SIGINT)
-        return Evaluation((1.0,), (5,))
+        return Evaluation((1.0,), (5,), None, (0.0,), (0.0,))
 
     monkeypatch.setattr(loop, "evaluate", evaluate)
     with pytest.raises(Interrupted):

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyak import Run, loop
+from polyak import Run, loop, stopwatch
 from polyak.checkpoints import Checkpoints
 from polyak.resumption import Saved, read_checkpoint
 
-TIMES = ("seconds", "speed/steps_per_second", "epoch_seconds")
+TIMES = ("seconds", "speed/steps_per_second", "epoch_seconds", "times", *(f"time/{part}" for part in stopwatch.PARTS))
 
 
 def saved(run: Run) -> Saved:

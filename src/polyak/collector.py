@@ -1,6 +1,6 @@
 """Steps the environments with a policy and emits transitions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from polyak.errors import TrainingError
 from polyak.policy import Policy
 from polyak.randomness import go_on_from, state_of
 from polyak.stepping import Environments, Step
+from polyak.stopwatch import no_lap
 from polyak.types import Arrays, Bool, Float, Transitions
 
 
@@ -65,8 +66,10 @@ class Collector:
         """Environment steps so far, summed over all environments."""
         return self.environments.steps
 
-    def step(self, policy: Policy | None) -> Transitions:
+    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
         """Take one step in every environment, with `policy`'s exploration or, where it is None, uniformly at random.
+
+        `lap` is told when acting and the environments have taken their time.
 
         Raises:
             TrainingError: the environment is at fault, as `Environments.step` says; the collector is as it was before
@@ -75,14 +78,18 @@ class Collector:
         if policy is None:
             before = state_of(self._warm_up)
             action = self._warm_up.uniform(-1.0, 1.0, self._shape).astype(np.float32)
+            lap("acting")
             try:
                 result = self.environments.step(action)
             except TrainingError:
                 go_on_from(self._warm_up, before)
                 raise
+            lap("environment")
         else:
             action = policy.explore(self._observation, self._noise)
+            lap("acting")
             result = self.environments.step(action)
+            lap("environment")
             fresh = self._exploration.standard_normal(self._shape, dtype=np.float32)
             self._noise = cast(Float, self._correlation * self._noise + self._innovation * fresh)
         transitions = Transitions(self._observation, action, result.reward, result.next_observation, result.terminated)
@@ -90,6 +97,7 @@ class Collector:
             transitions = transitions.only(result.valid)
         self._observation = result.observation
         self._count(result)
+        lap("acting")
         return transitions
 
     def finished(self) -> list[Episode]:

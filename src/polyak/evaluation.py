@@ -1,5 +1,6 @@
 """Episodes without exploration noise, and the return of each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 
 from polyak.environments import Environments
 from polyak.errors import UsageError
+from polyak.networks import forward
 from polyak.policy import Policy
+from polyak.types import Arrays, Float
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,10 @@ class Evaluation:
     lengths: tuple[int, ...]
     """In environment steps."""
     seed: int | None = None
+    discounted_returns: tuple[float, ...] = ()
+    """Of the same episodes, discounted; where a time limit cut one off, its rest is what `value` expected there."""
+    values: tuple[float, ...] = ()
+    """What `value` expected of each episode at its first observation."""
 
     @property
     def mean(self) -> float:
@@ -52,10 +59,21 @@ def evaluate(
     episodes: int,
     *,
     seed: int | None = None,
+    discount: float = 1.0,
+    value: Callable[[Float], Float] | None = None,
 ) -> Evaluation:
     """Run `episodes` whole episodes with the deterministic policy.
 
     Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred.
+
+    Args:
+        policy: acts.
+        environments: where; they are not closed.
+        episodes: how many.
+        seed: noted in the result.
+        discount: of the discounted returns.
+        value: expects a discounted return of observations, [n, O] -> [n], for instance `critic_of` a learner; without
+            it, the result has no `values` and no `discounted_returns`.
 
     Raises:
         UsageError: fewer than one episode, or spaces that are not the policy's.
@@ -66,20 +84,69 @@ def evaluate(
     require_same_spaces(policy, environments)
     quota = np.full(environments.count, episodes // environments.count)
     quota[: episodes % environments.count] += 1
-    results: list[list[tuple[float, int]]] = [[] for _ in range(environments.count)]
-    total_reward, length = np.zeros(environments.count), np.zeros(environments.count, np.int64)
+    results: list[list[_Episode]] = [[] for _ in range(environments.count)]
     observation = environments.reset()
+    running = [_Episode(first) for first in observation]
     while any(len(result) < share for result, share in zip(results, quota, strict=True)):
         step = environments.step(policy.mean(observation))
-        total_reward[step.valid] += step.reward[step.valid]
-        length[step.valid] += 1
-        for index in np.flatnonzero((step.terminated | step.truncated) & step.valid):
-            if len(results[index]) < quota[index]:
-                results[index].append((float(total_reward[index]), int(length[index])))
-            total_reward[index], length[index] = 0.0, 0
+        for index in np.flatnonzero(step.valid):
+            episode = running[index]
+            episode.add(float(step.reward[index]), discount)
+            if step.terminated[index] or step.truncated[index]:
+                if not step.terminated[index]:
+                    episode.cut_off_at = step.next_observation[index].copy()
+                if len(results[index]) < quota[index]:
+                    results[index].append(episode)
         observation = step.observation
-    flat = [pair for result in results for pair in result]
-    return Evaluation(tuple(pair[0] for pair in flat), tuple(pair[1] for pair in flat), seed)
+        for index in np.flatnonzero(step.terminated | step.truncated | ~step.valid):
+            running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
+    return _result([episode for result in results for episode in result], seed, value)
+
+
+class _Episode:
+    """One episode's sums."""
+
+    def __init__(self, first_observation: Float) -> None:
+        self.first_observation = first_observation.copy()
+        self.total_reward, self.discounted, self.weight, self.length = 0.0, 0.0, 1.0, 0
+        self.cut_off_at: Float | None = None
+
+    def add(self, reward: float, discount: float) -> None:
+        """Count a step."""
+        self.total_reward += reward
+        self.discounted += self.weight * reward
+        self.weight *= discount
+        self.length += 1
+
+
+def _result(episodes: list[_Episode], seed: int | None, value: Callable[[Float], Float] | None) -> Evaluation:
+    returns = tuple(episode.total_reward for episode in episodes)
+    lengths = tuple(episode.length for episode in episodes)
+    if value is None:
+        return Evaluation(returns, lengths, seed)
+    expected = value(np.stack([episode.first_observation for episode in episodes]))
+    discounted = [
+        episode.discounted
+        + (0.0 if episode.cut_off_at is None else episode.weight * float(value(episode.cut_off_at[None])[0]))
+        for episode in episodes
+    ]
+    return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()))
+
+
+def critic_of(learner: Arrays, policy: Policy) -> Callable[[Float], Float]:
+    """Q(s, mu(s)) as the (first) critic of a learner expects it of the deterministic policy: [n, O] -> [n].
+
+    Args:
+        learner: the learner's whole state, as `Learner.arrays()` gives it.
+        policy: the policy mu.
+    """
+    prefix = "critic/" if "critic/0/kernel" in learner else "critic_1/"
+    critic = {name.removeprefix(prefix): value for name, value in learner.items() if name.startswith(prefix)}
+
+    def value(observation: Float) -> Float:
+        return forward(critic, np.concatenate([observation, policy.mean(observation)], axis=-1))[:, 0]
+
+    return value
 
 
 def require_same_spaces(policy: Policy, environments: Environments) -> None:

@@ -3,13 +3,29 @@
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from polyak.collector import Episode
 from polyak.metrics import Record
+from polyak.stopwatch import Stopwatch
 from polyak.types import Float, Metrics
+
+FIRST_NAMES = ("critic_loss", "actor_loss", "q", "alpha", "entropy")
+"""What updates measured where a state does not say so."""
+
+
+def names_measured(state: Mapping[str, Any], today: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of the values in a ledger's state; `today` are what the algorithm measures now.
+
+    Raises:
+        ValueError: these are no names.
+    """
+    names = state.get("metrics", [name for name in FIRST_NAMES if name in today])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in cast(list[Any], names)):
+        raise ValueError("metrics are no names")
+    return tuple(cast(list[str], names))
 
 
 class Ledger:
@@ -22,6 +38,8 @@ class Ledger:
         """Finished since the last record."""
         self.measured: list[Metrics] = []
         """By the updates since the last record."""
+        self.stopwatch = Stopwatch()
+        """Whose parts become `time/...` in a record."""
         self.given_up = 0
         """Episodes given up since the last record, because they could not be enacted again."""
         self.first_step = 0
@@ -51,6 +69,7 @@ class Ledger:
             if not np.isnan(column).all():
                 record[f"learner/{name}"] = float(np.nanmean(column, dtype=np.float64))
         record["learner/updates"] = updates
+        record |= {f"time/{part}": round(seconds, 4) for part, seconds in self.stopwatch.take().items()}
         self.episodes, self.measured, self.given_up = [], [], 0
         self.first_step, self._epoch_started = steps, time.monotonic()
         return record
@@ -62,6 +81,8 @@ class Ledger:
             "episodes": [dataclasses.astuple(episode) for episode in self.episodes],
             "episodes_given_up": self.given_up,
             "measured": len(values),
+            "metrics": list(self._names),
+            "times": self.stopwatch.state(),
             "seconds": now - self._started,
             "epoch_seconds": now - self._epoch_started,
             "epoch_first_step": self.first_step,
@@ -78,11 +99,18 @@ class Ledger:
             Episode(int(step), float(total), int(length), bool(terminated))
             for step, total, length, terminated in state["episodes"]
         ]
-        self.measured = [Metrics(self._names, values)]
+        self.measured = [Metrics(self._names, self._of_today(state, values))]
+        self.stopwatch.restore(state.get("times", {}))
         self.given_up = int(state["episodes_given_up"])
         self.first_step = int(state["epoch_first_step"])
         now = time.monotonic()
         self._started, self._epoch_started = now - float(state["seconds"]), now - float(state["epoch_seconds"])
+
+    def _of_today(self, state: Mapping[str, Any], values: Float) -> Float:
+        """[K, M]: values in today's columns, NaN in those that were not measured then."""
+        found = dict(zip(names_measured(state, self._names), values.T, strict=True))
+        nothing = np.full(len(values), np.nan, np.float32)
+        return np.stack([found.get(name, nothing) for name in self._names], axis=1)
 
     def _values(self) -> Float:
         """[K, M]: what all updates since the last record have measured."""

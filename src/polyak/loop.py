@@ -11,7 +11,7 @@ import numpy as np
 from polyak.checkpoints import Checkpoints, Content
 from polyak.collector import Collector
 from polyak.errors import Interrupted, SavingError, TrainingError
-from polyak.evaluation import Evaluation, evaluate
+from polyak.evaluation import Evaluation, critic_of, evaluate
 from polyak.files import write_atomically
 from polyak.ledger import Ledger
 from polyak.metrics import MetricsWriter
@@ -106,11 +106,12 @@ class Loop:
     def _collect(self) -> None:
         warming_up = self.collector.steps < self.plan.config.start_steps
         try:
-            transitions = self.collector.step(None if warming_up else self.policy)
+            transitions = self.collector.step(None if warming_up else self.policy, self.ledger.stopwatch.lap)
         except TrainingError:
             self._whole = True  # the collector is as it was before the step
             raise
         self.replay.add(transitions)
+        self.ledger.stopwatch.lap("replay")
         self.progress.steps = self.collector.steps
         episodes = self.collector.finished()
         if episodes:
@@ -120,6 +121,7 @@ class Loop:
     def _update(self, updates: int) -> None:
         batch_size = self.plan.config.batch_size
         batches = self.replay.sample(self.streams.replay, updates, batch_size)
+        self.ledger.stopwatch.lap("replay")
         noise = self.draw_noise(self.streams.learner, updates, batch_size, self.replay.action_size)
         metrics = self.learner.update(batches, noise)
         policy = dataclasses.replace(self.policy, parameters=self.learner.actor())
@@ -132,6 +134,7 @@ class Loop:
             )
         self.policy = policy
         self.ledger.measured.append(metrics)
+        self.ledger.stopwatch.lap("learner")
         self.progress.updates += updates
 
     def _end_epoch(self) -> None:
@@ -139,6 +142,7 @@ class Loop:
         steps = self.collector.steps
         speed = self.ledger.speed(steps)
         result = self._evaluate()
+        self.ledger.stopwatch.lap("evaluation")
         self._whole = False
         self.evaluated = steps
         if self.progress.best is None or result.mean > self.progress.best[1]:
@@ -150,6 +154,8 @@ class Loop:
                 "eval/return": result.mean,
                 "eval/return_std": result.std,
                 "eval/length": result.mean_length,
+                "eval/discounted_return": float(np.mean(result.discounted_returns)),
+                "eval/q": float(np.mean(result.values)),
                 "speed/steps_per_second": speed,
             }
         )
@@ -166,7 +172,13 @@ class Loop:
         self.progress.evaluating = True
         before = self.test_environments.state()
         try:
-            return evaluate(self.policy, self.test_environments, self.plan.config.evaluation_episodes)
+            return evaluate(
+                self.policy,
+                self.test_environments,
+                self.plan.config.evaluation_episodes,
+                discount=self.plan.config.discount,
+                value=critic_of(self.learner.arrays(), self.policy),
+            )
         except BaseException:
             self.test_environments.restore(before)  # so that a run that goes on evaluates with the same seeds
             raise
@@ -179,6 +191,7 @@ class Loop:
         self.progress.seconds = record["seconds"]
         with self._writing():
             self.writer.write(record)
+        self.ledger.stopwatch.lap("saving")
         self.progress.record = record
 
     # Saving
@@ -204,6 +217,7 @@ class Loop:
             steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.best_policy
         )
         self.checkpoints.save(content, self.replay)
+        self.ledger.stopwatch.lap("saving")
         self._saved = steps
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from polyak.types import Arrays, Spec
+from polyak.types import Arrays, Float, Spec
 
 
 def actor_sizes(spec: Spec, hidden_sizes: tuple[int, ...], outputs: int) -> tuple[int, ...]:
@@ -25,6 +25,17 @@ def critic_sizes(spec: Spec, hidden_sizes: tuple[int, ...]) -> tuple[int, ...]:
 def parameter_count(sizes: tuple[int, ...]) -> int:
     """Weights and biases of a network with these layer widths."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+
+
+def forward(parameters: Arrays, inputs: Float) -> Float:
+    """Linear layers with ReLU between them: [..., inputs] -> [..., outputs]."""
+    hidden = inputs
+    last = len(parameters) // 2 - 1
+    for layer in range(last + 1):
+        hidden = hidden @ parameters[f"{layer}/kernel"] + parameters[f"{layer}/bias"]
+        if layer < last:
+            hidden = np.maximum(hidden, np.float32(0))
+    return hidden
 
 
 def initial_network(generator: np.random.Generator, sizes: tuple[int, ...]) -> Arrays:

@@ -13,6 +13,7 @@ from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
 from polyak.arrayfiles import Form, content_of, read_arrays
 from polyak.errors import UsageError
 from polyak.files import write_atomically
+from polyak.networks import forward
 from polyak.types import Arrays, Float, Spec
 
 FORM = Form("polyak-policy", 1, "policy", ("F32",))
@@ -58,7 +59,7 @@ class Policy:
 
     def mean(self, observation: Float) -> Float:
         """The deterministic action, normalized: [..., O] -> [..., A] in [-1, 1]."""
-        outputs = self._outputs(observation)
+        outputs = forward(self.parameters, observation)
         return np.tanh(outputs[..., : self.spec.action_size])
 
     def explore(self, observation: Float, noise: Float) -> Float:
@@ -66,21 +67,12 @@ class Policy:
 
         Deterministic policies add noise to the action and clip; the squashed Gaussian of SAC is sampled (8.16, 8.30).
         """
-        outputs = self._outputs(observation)
+        outputs = forward(self.parameters, observation)
         if self.kind == "deterministic":
             return np.clip(np.tanh(outputs) + np.float32(self.exploration_noise) * noise, -1.0, 1.0)
         mean, log_sigma = outputs[..., : self.spec.action_size], outputs[..., self.spec.action_size :]
         sigma = np.exp(np.clip(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH))
         return np.tanh(mean + sigma * noise)
-
-    def _outputs(self, observation: Float) -> Float:
-        hidden = observation
-        last = len(self.parameters) // 2 - 1
-        for layer in range(last + 1):
-            hidden = hidden @ self.parameters[f"{layer}/kernel"] + self.parameters[f"{layer}/bias"]
-            if layer < last:
-                hidden = np.maximum(hidden, np.float32(0))
-        return hidden
 
     def finite(self) -> bool:
         """Whether every parameter is a finite number."""

@@ -15,6 +15,7 @@ from polyak.checkpoints.manifest import Manifest
 from polyak.collector import Collector
 from polyak.environments import Environment
 from polyak.errors import UsageError
+from polyak.ledger import names_measured
 from polyak.networks import actor_sizes, parameter_count
 from polyak.plan import Plan, plan_of
 from polyak.randomness import Streams
@@ -81,7 +82,7 @@ def sensible(checkpoints: Checkpoints, of: Manifest) -> Generator[None]:
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     """The loop's arrays as they must be, without memory of their own."""
-    metrics = len(algorithm_module(plan.algorithm).METRICS)
+    metrics = len(names_measured(state, algorithm_module(plan.algorithm).METRICS))
     shapes = {
         "exploration_noise": (plan.envs, spec.action_size),
         "observation": (plan.envs, spec.observation_size),

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import polyak
+from polyak import stopwatch
 from polyak.checkpoints import manifest
 from polyak.checkpoints.manifest import Manifest
 from polyak.runs import described
@@ -44,9 +45,9 @@ COMMON = (
     *("--update-after", "200", "--threads", "1", "--device", "cpu", "--plain"),
 )
 PENDULUM, LANDER, CHEETAH = "Pendulum-v1", "LunarLanderContinuous-v3", "HalfCheetah-v5"
-TIMES = {"seconds", "epoch_seconds"}
+TIMES = {"seconds", "epoch_seconds", "times"}
 """Fields of a checkpoint's state that tell the time."""
-TIMED = {"seconds", "speed/steps_per_second"}
+TIMED = {"seconds", "speed/steps_per_second", *(f"time/{part}" for part in stopwatch.PARTS)}
 """Fields of a record that tell the time."""
 STAGES = ("any", "learner", "loop", "metrics", "best", "replay", "checkpoint", "between", "published")
 NO_CHECKPOINT = re.compile("has no checkpoint|there is no checkpoint in|is not a run: it has no settings.json")

@@ -61,11 +61,29 @@ def action_gradient(critic: Arrays, layer_inputs: list[Array], action_size: int)
     return gradient[:, -action_size:]
 
 
-def critic_loss(critic: Arrays, batch: Batch, y: Array) -> tuple[float, Arrays, float]:
-    """(8.5): mean (Q(s, a) - y)^2, its gradients, and the mean of Q."""
+def critic_loss(critic: Arrays, batch: Batch, y: Array) -> tuple[float, Arrays, Array]:
+    """(8.5): mean (Q(s, a) - y)^2, its gradients, and Q [B]."""
     q, layer_inputs = q_value(critic, batch.observation, batch.action)
     gradients, _ = backward(critic, layer_inputs, (2.0 * (q - y) / len(y))[:, None])
-    return np.mean((q - y) ** 2), gradients, np.mean(q)
+    return np.mean((q - y) ** 2), gradients, q
+
+
+def critic_metrics(loss: float, q: Array, y: Array, *gradients: Arrays) -> dict[str, float]:
+    """What a critic step measures; `gradients` of each critic."""
+    spread = np.sqrt(np.mean(q**2) - np.mean(q) ** 2)
+    norm = euclidean_norm(*gradients)
+    return {"critic_loss": loss, "q": q.mean(), "q_std": spread, "target": y.mean(), "critic_gradient_norm": norm}
+
+
+def actor_metrics(loss: float, action: Array, gradients: Arrays) -> dict[str, float]:
+    """What an actor step measures; an action is saturated beyond 0.99."""
+    saturated = np.count_nonzero((action > 0.99) | (action < -0.99)) / action.size
+    return {"actor_loss": loss, "actor_gradient_norm": euclidean_norm(gradients), "saturated": saturated}
+
+
+def euclidean_norm(*networks: Arrays) -> float:
+    """Of all numbers together."""
+    return np.linalg.norm(np.concatenate([value.ravel() for arrays in networks for value in arrays.values()]))
 
 
 def adam_step(state: Arrays, name: str, gradients: Arrays, learning_rate: float) -> Arrays:

@@ -9,9 +9,11 @@ from reference.common import (
     Arrays,
     Batch,
     action_gradient,
+    actor_metrics,
     adam_step,
     backward,
     critic_loss,
+    critic_metrics,
     forward,
     part,
     polyak_step,
@@ -32,20 +34,22 @@ def target(state: Arrays, batch: Batch, config: Any) -> Array:
     return batch.reward + config.discount * (1.0 - batch.terminated) * q
 
 
-def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float, Arrays]:
-    """(8.6, 8.7): - mean Q(s, mu(s)), and its gradients by dQ/da dmu/dtheta."""
+def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float, Arrays, Array]:
+    """(8.6, 8.7): - mean Q(s, mu(s)), its gradients by dQ/da dmu/dtheta, and mu(s)."""
     action, layer_inputs = mu(actor, observation)
     q, critic_inputs = q_value(critic, observation, action)
     upstream = -action_gradient(critic, critic_inputs, action.shape[1]) / len(q)
     gradients, _ = backward(actor, layer_inputs, upstream * (1.0 - action**2))
-    return -np.mean(q), gradients
+    return -np.mean(q), gradients, action
 
 
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic step, actor step, Polyak step of both targets."""
-    loss, gradients, q = critic_loss(part(state, "critic"), batch, target(state, batch, config))
+    y = target(state, batch, config)
+    loss, gradients, q = critic_loss(part(state, "critic"), batch, y)
+    metrics = critic_metrics(loss, q, y, gradients)
     state = state | adam_step(state, "critic", gradients, config.critic_learning_rate)
-    policy_loss, gradients = actor_loss(part(state, "actor"), part(state, "critic"), batch.observation)
+    policy_loss, gradients, action = actor_loss(part(state, "actor"), part(state, "critic"), batch.observation)
     state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
     state = state | polyak_step(state, "actor", config.polyak) | polyak_step(state, "critic", config.polyak)
-    return state | {"step": state["step"] + 1}, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}
+    return state | {"step": state["step"] + 1}, metrics | actor_metrics(policy_loss, action, gradients)

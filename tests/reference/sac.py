@@ -9,9 +9,11 @@ from reference.common import (
     Arrays,
     Batch,
     action_gradient,
+    actor_metrics,
     adam_step,
     backward,
     critic_loss,
+    critic_metrics,
     forward,
     part,
     polyak_step,
@@ -57,8 +59,8 @@ def target(state: Arrays, batch: Batch, xi: Array, config: Any) -> Array:
 
 def actor_loss(
     actor: Arrays, critic_1: Arrays, critic_2: Arrays, alpha: float, observation: Array, xi: Array
-) -> tuple[float, Arrays, float]:
-    """(8.35): mean (alpha log pi - min_i Q_i), its pathwise gradients, and the mean of log pi.
+) -> tuple[float, Arrays, float, Array]:
+    """(8.35): mean (alpha log pi - min_i Q_i), its pathwise gradients, the mean of log pi, and the actions.
 
     With xi fixed: d log pi / du = 2 tanh(u); d log pi / d log sigma = -1 beside its part through u; du / d log sigma =
     sigma xi.
@@ -73,7 +75,7 @@ def actor_loss(
     in_log_sigma = (in_u * sample.sigma * xi - alpha) * sample.inside
     gradients, _ = backward(actor, sample.layer_inputs, np.concatenate([in_u, in_log_sigma], axis=1) / len(q_1))
     loss = np.mean(alpha * sample.log_probability - np.minimum(q_1, q_2))
-    return loss, gradients, np.mean(sample.log_probability)
+    return loss, gradients, np.mean(sample.log_probability), sample.action
 
 
 def temperature_loss(log_alpha: Array, mean_log_probability: float, target_entropy: float) -> tuple[float, float]:
@@ -91,12 +93,15 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate)
     state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate)
     networks = (part(state, name) for name in ("actor", "critic_1", "critic_2"))
-    policy_loss, gradients, log_probability = actor_loss(*networks, alpha, batch.observation, noise["action"])
+    policy_loss, gradients, log_probability, action = actor_loss(*networks, alpha, batch.observation, noise["action"])
     state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
+    alpha_loss = np.nan
     if config.learn_alpha:
         target_entropy = -batch.action.shape[1] if config.target_entropy is None else config.target_entropy
-        _, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
+        alpha_loss, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
         state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate)
     state = state | polyak_step(state, "critic_1", config.polyak) | polyak_step(state, "critic_2", config.polyak)
-    metrics = {"critic_loss": loss_1 + loss_2, "actor_loss": policy_loss, "q": q, "alpha": alpha}
-    return state | {"step": state["step"] + 1}, metrics | {"entropy": -log_probability}
+    metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
+    metrics |= actor_metrics(policy_loss, action, gradients)
+    metrics |= {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}
+    return state | {"step": state["step"] + 1}, metrics

@@ -4,7 +4,18 @@ from typing import Any
 
 import numpy as np
 
-from reference.common import Array, Arrays, Batch, adam_step, critic_loss, part, polyak_step, q_value
+from reference.common import (
+    Array,
+    Arrays,
+    Batch,
+    actor_metrics,
+    adam_step,
+    critic_loss,
+    critic_metrics,
+    part,
+    polyak_step,
+    q_value,
+)
 from reference.ddpg import actor_loss, mu  # (8.12) is DDPG's actor loss with the first critic
 
 
@@ -29,9 +40,11 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate)
     state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate)
     state = state | {"step": state["step"] + 1}
-    metrics = {"critic_loss": loss_1 + loss_2, "actor_loss": np.nan, "q": q}
+    metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
+    metrics |= dict.fromkeys(("actor_loss", "actor_gradient_norm", "saturated"), np.nan)
     if state["step"] % config.policy_delay == 0:
-        metrics["actor_loss"], gradients = actor_loss(part(state, "actor"), part(state, "critic_1"), batch.observation)
+        loss, gradients, action = actor_loss(part(state, "actor"), part(state, "critic_1"), batch.observation)
+        metrics |= actor_metrics(loss, action, gradients)
         state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
         for name in ("actor", "critic_1", "critic_2"):
             state = state | polyak_step(state, name, config.polyak)

@@ -36,7 +36,7 @@ def test_critic_gradients() -> None:
 def test_deterministic_actor_gradients() -> None:
     case = make_case("ddpg")
     actor, critic, observation = part(case.arrays, "actor"), part(case.arrays, "critic"), case.batch(0).observation
-    _, gradients = ddpg.actor_loss(actor, critic, observation)
+    _, gradients, _ = ddpg.actor_loss(actor, critic, observation)
     assert_gradients(lambda a: ddpg.actor_loss(a, critic, observation)[0], actor, gradients)
 
 
@@ -50,7 +50,7 @@ def test_sac_actor_gradients_through_both_critics_and_the_clamp() -> None:
     critics = [part(case.arrays, name) for name in ("critic_1", "critic_2")]
     values = [common.q_value(critic, observation, sample.action)[0] for critic in critics]
     assert 0 < np.sum(values[0] < values[1]) < len(xi), "each critic is the minimum somewhere"
-    _, gradients, _ = sac.actor_loss(actor, *critics, 0.3, observation, xi)
+    _, gradients, _, _ = sac.actor_loss(actor, *critics, 0.3, observation, xi)
     assert_gradients(lambda a: sac.actor_loss(a, *critics, 0.3, observation, xi)[0], actor, gradients)
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyak.algorithms.settings import Settings, require
+from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings, require
 from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
 from polyak.types import Arrays, Float, Spec
 
 POLICY_KIND = "deterministic"
-METRICS = ("critic_loss", "actor_loss", "q")
+METRICS = (*CRITIC_METRICS, *ACTOR_METRICS)
 """What an update measures."""
 NOISE: tuple[str, ...] = ()
 """DDPG's update draws no noise."""

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polyak.algorithms.settings import Settings, require
+from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings, require
 from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
 from polyak.types import Arrays, Float, Spec
 
 POLICY_KIND = "squashed_gaussian"
-METRICS = ("critic_loss", "actor_loss", "q", "alpha", "entropy")
+METRICS = (*CRITIC_METRICS, *ACTOR_METRICS, "alpha", "alpha_loss", "entropy")
 """What an update measures."""
 NOISE: tuple[str, ...] = ("next_action", "action")
 """The noises of an update, [B, A] each: xi of (8.16) in the target and in the actor's loss."""

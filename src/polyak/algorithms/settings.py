@@ -6,6 +6,16 @@ from typing import Any, cast, get_args, get_type_hints
 
 from polyak.errors import UsageError
 
+SATURATED = 0.99
+"""A component of a normalized action counts as saturated where its absolute value is above this."""
+
+CRITIC_METRICS = ("critic_loss", "q", "q_std", "target", "critic_gradient_norm")
+"""What every critic step measures: its loss; mean and standard deviation over the batch of (the first critic's)
+Q(s, a); the mean target y; the Euclidean norm of the loss's gradient in all weights of the critics."""
+ACTOR_METRICS = ("actor_loss", "actor_gradient_norm", "saturated")
+"""What every actor step measures: its loss; the norm of its gradient; and the fraction of saturated components among
+the policy's actions."""
+
 
 def require(name: str, value: object, holds: bool, limit: str) -> None:
     """Refuse a setting with an error that names it, its value and the limit."""

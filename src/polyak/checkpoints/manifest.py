@@ -15,7 +15,8 @@ from polyak.errors import NewerFormatError, UnreadableError, UsageError
 from polyak.files import read_plain_file
 
 FORMAT = "polyak-checkpoint"
-VERSION = 1
+VERSION = 2
+"""Since 2, `state` names the columns of what was measured (`metrics`)."""
 SIZE_LIMIT = 64_000_000
 """Bytes of a manifest at most: a hundred for each of as many segments as nobody has."""
 SERIALS = 10**9
@@ -99,7 +100,7 @@ def read(path: Path) -> Manifest:
         if body.pop("format") != FORMAT:
             raise UnreadableError(f"{path} is not the manifest of a checkpoint")
         version = body.pop("version")
-        if version != VERSION:
+        if type(version) is not int or not 1 <= version <= VERSION:
             raise NewerFormatError(
                 f"{path} is a checkpoint of format version {str(version)[:20]}, but this polyak reads up to {VERSION}: "
                 "upgrade polyak"

@@ -1,4 +1,4 @@
-"""What the three algorithms share: a network's forward pass, Adam's step, Polyak's average."""
+"""What the three algorithms share: a network's forward pass, Adam's step, Polyak's average, what is measured."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+from polyak.algorithms.settings import SATURATED
 
 Parameters = dict[str, dict[str, Array]]
 Adam = dict[str, Any]
@@ -85,3 +87,21 @@ def polyak_average(target: Parameters, parameters: Parameters, polyak: float) ->
         return polyak * old + (1.0 - polyak) * new
 
     return jax.tree.map(average, target, parameters)
+
+
+def critic_metrics(loss: Array, q: Array, y: Array, gradients: Any) -> dict[str, Array]:
+    """What a critic step measures: `polyak.algorithms.settings.CRITIC_METRICS`."""
+    mean, spread, norm = jnp.mean(q), jnp.std(q), global_norm(gradients)
+    return {"critic_loss": loss, "q": mean, "q_std": spread, "target": jnp.mean(y), "critic_gradient_norm": norm}
+
+
+def actor_metrics(loss: Array, action: Array, gradients: Any) -> dict[str, Array]:
+    """What an actor step measures: `polyak.algorithms.settings.ACTOR_METRICS`."""
+    saturated = jnp.mean(jnp.abs(action) > SATURATED, dtype=action.dtype)
+    return {"actor_loss": loss, "actor_gradient_norm": global_norm(gradients), "saturated": saturated}
+
+
+def global_norm(tree: Any) -> Array:
+    """The Euclidean norm of all numbers in a tree of arrays."""
+    leaves: list[Array] = jax.tree.leaves(tree)
+    return jnp.sqrt(sum((jnp.sum(leaf * leaf) for leaf in leaves[1:]), jnp.sum(leaves[0] * leaves[0])))

@@ -8,7 +8,17 @@ import jax.numpy as jnp
 from jax import Array
 
 from polyak.algorithms.ddpg import Config
-from polyak.learners.jax.common import Adam, Batch, Parameters, adam_step, network, polyak_average, q_value
+from polyak.learners.jax.common import (
+    Adam,
+    Batch,
+    Parameters,
+    actor_metrics,
+    adam_step,
+    critic_metrics,
+    network,
+    polyak_average,
+    q_value,
+)
 
 
 class State(NamedTuple):
@@ -36,24 +46,27 @@ def target(state: State, batch: Batch, config: Config) -> Array:
 
 
 def critic_loss(critic: Parameters, batch: Batch, y: Array) -> tuple[Array, Array]:
-    """(8.5): mean (Q(s, a) - y)^2, and the mean of Q(s, a)."""
+    """(8.5): mean (Q(s, a) - y)^2, and Q(s, a), [B]."""
     q = q_value(critic, batch.observation, batch.action)
-    return jnp.mean((q - y) ** 2), jnp.mean(q)
+    return jnp.mean((q - y) ** 2), q
 
 
-def actor_loss(actor: Parameters, critic: Parameters, observation: Array) -> Array:
-    """(8.6, 8.7): - mean Q(s, mu(s)); differentiated by the actor's parameters alone."""
-    return -jnp.mean(q_value(critic, observation, mu(actor, observation)))
+def actor_loss(actor: Parameters, critic: Parameters, observation: Array) -> tuple[Array, Array]:
+    """(8.6, 8.7): - mean Q(s, mu(s)), differentiated by the actor's parameters alone; and mu(s), [B, A]."""
+    action = mu(actor, observation)
+    return -jnp.mean(q_value(critic, observation, action)), action
 
 
 def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Config) -> tuple[State, Mapping[str, Array]]:
     """One update: critic step, actor step, Polyak step of both targets."""
     y = target(state, batch, config)
-    (loss, q), gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic, batch, y)
-    critic, adam_critic = adam_step(state.critic, gradient, state.adam_critic, config.critic_learning_rate)
+    (loss, q), critic_gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic, batch, y)
+    critic, adam_critic = adam_step(state.critic, critic_gradient, state.adam_critic, config.critic_learning_rate)
 
-    policy_loss, gradient = jax.value_and_grad(actor_loss)(state.actor, critic, batch.observation)
-    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
+    (policy_loss, action), actor_gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, critic, batch.observation
+    )
+    actor, adam_actor = adam_step(state.actor, actor_gradient, state.adam_actor, config.actor_learning_rate)
 
     new_state = State(
         actor=actor,
@@ -64,4 +77,5 @@ def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Confi
         adam_critic=adam_critic,
         step=state.step + 1,
     )
-    return new_state, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}
+    metrics = critic_metrics(loss, q, y, critic_gradient) | actor_metrics(policy_loss, action, actor_gradient)
+    return new_state, metrics

@@ -2,14 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Config
-from polyak.learners.jax.common import Adam, Batch, Parameters, adam_step, network, polyak_average, q_value
+from polyak.learners.jax.common import (
+    Adam,
+    Batch,
+    Parameters,
+    actor_metrics,
+    adam_step,
+    critic_metrics,
+    network,
+    polyak_average,
+    q_value,
+)
 
 
 class State(NamedTuple):
@@ -50,19 +60,19 @@ def target(state: State, batch: Batch, noise: Array, config: Config) -> Array:
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Array) -> tuple[Array, Array]:
-    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and the mean of Q_1(s, a)."""
+    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return jnp.mean((q_1 - y) ** 2) + jnp.mean((q_2 - y) ** 2), jnp.mean(q_1)
+    return jnp.mean((q_1 - y) ** 2) + jnp.mean((q_2 - y) ** 2), q_1
 
 
 def actor_loss(
     actor: Parameters, critics: tuple[Parameters, Parameters], alpha: Array, observation: Array, noise: Array
-) -> tuple[Array, Array]:
-    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; and the mean of log pi."""
+) -> tuple[Array, tuple[Array, Array]]:
+    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
     action, log_probability = sample_action(actor, observation, noise)
     q = jnp.minimum(q_value(critics[0], observation, action), q_value(critics[1], observation, action))
-    return jnp.mean(alpha * log_probability - q), jnp.mean(log_probability)
+    return jnp.mean(alpha * log_probability - q), (jnp.mean(log_probability), action)
 
 
 def temperature_loss(log_alpha: Array, mean_log_probability: Array, target_entropy: float) -> Array:
@@ -79,17 +89,18 @@ def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Confi
     critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)
     critic_2, adam_critic_2 = adam_step(state.critic_2, gradients[1], state.adam_critic_2, config.critic_learning_rate)
 
-    (policy_loss, log_probability), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+    (policy_loss, (log_probability, action)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor, (critic_1, critic_2), alpha, batch.observation, noise["action"]
     )
     actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
 
     log_alpha, adam_log_alpha = state.log_alpha, state.adam_log_alpha
+    alpha_loss = jnp.full_like(alpha, jnp.nan)  # where alpha is fixed
     if config.learn_alpha:
         action_size = batch.action.shape[-1]
         target_entropy = -float(action_size) if config.target_entropy is None else config.target_entropy
-        gradient = cast(Array, jax.grad(temperature_loss)(log_alpha, log_probability, target_entropy))
-        log_alpha, adam_log_alpha = adam_step(log_alpha, gradient, adam_log_alpha, config.alpha_learning_rate)
+        alpha_loss, slope = jax.value_and_grad(temperature_loss)(log_alpha, log_probability, target_entropy)
+        log_alpha, adam_log_alpha = adam_step(log_alpha, slope, adam_log_alpha, config.alpha_learning_rate)
 
     new_state = State(
         actor=actor,
@@ -104,5 +115,5 @@ def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Confi
         adam_log_alpha=adam_log_alpha,
         step=state.step + 1,
     )
-    metrics = {"critic_loss": loss, "actor_loss": policy_loss, "q": q, "alpha": alpha, "entropy": -log_probability}
-    return new_state, metrics
+    metrics = critic_metrics(loss, q, y, gradients) | actor_metrics(policy_loss, action, gradient)
+    return new_state, metrics | {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}

@@ -7,8 +7,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from polyak.algorithms.settings import ACTOR_METRICS
 from polyak.algorithms.td3 import Config
-from polyak.learners.jax.common import Adam, Batch, Parameters, adam_step, network, polyak_average, q_value
+from polyak.learners.jax.common import (
+    Adam,
+    Batch,
+    Parameters,
+    actor_metrics,
+    adam_step,
+    critic_metrics,
+    network,
+    polyak_average,
+    q_value,
+)
 
 
 class State(NamedTuple):
@@ -48,20 +59,21 @@ def target(state: State, batch: Batch, noise: Array, config: Config) -> Array:
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Array) -> tuple[Array, Array]:
-    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and the mean of Q_1(s, a)."""
+    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return jnp.mean((q_1 - y) ** 2) + jnp.mean((q_2 - y) ** 2), jnp.mean(q_1)
+    return jnp.mean((q_1 - y) ** 2) + jnp.mean((q_2 - y) ** 2), q_1
 
 
-def actor_loss(actor: Parameters, critic_1: Parameters, observation: Array) -> Array:
-    """(8.12): - mean Q_1(s, mu(s)); differentiated by the actor's parameters alone."""
-    return -jnp.mean(q_value(critic_1, observation, mu(actor, observation)))
+def actor_loss(actor: Parameters, critic_1: Parameters, observation: Array) -> tuple[Array, Array]:
+    """(8.12): - mean Q_1(s, mu(s)), differentiated by the actor's parameters alone; and mu(s), [B, A]."""
+    action = mu(actor, observation)
+    return -jnp.mean(q_value(critic_1, observation, action)), action
 
 
-def update_policy_and_targets(state: State, observation: Array, config: Config) -> tuple[State, Array]:
-    """The delayed part: actor step, then the Polyak step of all three targets."""
-    loss, gradient = jax.value_and_grad(actor_loss)(state.actor, state.critic_1, observation)
+def update_policy_and_targets(state: State, observation: Array, config: Config) -> tuple[State, dict[str, Array]]:
+    """The delayed part: actor step, then the Polyak step of all three targets; and what the actor step measures."""
+    (loss, action), gradient = jax.value_and_grad(actor_loss, has_aux=True)(state.actor, state.critic_1, observation)
     actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
     new_state = state._replace(
         actor=actor,
@@ -70,7 +82,7 @@ def update_policy_and_targets(state: State, observation: Array, config: Config) 
         target_critic_1=polyak_average(state.target_critic_1, state.critic_1, config.polyak),
         target_critic_2=polyak_average(state.target_critic_2, state.critic_2, config.polyak),
     )
-    return new_state, loss
+    return new_state, actor_metrics(loss, action, gradient)
 
 
 def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Config) -> tuple[State, Mapping[str, Array]]:
@@ -88,12 +100,12 @@ def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Confi
         step=state.step + 1,
     )
 
-    def move(now: State) -> tuple[State, Array]:
+    def move(now: State) -> tuple[State, dict[str, Array]]:
         return update_policy_and_targets(now, batch.observation, config)
 
-    def keep(now: State) -> tuple[State, Array]:
-        return now, jnp.full_like(loss, jnp.nan)
+    def keep(now: State) -> tuple[State, dict[str, Array]]:
+        return now, dict.fromkeys(ACTOR_METRICS, jnp.full_like(loss, jnp.nan))
 
     moves = state.step % config.policy_delay == 0
-    state, policy_loss = cast(tuple[State, Array], jax.lax.cond(moves, move, keep, state))
-    return state, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}
+    state, policy_metrics = cast(tuple[State, dict[str, Array]], jax.lax.cond(moves, move, keep, state))
+    return state, critic_metrics(loss, q, y, gradients) | policy_metrics

@@ -8,7 +8,9 @@ from polyak.learners.tensorflow.common import (
     Adam,
     Batch,
     Parameters,
+    actor_metrics,
     adam_step,
+    critic_metrics,
     network,
     polyak_average,
     q_value,
@@ -42,14 +44,15 @@ def target(state: State, batch: Batch, config: Config) -> Tensor:
 
 
 def critic_loss(critic: Parameters, batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.5): mean (Q(s, a) - y)^2, and the mean of Q(s, a)."""
+    """(8.5): mean (Q(s, a) - y)^2, and Q(s, a), [B]."""
     q = q_value(critic, batch.observation, batch.action)
-    return tf.reduce_mean((q - y) ** 2), tf.reduce_mean(q)
+    return tf.reduce_mean((q - y) ** 2), q
 
 
-def actor_loss(actor: Parameters, critic: Parameters, observation: Tensor) -> Tensor:
-    """(8.6, 8.7): - mean Q(s, mu(s)); differentiated by the actor's parameters alone."""
-    return -tf.reduce_mean(q_value(critic, observation, mu(actor, observation)))
+def actor_loss(actor: Parameters, critic: Parameters, observation: Tensor) -> tuple[Tensor, Tensor]:
+    """(8.6, 8.7): - mean Q(s, mu(s)), differentiated by the actor's parameters alone; and mu(s), [B, A]."""
+    action = mu(actor, observation)
+    return -tf.reduce_mean(q_value(critic, observation, action)), action
 
 
 def update(
@@ -57,11 +60,11 @@ def update(
 ) -> tuple[State, Mapping[str, Tensor]]:
     """One update: critic step, actor step, Polyak step of both targets."""
     y = target(state, batch, config)
-    (loss, q), gradient = value_and_gradient(critic_loss, state.critic, batch, y)
-    critic, adam_critic = adam_step(state.critic, gradient, state.adam_critic, config.critic_learning_rate)
+    (loss, q), critic_gradient = value_and_gradient(critic_loss, state.critic, batch, y)
+    critic, adam_critic = adam_step(state.critic, critic_gradient, state.adam_critic, config.critic_learning_rate)
 
-    policy_loss, gradient = value_and_gradient(actor_loss, state.actor, critic, batch.observation)
-    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
+    (policy_loss, action), actor_gradient = value_and_gradient(actor_loss, state.actor, critic, batch.observation)
+    actor, adam_actor = adam_step(state.actor, actor_gradient, state.adam_actor, config.actor_learning_rate)
 
     new_state = State(
         actor=actor,
@@ -72,4 +75,5 @@ def update(
         adam_critic=adam_critic,
         step=state.step + 1,
     )
-    return new_state, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}
+    metrics = critic_metrics(loss, q, y, critic_gradient) | actor_metrics(policy_loss, action, actor_gradient)
+    return new_state, metrics

@@ -4,12 +4,15 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
+from polyak.algorithms.settings import ACTOR_METRICS
 from polyak.algorithms.td3 import Config
 from polyak.learners.tensorflow.common import (
     Adam,
     Batch,
     Parameters,
+    actor_metrics,
     adam_step,
+    critic_metrics,
     network,
     polyak_average,
     q_value,
@@ -55,20 +58,21 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and the mean of Q_1(s, a)."""
+    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return tf.reduce_mean((q_1 - y) ** 2) + tf.reduce_mean((q_2 - y) ** 2), tf.reduce_mean(q_1)
+    return tf.reduce_mean((q_1 - y) ** 2) + tf.reduce_mean((q_2 - y) ** 2), q_1
 
 
-def actor_loss(actor: Parameters, critic_1: Parameters, observation: Tensor) -> Tensor:
-    """(8.12): - mean Q_1(s, mu(s)); differentiated by the actor's parameters alone."""
-    return -tf.reduce_mean(q_value(critic_1, observation, mu(actor, observation)))
+def actor_loss(actor: Parameters, critic_1: Parameters, observation: Tensor) -> tuple[Tensor, Tensor]:
+    """(8.12): - mean Q_1(s, mu(s)), differentiated by the actor's parameters alone; and mu(s), [B, A]."""
+    action = mu(actor, observation)
+    return -tf.reduce_mean(q_value(critic_1, observation, action)), action
 
 
-def update_policy_and_targets(state: State, observation: Tensor, config: Config) -> tuple[State, Tensor]:
-    """The delayed part: actor step, then the Polyak step of all three targets."""
-    loss, gradient = value_and_gradient(actor_loss, state.actor, state.critic_1, observation)
+def update_policy_and_targets(state: State, observation: Tensor, config: Config) -> tuple[State, dict[str, Tensor]]:
+    """The delayed part: actor step, then the Polyak step of all three targets; and what the actor step measures."""
+    (loss, action), gradient = value_and_gradient(actor_loss, state.actor, state.critic_1, observation)
     actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
     new_state = state._replace(
         actor=actor,
@@ -77,7 +81,7 @@ def update_policy_and_targets(state: State, observation: Tensor, config: Config)
         target_critic_1=polyak_average(state.target_critic_1, state.critic_1, config.polyak),
         target_critic_2=polyak_average(state.target_critic_2, state.critic_2, config.polyak),
     )
-    return new_state, loss
+    return new_state, actor_metrics(loss, action, gradient)
 
 
 def update(
@@ -97,12 +101,12 @@ def update(
         step=state.step + 1,
     )
 
-    def move() -> tuple[State, Tensor]:
+    def move() -> tuple[State, dict[str, Tensor]]:
         return update_policy_and_targets(state, batch.observation, config)
 
-    def keep() -> tuple[State, Tensor]:
-        return state, tf.constant(math.nan, loss.dtype)
+    def keep() -> tuple[State, dict[str, Tensor]]:
+        return state, dict.fromkeys(ACTOR_METRICS, tf.constant(math.nan, loss.dtype))
 
     moves = state.step % config.policy_delay == 0
-    state, policy_loss = cast(tuple[State, Tensor], tf.cond(moves, move, keep))
-    return state, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}
+    state, policy_metrics = cast(tuple[State, dict[str, Tensor]], tf.cond(moves, move, keep))
+    return state, critic_metrics(loss, q, y, gradients) | policy_metrics

@@ -1,4 +1,4 @@
-"""What the three algorithms share: a network's forward pass, gradients, Adam's step, Polyak's average."""
+"""What the three algorithms share: a network's forward pass, gradients, Adam's step, Polyak's average, measures."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -6,7 +6,9 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
+from polyak.algorithms.settings import SATURATED
 from polyak.learners.torch import fused
 
 Parameters = dict[str, dict[str, Tensor]]
@@ -129,3 +131,16 @@ def polyak_average(target: Parameters, parameters: Parameters, polyak: float) ->
         return polyak * old + (1.0 - polyak) * new
 
     return mapped(average, target, parameters)
+
+
+def critic_metrics(loss: Tensor, q: Tensor, y: Tensor, gradients: Any) -> dict[str, Tensor]:
+    """What a critic step measures: `polyak.algorithms.settings.CRITIC_METRICS`."""
+    spread, mean = torch.std_mean(q, correction=0)
+    norm = get_total_norm(leaves(gradients))
+    return {"critic_loss": loss, "q": mean, "q_std": spread, "target": torch.mean(y), "critic_gradient_norm": norm}
+
+
+def actor_metrics(loss: Tensor, action: Tensor, gradients: Any) -> dict[str, Tensor]:
+    """What an actor step measures: `polyak.algorithms.settings.ACTOR_METRICS`."""
+    saturated = torch.mean((torch.abs(action) > SATURATED).to(action.dtype))
+    return {"actor_loss": loss, "actor_gradient_norm": get_total_norm(leaves(gradients)), "saturated": saturated}

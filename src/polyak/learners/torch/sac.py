@@ -13,7 +13,9 @@ from polyak.learners.torch.common import (
     Adam,
     Batch,
     Parameters,
+    actor_metrics,
     adam_step,
+    critic_metrics,
     network,
     polyak_average,
     q_value,
@@ -60,19 +62,19 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and the mean of Q_1(s, a)."""
+    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return torch.mean((q_1 - y) ** 2) + torch.mean((q_2 - y) ** 2), torch.mean(q_1)
+    return torch.mean((q_1 - y) ** 2) + torch.mean((q_2 - y) ** 2), q_1
 
 
 def actor_loss(
     actor: Parameters, critics: tuple[Parameters, Parameters], alpha: Tensor, observation: Tensor, noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; and the mean of log pi."""
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
     action, log_probability = sample_action(actor, observation, noise)
     q = torch.minimum(q_value(critics[0], observation, action), q_value(critics[1], observation, action))
-    return torch.mean(alpha * log_probability - q), torch.mean(log_probability)
+    return torch.mean(alpha * log_probability - q), (torch.mean(log_probability), action)
 
 
 def temperature_loss(log_alpha: Tensor, mean_log_probability: Tensor, target_entropy: float) -> Tensor:
@@ -91,17 +93,18 @@ def update(
     critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)
     critic_2, adam_critic_2 = adam_step(state.critic_2, gradients[1], state.adam_critic_2, config.critic_learning_rate)
 
-    (policy_loss, log_probability), gradient = value_and_gradient(
+    (policy_loss, (log_probability, action)), gradient = value_and_gradient(
         actor_loss, state.actor, (critic_1, critic_2), alpha, batch.observation, noise["action"]
     )
     actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
 
     log_alpha, adam_log_alpha = state.log_alpha, state.adam_log_alpha
+    alpha_loss = torch.full_like(alpha, torch.nan)  # where alpha is fixed
     if config.learn_alpha:
         action_size = batch.action.shape[-1]
         target_entropy = -float(action_size) if config.target_entropy is None else config.target_entropy
-        _, gradient = value_and_gradient(temperature_loss, log_alpha, log_probability, target_entropy)
-        log_alpha, adam_log_alpha = adam_step(log_alpha, gradient, adam_log_alpha, config.alpha_learning_rate)
+        alpha_loss, slope = value_and_gradient(temperature_loss, log_alpha, log_probability, target_entropy)
+        log_alpha, adam_log_alpha = adam_step(log_alpha, slope, adam_log_alpha, config.alpha_learning_rate)
 
     new_state = State(
         actor=actor,
@@ -116,5 +119,5 @@ def update(
         adam_log_alpha=adam_log_alpha,
         step=state.step + 1,
     )
-    metrics = {"critic_loss": loss, "actor_loss": policy_loss, "q": q, "alpha": alpha, "entropy": -log_probability}
-    return new_state, metrics
+    metrics = critic_metrics(loss, q, y, gradients) | actor_metrics(policy_loss, action, gradient)
+    return new_state, metrics | {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}

@@ -6,12 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from polyak.algorithms.settings import ACTOR_METRICS
 from polyak.algorithms.td3 import Config
 from polyak.learners.torch.common import (
     Adam,
     Batch,
     Parameters,
+    actor_metrics,
     adam_step,
+    critic_metrics,
     network,
     polyak_average,
     q_value,
@@ -56,20 +59,21 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and the mean of Q_1(s, a)."""
+    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return torch.mean((q_1 - y) ** 2) + torch.mean((q_2 - y) ** 2), torch.mean(q_1)
+    return torch.mean((q_1 - y) ** 2) + torch.mean((q_2 - y) ** 2), q_1
 
 
-def actor_loss(actor: Parameters, critic_1: Parameters, observation: Tensor) -> Tensor:
-    """(8.12): - mean Q_1(s, mu(s)); differentiated by the actor's parameters alone."""
-    return -torch.mean(q_value(critic_1, observation, mu(actor, observation)))
+def actor_loss(actor: Parameters, critic_1: Parameters, observation: Tensor) -> tuple[Tensor, Tensor]:
+    """(8.12): - mean Q_1(s, mu(s)), differentiated by the actor's parameters alone; and mu(s), [B, A]."""
+    action = mu(actor, observation)
+    return -torch.mean(q_value(critic_1, observation, action)), action
 
 
-def update_policy_and_targets(state: State, observation: Tensor, config: Config) -> tuple[State, Tensor]:
-    """The delayed part: actor step, then the Polyak step of all three targets."""
-    loss, gradient = value_and_gradient(actor_loss, state.actor, state.critic_1, observation)
+def update_policy_and_targets(state: State, observation: Tensor, config: Config) -> tuple[State, dict[str, Tensor]]:
+    """The delayed part: actor step, then the Polyak step of all three targets; and what the actor step measures."""
+    (loss, action), gradient = value_and_gradient(actor_loss, state.actor, state.critic_1, observation)
     actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
     new_state = state._replace(
         actor=actor,
@@ -78,7 +82,7 @@ def update_policy_and_targets(state: State, observation: Tensor, config: Config)
         target_critic_1=polyak_average(state.target_critic_1, state.critic_1, config.polyak),
         target_critic_2=polyak_average(state.target_critic_2, state.critic_2, config.polyak),
     )
-    return new_state, loss
+    return new_state, actor_metrics(loss, action, gradient)
 
 
 def update(
@@ -98,7 +102,7 @@ def update(
         step=state.step + 1,
     )
 
-    policy_loss = torch.full_like(loss, torch.nan)
+    policy_metrics = dict.fromkeys(ACTOR_METRICS, torch.full_like(loss, torch.nan))
     if state.step % config.policy_delay == 0:
-        state, policy_loss = update_policy_and_targets(state, batch.observation, config)
-    return state, {"critic_loss": loss, "actor_loss": policy_loss, "q": q}
+        state, policy_metrics = update_policy_and_targets(state, batch.observation, config)
+    return state, critic_metrics(loss, q, y, gradients) | policy_metrics
