@@ -1,27 +1,49 @@
-"""`polyak report RUN`: one self-contained HTML page about a run."""
+"""`polyak report RUN...`: one self-contained HTML page about one run or many."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from polyak import runs
+from polyak.errors import UsageError
+from polyak.runs import Run
 
 
 def report(
-    run: Annotated[Path, tyro.conf.Positional],
+    run: Annotated[tuple[Path, ...], tyro.conf.Positional],
     *,
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
 ) -> None:
-    """Write one self-contained HTML page about a run (curves, evaluations, settings, video) and print its path.
+    """Write one self-contained HTML page about one run or many, and print its path.
+
+    Runs that differ in their seed alone are one group: learning curves with 95 % intervals over seeds, an evaluation
+    table, the probability of improvement between groups, the critic's estimates beside the returns really obtained,
+    losses, where the time went, settings with their differences, versions, videos.
 
     Args:
-        run: the run's folder.
-        output: the page's path; by default report.html in the run's folder.
+        run: folders of runs, or folders that hold runs, such as runs/Pendulum-v1.
+        output: the page's path; by default report.html in the folder of a single run, or here for several.
     """
-    from polyak.report.page import write_report  # matplotlib takes half a second to import
+    from polyak.report.page import write_report
 
-    print(write_report(runs.load(run), output))
+    print(write_report(list(_found(run)), output))
+
+
+def _found(folders: Sequence[Path]) -> Iterator[Run]:
+    """Each folder's run, or all runs below it.
+
+    Raises:
+        UsageError: no folder was named, or one holds no run.
+    """
+    if not folders:
+        raise UsageError("report needs a run: polyak report RUN..., or a folder that holds runs, such as runs/")
+    for folder in folders:
+        below = [] if (folder / "settings.json").exists() or not folder.is_dir() else list(runs.find_runs(folder))
+        for run in below or [Run(folder)]:
+            _ = run.settings  # says what is wrong with it
+            yield run
 
 
 def main(arguments: list[str]) -> None:

@@ -38,11 +38,15 @@ class Chart:
     """What is shown and how to read it, as plain text."""
     layout: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Plotly's layout, where it is to be other than the page's."""
+    height: float | None = None
+    """In rem, where it is to be other than the page's."""
 
     def html(self) -> str:
         """The element into which the chart is drawn."""
         caption = f"<figcaption>{text(self.caption)}</figcaption>" if self.caption else ""
         label = f'role="img" aria-label="{text(self.title)}"'
+        if self.height is not None:
+            label += f' style="height:{self.height:g}rem"'
         return (
             f'<figure><h3>{text(self.title)}</h3><div class="chart" id="{self.name}" {label}></div>{caption}</figure>'
         )
@@ -119,6 +123,11 @@ def bars(label: str, names: Sequence[str], values: Sequence[float], colour: int 
     }
 
 
+def grid(charts: Iterable[Chart]) -> str:
+    """Charts beside one another where there is room."""
+    return f'<div class="grid">{"".join(chart.html() for chart in charts)}</div>'
+
+
 def document(title: str, body: str, charts: Iterable[Chart] = ()) -> str:
     """A whole page: `body` is HTML that holds each chart's `html()` once."""
     drawn = {chart.name: chart.described() for chart in charts}
@@ -146,13 +155,14 @@ def text(value: object) -> str:
     return html.escape(str(value))
 
 
-def number(value: float | None, digits: int = 5) -> str:
-    """A readable number of so many significant digits; nothing where there is none."""
+def number(value: float | None, digits: int = 4) -> str:
+    """A readable number of so many significant digits, fewer where it has no more; nothing where there is none."""
     if value is None or not math.isfinite(value):
         return ""
     places = max(digits - 1 - math.floor(math.log10(abs(value))), 0) if value else 0
     shown = f"{value:,.{min(places, 12)}f}"
-    return shown.rstrip("0").rstrip(".") if "." in shown and places > 1 else shown
+    short = shown.rstrip("0").rstrip(".") if "." in shown else shown
+    return short if float(short.replace(",", "")) == value else shown
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, marked: Iterable[int] = ()) -> str:
@@ -200,7 +210,8 @@ def _asset(name: str) -> str:
 
 
 def _numbers(values: Sequence[float]) -> list[float | None]:
-    return [float(value) if math.isfinite(value) else None for value in values]
+    """As JSON can hold them, rounded: an axis that spans the rounding errors of a mean would be nonsense."""
+    return [float(f"{value:.10g}") if math.isfinite(value) else None for value in values]
 
 
 def _label(name: str) -> str:

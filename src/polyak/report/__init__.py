@@ -1,1 +1,1 @@
-"""One self-contained HTML page about a run."""
+"""One self-contained HTML page about one run or many: statistics over seeds, charts, tables, advice, video."""

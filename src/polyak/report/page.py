@@ -1,59 +1,135 @@
-"""The report: one HTML file that opens from disk, with curves and video inside it."""
+"""The report: one HTML file about one run or many, with interactive charts, tables and video inside it."""
 
-import base64
-import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyak.files import prepare_to_write, write_atomically
-from polyak.metrics import Record, best_evaluation
-from polyak.report import curves
+from polyak.errors import UsageError
+from polyak.metrics import best_evaluation
+from polyak.pages import Chart, document, grid, table, text, video, write_page
+from polyak.report import charts, tables
+from polyak.report.advice import advice, time_spent
+from polyak.report.groups import Group, grouped
 from polyak.runs import Run
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
-tr { border-bottom: 1px solid #8884; } video { width: 100%; max-width: 36rem; background: #000; }
-.curves { background: #fff; border-radius: 6px; padding: .5rem; } .curves svg { width: 100%; height: auto; }
-.scroll { overflow-x: auto; }
-"""
 
+def write_report(runs: Sequence[Run], output: Path | None = None) -> Path:
+    """Write the page about one run or many, and return its path.
 
-def write_report(run: Run, output: Path | None = None) -> Path:
-    """Write the page about a run, by default as its `report.html`, and return the path.
+    Args:
+        runs: grouped by their settings; runs that differ in their seed alone are averaged.
+        output: where to; by default `report.html` in the folder of the run, or here where there are several.
 
     Raises:
-        UsageError: the folder holds no run, or the page cannot be written.
+        UsageError: there is no run, a folder holds none, or the page cannot be written.
     """
-    path = output or run.report_file
-    prepare_to_write(path)
-    write_atomically(path, page(run).encode())
-    return path
+    if not runs:
+        raise UsageError("there are no runs to report on")
+    return write_page(output or (runs[0].report_file if len(runs) == 1 else Path("report.html")), page(runs))
 
 
-def page(run: Run) -> str:
+def page(runs: Sequence[Run]) -> str:
     """The whole page."""
+    groups = grouped(runs)
+    environments = list(dict.fromkeys(str(group.first["environment"]) for group in groups))
+    title = _title(groups, environments)
+    drawn: list[Chart] = []
+    parts = [f"<h1>{text(title)}</h1>", _summary(groups)]
+    if len(environments) > 1:
+        links = (f'<a href="#environment-{i}">{text(name)}</a>' for i, name in enumerate(environments))
+        parts.append(f"<nav>{' '.join(links)}</nav>")
+        parts.append(tables.improvement_over_all(groups))
+    for index, environment in enumerate(environments):
+        own = [group for group in groups if group.first["environment"] == environment]
+        if len(environments) > 1:
+            parts.append(f'<h1 id="environment-{index}">{text(environment)}</h1>')
+        parts += _environment(own, f"e{index}", drawn)
+    parts += ["<h2>Settings</h2>", tables.settings(groups)]
+    parts += ["<h2>Versions and machine</h2>", tables.machines(groups), "<h2>Runs</h2>", tables.runs(groups)]
+    return document(title, "\n".join(parts), drawn)
+
+
+def _environment(groups: Sequence[Group], prefix: str, drawn: list[Chart]) -> Iterable[str]:
+    """What there is to say about the groups of one environment; its charts are added to `drawn`."""
+
+    def shown(chart: Chart | None) -> str:
+        drawn.extend([chart] if chart else [])
+        return chart.html() if chart else ""
+
+    def several(measures: Sequence[charts.Measure], heading: str) -> str:
+        made = list(charts.all_measured(groups, measures, prefix))
+        drawn.extend(made)
+        return f"<h2>{heading}</h2>{grid(made)}" if made else ""
+
+    yield "<h2>Evaluation</h2>"
+    if any(group.evaluated for group in groups):
+        yield shown(charts.returns(groups, f"{prefix}-returns"))
+        yield tables.evaluations(groups)
+        yield tables.improvement(groups)
+    else:
+        yield "<p>No evaluation yet.</p>"
+    yield from _videos(groups)
+    critic = charts.measured(groups, charts.CRITIC, f"{prefix}-critic")
+    if critic is not None:
+        yield f"<h2>Is the critic right?</h2>{shown(critic)}{tables.bias(groups)}"
+    yield several(charts.LEARNER, "Learning")
+    yield several(charts.TRAINING, "Training episodes")
+    yield f"<h2>Time</h2>{shown(charts.time_shares(groups, f'{prefix}-time'))}"
+    yield from _advice(groups)
+    yield shown(charts.measured(groups, charts.SPEED, f"{prefix}-speed"))
+
+
+def _advice(groups: Sequence[Group]) -> Iterable[str]:
+    spent = {group.label: time_spent(group.records) for group in groups}
+    for label, seconds in spent.items():
+        whose = f"{text(label)}: " if len(groups) > 1 else ""
+        said = text(advice(seconds)) if seconds else "where the time went was not measured."
+        yield f'<p class="note">{whose}{said}</p>'
+    if any(spent.values()):
+        yield '<p class="faint">The learner\'s share holds the compilation of its first update.</p>'
+
+
+def _videos(groups: Sequence[Group]) -> Iterable[str]:
+    """All videos of a single run, or the newest one of each group."""
+    films: list[tuple[str, Path]] = []
+    for group in groups:
+        found = [(run, film) for run in group.runs for film in sorted(run.videos.glob("*.mp4"), key=_age)]
+        alone = len(groups) == 1 and len(group.runs) == 1
+        films += [
+            (f"{group.label}, seed {run.settings['seed']}: {film.name}", film)
+            for run, film in (found if alone else found[:1])
+        ]
+    if films:
+        yield "<h2>Video</h2>"
+        yield from (video(film, caption) for caption, film in films)
+
+
+def _age(film: Path) -> float:
+    return -film.stat().st_mtime
+
+
+def _title(groups: Sequence[Group], environments: Sequence[str]) -> str:
+    if len(groups) == 1:
+        (group,) = groups
+        who = str(group.first["algorithm"]).upper()
+        numbers = [str(run.settings["seed"]) for run in group.runs]
+        return f"{who} on {environments[0]}, seed{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
+    algorithms = dict.fromkeys(str(group.first["algorithm"]).upper() for group in groups)
+    return f"{', '.join(algorithms)} on {', '.join(environments)}"
+
+
+def _summary(groups: Sequence[Group]) -> str:
+    """Few facts: of a single run its own, of many how many there are."""
+    runs = [run for group in groups for run in group.runs]
+    if len(runs) > 1:
+        count = f"{len(groups)} group{'s' * (len(groups) != 1)} of settings"
+        left = sum(len(group.left_out) for group in groups)
+        doubled = f" {left} more left out: their seed is there already." if left else ""
+        return f"<p>{len(runs)} runs in {count}.{doubled}</p>"
+    (run,) = runs
     settings, records = run.settings, run.metrics
-    title = f"{settings['algorithm'].upper()} on {settings['environment']}, seed {settings['seed']}"
-    parts = [f"<h1>{html.escape(title)}</h1>", _summary(run, records), "<h2>Curves</h2>"]
-    parts.append(f'<div class="curves">{curves.svg(records)}</div>' if records else "<p>No metrics yet.</p>")
-    parts += [_videos(run), "<h2>Evaluations</h2>", _evaluations(records)]
-    parts += ["<h2>Settings</h2>", _table(settings["settings"].items())]
-    parts += ["<h2>Versions and machine</h2>", _table({**settings["versions"], **settings["machine"]}.items())]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
-    )
-
-
-def _summary(run: Run, records: list[Record]) -> str:
-    settings = run.settings
     best = best_evaluation(records)
-    facts = {
+    facts: dict[str, Any] = {
         "preset": settings["preset"],
         "framework": f"{settings['backend']}, {settings['threads']} thread{'s' * (settings['threads'] != 1)}",
         "environments": f"{settings['envs']} ({settings['vectorization']})",
@@ -62,43 +138,4 @@ def _summary(run: Run, records: list[Record]) -> str:
         "best evaluation": f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
         "folder": run.folder.resolve().name,
     }
-    return _table(facts.items())
-
-
-def _videos(run: Run) -> str:
-    films = sorted(run.videos.glob("*.mp4"))
-    if not films:
-        return ""
-    shown = "".join(
-        f'<figure><video controls muted loop playsinline src="data:video/mp4;base64,{_base64(film)}"></video>'
-        f"<figcaption>{html.escape(film.name)}</figcaption></figure>"
-        for film in films
-    )
-    return f"<h2>Video</h2>{shown}"
-
-
-def _base64(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()
-
-
-def _evaluations(records: Iterable[Record]) -> str:
-    rows = "".join(
-        f'<tr><td class="number">{int(record["step"]):,}</td><td class="number">{record["eval/return"]:.1f}</td>'
-        f'<td class="number">{_number(record, "eval/return_std")}</td>'
-        f'<td class="number">{_number(record, "eval/length")}</td></tr>'
-        for record in records
-        if "eval/return" in record
-    )
-    head = "<tr><th>step</th><th>mean return</th><th>std over episodes</th><th>mean length, steps</th></tr>"
-    return f'<div class="scroll"><table>{head}{rows}</table></div>'
-
-
-def _number(record: Record, name: str) -> str:
-    return f"{record[name]:.1f}" if name in record else ""  # records leave out what is not finite
-
-
-def _table(rows: Iterable[tuple[str, Any]] | Mapping[str, Any]) -> str:
-    cells = "".join(
-        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>" for name, value in rows
-    )
-    return f'<div class="scroll"><table>{cells}</table></div>'
+    return table(["", ""], list(facts.items()))

@@ -15,7 +15,7 @@
     const layout = {
       font: { family: "system-ui, sans-serif", size: 13, color: colour("--ink") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "x unified",
+      margin: { l: 8, r: 8, t: 8, b: 8 }, hovermode: "x unified", hoverdistance: -1,
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--rule"), font: { color: colour("--ink") } },
       legend: { orientation: "h", yanchor: "bottom", y: 1.01, x: 0, font: { size: narrow.matches ? 11 : 13 } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--faint"), activecolor: colour("--accent") },

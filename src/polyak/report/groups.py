@@ -1,0 +1,133 @@
+"""Runs put into groups: the seeds of the same settings, which may be averaged, and what tells the groups apart."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from polyak.metrics import Record
+from polyak.report.statistics import Scores
+from polyak.runs import Run
+
+DIFFERENT = ("algorithm", "environment", "backend", "fast", "envs", "vectorization", "from_run")
+"""Facts of a run, besides its settings, that make it another experiment."""
+FREE = ("steps",)
+"""Settings that do not: a longer run begins as a shorter one does."""
+SHOWN = 3
+"""Differences that a label names at most."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    runs: tuple[Run, ...]
+    """In the order of their seeds."""
+    label: str
+    """What tells this group from the others, as short as that is possible."""
+    left_out: tuple[Run, ...] = ()
+    """Further runs of a seed that is there already: they would count the same luck twice."""
+    colour: int = field(default=0, compare=False)
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The settings of its first run; but for the seed, they are all the same."""
+        return self.runs[0].settings
+
+    @cached_property
+    def records(self) -> tuple[list[Record], ...]:
+        """What each run measured."""
+        return tuple(run.metrics for run in self.runs)
+
+    def column(self, name: str) -> tuple[Scores, Scores]:
+        """[T] steps at which any run measured `name`, and [n, T] the values, NaN where a run did not."""
+        found = [{record["step"]: record[name] for record in records if name in record} for records in self.records]
+        steps = sorted(set[float]().union(*found))
+        rows = [[values.get(step, np.nan) for step in steps] for values in found]
+        return np.array(steps, float), np.array(rows, float).reshape(len(self.runs), len(steps))
+
+    def common(self, name: str) -> tuple[Scores, Scores]:
+        """The same at the steps at which all runs measured it."""
+        steps, values = self.column(name)
+        whole = ~np.isnan(values).any(axis=0)
+        return steps[whole], values[:, whole]
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether there is a step at which all its runs were evaluated."""
+        return len(self.common("eval/return")[0]) > 0
+
+
+def grouped(runs: Iterable[Run]) -> list[Group]:
+    """The runs as groups, sorted by environment, then in the order in which their first runs were given."""
+    parts: dict[str, list[Run]] = {}
+    seen: set[Any] = set()
+    for run in runs:
+        place = run.folder.resolve()
+        if place not in seen:
+            seen.add(place)
+            parts.setdefault(json.dumps(experiment(run.settings), sort_keys=True, default=str), []).append(run)
+    several = sorted(parts.values(), key=lambda part: str(part[0].settings["environment"]))
+    labels = _labels([part[0].settings for part in several])
+    found: list[Group] = []
+    for part, label in zip(several, labels, strict=True):
+        kept, left = _one_a_seed(part)
+        environment = kept[0].settings["environment"]
+        colour = sum(group.first["environment"] == environment for group in found)
+        found.append(Group(tuple(kept), label, tuple(left), colour))
+    return found
+
+
+def experiment(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's results depend on, seed, versions and machine apart: one flat table."""
+    facts = {name: settings.get(name) for name in DIFFERENT}
+    return facts | {name: value for name, value in settings["settings"].items() if name not in FREE}
+
+
+def differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names whose values are not the same in all tables, in their order."""
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    return [name for name in names if len({json.dumps(table.get(name), default=str) for table in tables}) > 1]
+
+
+def _one_a_seed(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """For each seed the run that went furthest; and the others."""
+    ordered = sorted(runs, key=lambda run: (run.settings["seed"], -_length(run)))
+    kept: dict[int, Run] = {}
+    for run in ordered:
+        kept.setdefault(run.settings["seed"], run)
+    chosen = list(kept.values())
+    return chosen, [run for run in ordered if run not in chosen]
+
+
+def _length(run: Run) -> float:
+    records = run.metrics
+    return records[-1]["step"] if records else 0.0
+
+
+def _labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """`SAC`, or `SAC, backend torch` where another group of the same environment is SAC as well."""
+    labels: list[str] = []
+    for own in settings:
+        rivals = [
+            experiment(other)
+            for other in settings
+            if (other["environment"], other["algorithm"]) == (own["environment"], own["algorithm"])
+        ]
+        names = differences(rivals)
+        said = [f"{name} {_short(experiment(own).get(name))}" for name in names[:SHOWN]]
+        label = ", ".join([str(own["algorithm"]).upper(), *said])
+        same = sum(
+            label == earlier and own["environment"] == other["environment"]
+            for earlier, other in zip(labels, settings, strict=False)
+        )
+        labels.append(f"{label} ({same + 1})" if same else label)
+    return labels
+
+
+def _short(value: object) -> str:
+    shown = str(value)
+    return shown if len(shown) <= 24 else f"{shown[:23]}…"
