@@ -23,7 +23,7 @@
       ...chart.layout,
     };
     layout.xaxis = axis(layout.xaxis);
-    layout.yaxis = axis(layout.yaxis);
+    layout.yaxis = { showspikes: false, ...axis(layout.yaxis) };
     return layout;
   }
 
