@@ -342,10 +342,10 @@ def test_killed_between_the_last_checkpoint_and_the_last_evaluation(
     copies: list[Path] = []
     real = polyak.loop.evaluate
 
-    def evaluate(*arguments: Any) -> Any:
+    def evaluate(*arguments: Any, **options: Any) -> Any:
         (settings,) = (tmp_path / "runs").rglob("settings.json")
         copies.append(Path(shutil.copytree(settings.parent, tmp_path / f"copy{len(copies)}")))
-        return real(*arguments)
+        return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(polyak.loop, "evaluate", evaluate)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 
-from polyak import learners
+from polyak import learners, tracking
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
@@ -77,11 +77,12 @@ def make_loop(
     `written` are the metrics up to `step`, of a run that goes on; `notes` are facts for the observer.
     """
     module = algorithm_module(plan.algorithm)
-    writer = MetricsWriter(run.folder, written, step)
-    stack.callback(writer.close)
+    writer = stack.enter_context(MetricsWriter(run.folder, written, step))
+    trackers, places = tracking.start(plan.track, run)
+    writer.sinks += trackers
     progress = Progress(
         title=f"{plan.algorithm.upper()} on {plan.name}, seed {plan.seed}",
-        facts={**facts(plan, collector.environments.count, replay), **(notes or {})},
+        facts={**facts(plan, collector.environments.count, replay), **places, **(notes or {})},
         folder=run.folder,
         total_steps=plan.config.steps,
         steps=step or 0,

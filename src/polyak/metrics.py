@@ -1,12 +1,13 @@
-"""`metrics.jsonl`: one record a line, written and read back."""
+"""`metrics.jsonl`, written and read back; and the other places that a run's records go to."""
 
 import json
 import math
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, cast
 
-from polyak.errors import UsageError
+from polyak.errors import Interrupted, UsageError
 from polyak.files import read_plain_file, write_atomically
 
 NAME = "metrics.jsonl"
@@ -15,6 +16,8 @@ SIZE_LIMIT = 1_000_000_000
 
 Record = dict[str, float]
 """One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""
+Ending = Literal["finished", "killed", "failed"]
+"""How a run ended: by itself, by Ctrl-C or SIGTERM, by an error."""
 
 
 def read_metrics(path: Path) -> list[Record]:
@@ -49,8 +52,65 @@ def best_evaluation(records: list[Record]) -> tuple[int, float] | None:
     return max(evaluated, key=lambda pair: pair[1], default=None)
 
 
+class Sink(Protocol):
+    """A place that records go to."""
+
+    def write(self, record: Record) -> None:
+        """Take a record, all of whose numbers are finite; whoever looks finds it there when this returns."""
+        ...
+
+    def close(self, ending: Ending) -> None:
+        """Take no more."""
+        ...
+
+
+class Lines:
+    """`metrics.jsonl`."""
+
+    def __init__(self, folder: Path, written: bytes) -> None:
+        write_atomically(folder / NAME, written)
+        self._file = (folder / NAME).open("ab")
+        self.content = bytearray(written)
+        """All of the file."""
+
+    def write(self, record: Record) -> None:
+        """Append a line."""
+        line = json.dumps(record).encode() + b"\n"
+        self._file.write(line)
+        self._file.flush()
+        self.content += line
+
+    def close(self, ending: Ending) -> None:
+        """Close the file; what a full disk has no room for is cut off."""
+        with suppress(OSError):
+            self._file.close()
+
+
+class TensorBoard:
+    """TensorBoard's event file; it hides what had been written after `step`."""
+
+    def __init__(self, folder: Path, step: int | None) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=None if step is None else step + 1)
+
+    def write(self, record: Record) -> None:
+        """Add a scalar for each number."""
+        for name, value in record.items():
+            if name not in ("step", "seconds"):
+                self._writer.add_scalar(name, value, int(record["step"]))
+        self._writer.flush()
+
+    def close(self, ending: Ending) -> None:
+        """Close the file; what a full disk has no room for is cut off."""
+        try:
+            self._writer.close()
+        except OSError:  # or it would try again, in vain and aloud, when the process ends
+            self._writer.file_writer.event_writer._closed = True  # noqa: SLF001
+
+
 class MetricsWriter:
-    """Appends records to `metrics.jsonl` and to TensorBoard's event file."""
+    """Writes a run's records to `metrics.jsonl`, to TensorBoard, and to the `sinks` that are added."""
 
     def __init__(self, folder: Path, written: bytes = b"", step: int | None = None) -> None:
         """Go on in a run's folder after what had been `written` by `step`; whatever was written later is dropped.
@@ -58,21 +118,16 @@ class MetricsWriter:
         Raises:
             UsageError: the files cannot be written.
         """
-        from tensorboardX import SummaryWriter
-
-        purged = None if step is None else step + 1  # TensorBoard then hides what came later
         try:
-            write_atomically(folder / NAME, written)
-            self._file = (folder / NAME).open("ab")
-            self._tensorboard: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=purged)
+            self._lines = Lines(folder, written)
+            self.sinks: list[Sink] = [self._lines, TensorBoard(folder, step)]
         except OSError as error:
             raise UsageError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
-        self._written = bytearray(written)
 
     @property
     def content(self) -> bytes:
         """All of `metrics.jsonl`."""
-        return bytes(self._written)
+        return bytes(self._lines.content)
 
     def write(self, record: Record) -> None:
         """Write one record; it is in the file when this returns.
@@ -80,20 +135,19 @@ class MetricsWriter:
         Numbers that are not finite are left out: JSON has no word for them.
         """
         finite = {name: value for name, value in record.items() if math.isfinite(value)}
-        line = json.dumps(finite).encode() + b"\n"
-        self._file.write(line)
-        self._file.flush()
-        self._written += line
-        for name, value in finite.items():
-            if name not in ("step", "seconds"):
-                self._tensorboard.add_scalar(name, value, int(record["step"]))
-        self._tensorboard.flush()
+        for sink in self.sinks:
+            sink.write(finite)
 
-    def close(self) -> None:
-        """Close both files; what a full disk has no room for is cut off."""
-        with suppress(OSError):
-            self._file.close()
-        try:
-            self._tensorboard.close()
-        except OSError:  # or it would try again, in vain and aloud, when the process ends
-            self._tensorboard.file_writer.event_writer._closed = True  # noqa: SLF001
+    def close(self, ending: Ending = "finished") -> None:
+        """Close all of them."""
+        for sink in self.sinks:
+            sink.close(ending)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        interrupted = isinstance(error, Interrupted | KeyboardInterrupt)
+        self.close("finished" if error is None else "killed" if interrupted else "failed")

@@ -34,6 +34,8 @@ class Plan:
     step_timeout: float | None
     """Seconds that the environments may take for one answer; None is no limit."""
     from_run: str | None
+    track: tuple[str, ...] = ()
+    """The trackers that get the records too, by name."""
 
     def __post_init__(self) -> None:
         require("seed", self.seed, self.seed >= 0, "at least 0")
@@ -68,6 +70,7 @@ class Plan:
             "stop_at_return": self.stop_at_return,
             "checkpoint_every": self.checkpoint_every,
             "step_timeout": self.step_timeout,
+            "track": list(self.track),
             "settings": dataclasses.asdict(self.config),
         }
 
@@ -97,6 +100,7 @@ def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
         checkpoint_every=_optional(description["checkpoint_every"], int),
         step_timeout=_optional(description["step_timeout"], float),
         from_run=_optional(description["from_run"], str),
+        track=tuple(map(str, description.get("track", ()))),  # runs from before there were trackers have none
     )
 
 

@@ -4,12 +4,12 @@ Data flows one way: environments -> collector -> replay -> learner -> policy -> 
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from polyak import learners, runs
+from polyak import learners, runs, tracking
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.assembly import make_loop, make_replay, make_worlds
@@ -51,6 +51,7 @@ def train(
     stop_at_return: float | None = None,
     checkpoint_every: int | None = None,
     step_timeout: float | None = 600.0,
+    track: str | Sequence[str] = (),
     observer: Observer | None = None,
     **settings: Any,
 ) -> Run:
@@ -75,6 +76,7 @@ def train(
         checkpoint_every: environment steps between checkpoints; by default an epoch.
         step_timeout: seconds that the environments may take for one answer before the run is ended; None is no limit.
             It is kept where training runs in the main thread.
+        track: "wandb", "mlflow" or both: where the records go besides the run's folder (docs/metrics.md).
         observer: watches the run; by default nobody does.
         **settings: single settings by name, over the preset's: `steps=20_000`, `batch_size=128`.
 
@@ -104,6 +106,7 @@ def train(
             checkpoint_every=checkpoint_every,
             step_timeout=step_timeout,
             from_run=str(earlier.folder.resolve()) if earlier else None,
+            track=tracking.require(track),
         )
         streams = Streams(seed)
         environments, alone = make_worlds(stack, plan, streams)
@@ -134,6 +137,7 @@ def resume(
     threads: int | None = None,
     checkpoint_every: int | None = None,
     step_timeout: float | None = None,
+    track: str | Sequence[str] | None = None,
     replay_seconds: float = REPLAY_SECONDS,
     observer: Observer | None = None,
 ) -> Run:
@@ -153,6 +157,7 @@ def resume(
         threads: another number than before; the same holds.
         checkpoint_every: environment steps between checkpoints from now on.
         step_timeout: seconds that the environments may take for one answer from now on.
+        track: other trackers than before from now on; an empty tuple is none.
         replay_seconds: how long the running episodes may take to be enacted again.
         observer: watches the run; by default nobody does.
 
@@ -170,6 +175,7 @@ def resume(
         "threads": threads,
         "checkpoint_every": checkpoint_every,
         "step_timeout": step_timeout,
+        "track": None if track is None else tracking.require(track),
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     with ExitStack() as stack:
@@ -182,6 +188,7 @@ def resume(
         if ended:
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on", watcher)
             return run
+        tracking.require(plan.track)
         plan = dataclasses.replace(plan, execution=learners.start(plan.backend, plan.execution))
         loop = _restored(stack, plan, run, saved, checkpoints, changes, replay_seconds, watcher)
         if steps is not None or changes or loop.ledger.given_up:

@@ -63,6 +63,8 @@ def findings() -> Iterator[Finding]:
         yield _package(name, package, "pip install polyak", needed=True)
     yield _package("Box2D", "Box2D", 'pip install "polyak[box2d]"')
     yield _package("MuJoCo", "mujoco", 'pip install "polyak[mujoco]"')
+    yield _package("W&B", "wandb", 'pip install "polyak[wandb]"')
+    yield _package("MLflow", "mlflow", 'pip install "polyak[mlflow]"')
     if find_spec("mujoco") is not None:
         yield _mujoco_rendering()
 

@@ -21,6 +21,7 @@ def resume(
     threads: int | None = None,
     checkpoint_every: int | None = None,
     step_timeout: float | None = None,
+    track: tuple[Literal["wandb", "mlflow"], ...] | None = None,
     replay_seconds: float = training.REPLAY_SECONDS,
     plain: bool = False,
 ) -> None:
@@ -37,6 +38,7 @@ def resume(
         threads: another number of threads than before; not bit for bit then.
         checkpoint_every: environment steps between checkpoints from now on.
         step_timeout: seconds that the environments may take for one answer from now on.
+        track: other trackers than before from now on; --track alone is none.
         replay_seconds: how long the running episodes may take to be enacted again; new ones are started otherwise.
         plain: print lines instead of the live view.
     """
@@ -50,6 +52,7 @@ def resume(
             threads=threads,
             checkpoint_every=checkpoint_every,
             step_timeout=step_timeout,
+            track=track,
             replay_seconds=replay_seconds,
             observer=PrintsFolder(output, make_view(plain=plain)),
         )
