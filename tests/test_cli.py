@@ -244,7 +244,7 @@ def test_record_prints_the_path_of_a_video(polyak_: Command, trained: Run) -> No
 def test_report_prints_the_path_of_a_page(polyak_: Command, trained: Run, tmp_path: Path) -> None:
     code, output, _ = polyak_("report", trained.folder)
     assert (code, output) == (0, f"{trained.report_file}\n")
-    assert "<svg" in trained.report_file.read_text()
+    assert "Plotly.react" in trained.report_file.read_text()
     code, output, _ = polyak_("report", trained.folder, "-o", tmp_path / "page.html")
     assert (code, output) == (0, f"{tmp_path / 'page.html'}\n")
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
@@ -323,7 +323,7 @@ print(code, sorted(heavy))
     output = subprocess.run(command, env=process_environment(), check=True, capture_output=True, text=True).stdout
     assert output.splitlines()[-1] == "0 []"
     assert output.startswith("usage: polyak COMMAND")
-    for name in ("train", "evaluate", "record", "report", "runs", "presets", "doctor"):
+    for name in ("train", "compare", "evaluate", "record", "report", "runs", "presets", "doctor"):
         assert re.search(rf"^  {name} ", output, re.MULTILINE)
 
 
@@ -377,6 +377,8 @@ TRAIN = ("train", "sac", "Pendulum-v1")
         ((*TRAIN, "--batch-sise", "8"), "--batch-size"),
         ((*TRAIN, "--steps", "many"), "--steps"),
         (("train", "td3", "Pendulum-v1", "--alpha", "1"), "--alpha"),
+        ((*TRAIN, "--seeds", "4-0"), "a range that ends before it begins: write 0-4"),
+        (("compare", "sac"), "compare needs algorithms first, then --environments"),
         (("evaluate",), "required"),
         (("evaluate", "no/where"), "no/where is not a run"),
         (("record", "no/where"), "no/where is not a run"),

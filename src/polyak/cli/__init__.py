@@ -12,12 +12,14 @@ from polyak.errors import Interrupted, SavingError, TrainingError, UsageError
 
 COMMANDS = {
     "train": "train a policy: polyak train ALGORITHM ENVIRONMENT",
+    "compare": "train algorithms on environments with several seeds, and report on all",
     "resume": "go on with a run that was interrupted or killed, or extend it",
     "evaluate": "run fresh episodes of a trained policy",
     "record": "record a video of a trained policy",
-    "report": "write one HTML page about a run",
+    "report": "write one HTML page about one run or many: curves, statistics, time, video",
     "runs": "list the runs in a folder",
     "presets": "list presets, or the settings that an environment gets",
+    "lesson": "a lesson of the chapter, computed before your eyes: polyak lesson NAME",
     "doctor": "check Python, frameworks, environments and rendering",
 }
 """Each command, in the module of its name, and its summary."""

@@ -1,0 +1,100 @@
+"""What many runs ask for, checked before the first of them starts."""
+
+import re
+
+from polyak import learners, tracking
+from polyak.algorithms.settings import require
+from polyak.assembly import make_replay
+from polyak.cli.train import Request
+from polyak.environments import make_environments
+from polyak.errors import UsageError
+from polyak.learners.edge import Execution
+from polyak.plan import Plan
+from polyak.randomness import Streams
+from polyak.replay import memory_free, memory_needed, readable_bytes
+from polyak.threads import physical_cores
+
+MOST_RUNS = 10_000
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds that `0-4` or `0,3,7` or `0-2,10` names, in this order.
+
+    Raises:
+        UsageError: it is none of these, names a seed twice, or names more than `MOST_RUNS`.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([0-9]{1,20})\s*(?:-\s*([0-9]{1,20})\s*)?", part)
+        require("seeds", text, match is not None, "whole numbers of at least 0 or ranges, as 0-4 or 0,3,7 or 0-2,10")
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if last < first:
+            raise UsageError(f"seeds has {part!r}, a range that ends before it begins: write {last}-{first}")
+        require("seeds", text, len(seeds) + last - first < MOST_RUNS, f"at most {MOST_RUNS:,} seeds")
+        seeds += range(first, last + 1)
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1}) if len(set(seeds)) < len(seeds) else []
+    if twice:
+        raise UsageError(f"seeds is {text!r}, which names {twice[0]} twice: name each seed once")
+    return seeds
+
+
+def shares(runs: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
+    """Runs at a time, and threads of each: together the physical cores, as far as nothing else is asked for.
+
+    Raises:
+        UsageError: one of them is out of its limits.
+    """
+    require("jobs", jobs, jobs is None or jobs >= 1, "at least 1")
+    most = learners.MOST_THREADS
+    require("threads", threads, threads is None or 1 <= threads <= most, f"at least 1 and at most {most:,}")
+    cores = physical_cores()
+    at_once = min(runs, jobs or max(1, cores // (threads or 1)))
+    return at_once, threads or max(1, cores // at_once)
+
+
+def replay_needed(request: Request) -> int:
+    """Check at the door what a run would check, short of importing its framework; the bytes that its replay will use.
+
+    Raises:
+        UsageError: a run of this could not begin.
+    """
+    options = request.options
+    learners.require_backend(options.backend)
+    plan = Plan(
+        algorithm=request.algorithm.lower(),
+        environment=request.environment,
+        config=options.settings,
+        preset=request.preset,
+        seed=0,
+        backend=options.backend,
+        execution=Execution(options.device, options.threads, options.fast),
+        envs=options.envs,
+        vectorization=options.vectorization,
+        stop_at_return=options.stop_at_return,
+        checkpoint_every=options.checkpoint_every,
+        step_timeout=options.step_timeout,
+        from_run=request.earlier,
+        track=tracking.require(options.track),
+    )
+    episode = options.settings.max_episode_steps
+    probe = make_environments(
+        request.environment, min(options.envs, 1), Streams(0).environment, max_episode_steps=episode
+    )
+    probe.close()
+    make_replay(plan, probe.spec, options.envs)
+    held = min(options.settings.replay_size, options.settings.steps)
+    return memory_needed(held, probe.spec.observation_size, probe.spec.action_size)
+
+
+def require_memory(needed: int, at_once: int) -> None:
+    """Check that the replays of so many runs at a time fit into the memory that is free.
+
+    Raises:
+        UsageError: they do not.
+    """
+    free = memory_free()
+    if needed > free:
+        raise UsageError(
+            f"{at_once} runs at a time will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are "
+            "free: lower --jobs or --replay-size"
+        )

@@ -1,0 +1,166 @@
+"""What `train --seeds` and `compare` share: many runs in processes of their own, watched, summed up and reported.
+
+Each is `polyak train ... --seed N --threads T`, and equals that bit for bit. Standard output has a line for each run's
+folder as it starts, and last the path of the report.
+"""
+
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from polyak import sweep
+from polyak.algorithms.settings import require
+from polyak.cli.door import MOST_RUNS, replay_needed, require_memory, seeds_of, shares
+from polyak.cli.output import own_output
+from polyak.cli.train import Request, value_in
+from polyak.display import readable_time
+from polyak.errors import UsageError
+from polyak.replay import readable_bytes
+from polyak.runs import Run
+from polyak.sweep.views import LiveView, PlainView, make_view
+
+SETTLED = ("--seed", "--seeds", "--jobs", "--threads", "--run-dir", "--plain", "--no-plain")
+"""What of the command line is settled here for each run; the rest is passed on as it is."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained with each of the seeds."""
+
+    request: Request
+    arguments: tuple[str, ...]
+    """The options of `train` as they were written."""
+    name: str = ""
+    """By which it is told from the others, if there are any."""
+
+
+def train_seeds(request: Request, arguments: Sequence[str]) -> int:
+    """`polyak train ALGORITHM ENVIRONMENT --seeds ...`."""
+    if value_in(list(arguments), "--seed") is not None:
+        raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
+    seeds = str(request.options.seeds)
+    title = f"{request.algorithm.upper()} on {request.environment}, seeds {seeds}"
+    return run_all([Variant(request, tuple(arguments))], seeds_of(seeds), title)
+
+
+def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> int:
+    """Check everything, train each variant with each seed, and return the exit code: 0 only where all are done.
+
+    Seed by seed through all variants, so that what is there after an interruption can be compared.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing has been started.
+    """
+    options = variants[0].request.options
+    count = len(variants) * len(seeds)
+    require("number of runs", count, count <= MOST_RUNS, f"at most {MOST_RUNS:,}: give fewer seeds")
+    at_once, threads = shares(count, options.jobs, options.threads)
+    with own_output() as output:
+        memory = at_once * max(replay_needed(variant.request) for variant in variants)
+        require_memory(memory, at_once)
+        jobs = [_job(variant, seed, threads) for seed in seeds for variant in variants]
+        facts = {
+            "runs": f"{count}, {at_once} at a time, {threads} thread{'s' * (threads != 1)} each",
+            "replay": f"will use {readable_bytes(memory)}",
+            **_said_of(variants),
+            "each is": f"as by `{_command(jobs[0], ['--seed', 'N'])}`, bit for bit" if len(variants) == 1 else "",
+        }
+        view = make_view(title, {name: fact for name, fact in facts.items() if fact}, plain=options.plain)
+        return _run(jobs, at_once, options.run_dir, view, output)
+
+
+def _run(jobs: Sequence[sweep.Job], at_once: int, run_dir: Path, view: PlainView | LiveView, output: TextIO) -> int:
+    begun, signal_number = time.monotonic(), 0
+    try:
+        trials = sweep.run(jobs, at_once=at_once, run_dir=run_dir, watcher=PrintsFolders(output, view))
+    except sweep.SweepInterrupted as interrupted:
+        trials, signal_number = interrupted.trials, interrupted.signal_number
+    for line in summary(trials, at_once, run_dir, time.monotonic() - begun):
+        print(line, file=sys.stderr, flush=True)
+    done = [trial.run for trial in trials if trial.state == "done" and trial.run is not None]
+    if done:
+        print(_report(done, run_dir), file=output, flush=True)
+    return 128 + signal_number if signal_number else int(len(done) < len(trials))
+
+
+def _report(runs: Sequence[Run], run_dir: Path) -> Path:
+    from polyak.report.page import write_report
+
+    return write_report(runs, run_dir / f"compare-{datetime.now().astimezone():%Y%m%d-%H%M%S}.html")
+
+
+def passed_on(arguments: Iterable[str], settled: Sequence[str] = SETTLED) -> list[str]:
+    """Command-line arguments without some flags and what belongs to them."""
+    kept, keeping = list[str](), True
+    for word in arguments:
+        if word.startswith("--"):
+            keeping = word.partition("=")[0].replace("_", "-") not in settled
+        kept += [word] * keeping
+    return kept
+
+
+def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
+    request = variant.request
+    options = (*passed_on(variant.arguments), "--threads", str(threads))
+    return sweep.Job(
+        request.algorithm, request.environment, seed, options, request.options.settings.steps, variant.name
+    )
+
+
+def _said_of(variants: Sequence[Variant]) -> dict[str, str]:
+    """Preset, framework and steps of each variant."""
+    return {
+        variant.name or "settings": f"preset {variant.request.preset}, {variant.request.options.backend}, "
+        f"{variant.request.options.settings.steps:,} steps"
+        for variant in variants
+    }
+
+
+# What became of it
+
+
+class PrintsFolders:
+    """Puts each run's folder on standard output as soon as it exists, and leaves the rest to a view."""
+
+    def __init__(self, output: TextIO, view: PlainView | LiveView) -> None:
+        self._output, self._view = output, view
+        self.begun, self.stopping, self.closed = view.begun, view.stopping, view.closed
+
+    def news(self, trial: sweep.Trial, news: sweep.News) -> None:
+        """Print it; on a terminal that a live table is drawn on, through the table's own console, above it."""
+        if news == "started" and trial.run is not None:
+            if isinstance(self._view, LiveView) and self._output.isatty():
+                self._view.say(str(trial.run.folder))
+            else:
+                print(trial.run.folder, file=self._output, flush=True)
+        self._view.news(trial, news)
+
+
+def summary(trials: Sequence[sweep.Trial], at_once: int, run_dir: Path, seconds: float) -> list[str]:
+    """How it went, in lines: how many are done, which are not and why, and the commands that go on."""
+    done = sum(trial.state == "done" for trial in trials)
+    lines = [f"{done} of {len(trials)} runs done in {readable_time(seconds)}"]
+    lines += [f"  {trial.job.name} failed: {trial.reason}" for trial in trials if trial.state == "failed"]
+    behind = [trial for trial in trials if trial.state != "done"]
+    folders = [str(trial.run.folder) for trial in behind if trial.run is not None and trial.resumable]
+    resumed = [f"  {shlex.join(['polyak', 'resume', folder])}" for folder in folders]
+    lines += ["to go on:", *resumed] if resumed else []
+    again: dict[tuple[str, ...], list[sweep.Trial]] = {}
+    for trial in behind:
+        if not trial.resumable:
+            again.setdefault((trial.job.algorithm, trial.job.environment, *trial.job.options), []).append(trial)
+    lines += ["to start what has not begun:"] if again else []
+    for alike in again.values():
+        seeds = ",".join(str(trial.job.seed) for trial in alike)
+        which = ["--seeds", seeds, "--jobs", str(at_once), "--run-dir", str(run_dir)]
+        lines.append(f"  {_command(alike[0].job, which)}")
+    return lines
+
+
+def _command(job: sweep.Job, more: Sequence[str]) -> str:
+    return shlex.join(["polyak", "train", job.algorithm, job.environment, *job.options, *more])
