@@ -10,7 +10,7 @@ DEMO_STEPS ?= 6000
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check constraints clean
+.PHONY: help demo test lint types check docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,19 +36,23 @@ types: $(VENV)/dev.installed ## check types
 
 check: test lint types ## everything that a change has to pass
 
+docs: $(VENV)/docs.installed ## build the documentation into site/; a broken link or a page that is in no menu fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@printf 'open %s\n' "$(CURDIR)/site/index.html"
+
 # PyTorch keeps its version, because its newest build brings several GB of CUDA where the registry has no other.
 constraints: ## write constraints.txt anew: today's versions of core, extras and tools
 	@echo "resolving the newest versions ..."
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	torch=$$(grep '^torch==' constraints.txt); \
-	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,torch,tensorflow,dev]"; \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,torch,tensorflow,wandb,mlflow,docs,dev]"; \
 	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check freeze --exclude polyak > "$$fresh/frozen"; \
 	sed 's/+cpu$$//' "$$fresh/frozen" | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | LC_ALL=C sort -f > constraints.txt
 	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
 
 clean: ## remove the environment, builds and caches; runs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/created:
@@ -57,15 +61,21 @@ $(VENV)/created:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-# What `dev` installs contains what `core` does, so either stamp spares the demo its own installation.
+# What `dev` installs contains what `core` and `docs` do, so that its stamp spares them their own installation.
 $(VENV)/core.installed: PARTS := .
 $(VENV)/core.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak into $(VENV) ..."
 	@$(INSTALL)
 	@touch $@
 
-$(VENV)/dev.installed: PARTS := .[all,torch,tensorflow,dev]
+$(VENV)/docs.installed: PARTS := .[docs]
+$(VENV)/docs.installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing polyak and what builds its documentation into $(VENV) ..."
+	@$(INSTALL)
+	@touch $@ $(VENV)/core.installed
+
+$(VENV)/dev.installed: PARTS := .[all,torch,tensorflow,wandb,mlflow,docs,dev]
 $(VENV)/dev.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak, all environments, frameworks and the tools into $(VENV) ..."
 	@$(INSTALL)
-	@touch $@ $(VENV)/core.installed
+	@touch $@ $(VENV)/core.installed $(VENV)/docs.installed

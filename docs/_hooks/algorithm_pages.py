@@ -1,0 +1,116 @@
+"""Parts of the algorithms' pages, taken from the source: functions of the learners, settings, deviations, metrics."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
+COLUMNS = ("setting", "default", "`book`", "`paper`", "meaning")
+
+
+def function(file: str, name: str) -> str:
+    """A function (or class) of `learners/<framework>/<file>.py`, a tab for each framework.
+
+    Raises:
+        ValueError: a framework does not have it.
+    """
+    tabs: list[str] = []
+    for title, framework in FRAMEWORKS.items():
+        begin = "===" if tabs else "===!"  # which begins a new set of tabs
+        path = f"src/polyak/learners/{framework}/{file}.py"
+        code = f'``` python title="{path}"\n{_definition(path, name)}\n```'
+        tabs.append(f'{begin} "{title}"\n\n{textwrap.indent(code, "    ")}\n')
+    return "\n".join(tabs)
+
+
+@functools.cache
+def _definition(path: str, name: str) -> str:
+    source = (ROOT / path).read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+    raise ValueError(f"{path} has no {name}")
+
+
+def settings(algorithm: str) -> str:
+    """A table of an algorithm's settings, its own first: default, the values of two presets, meaning."""
+    kind = algorithm_module(algorithm).Config
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    shared = {field.name for field in dataclasses.fields(Settings)}
+    meanings = dict([*_meanings(Settings), *_meanings(kind)])
+    book, paper = (_preset(name, algorithm) for name in ("book", "paper"))
+    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    for name in sorted(fields, key=lambda name: name in shared):
+        values = (_shown(fields[name]), book.get(name, ""), paper.get(name, ""))
+        rows.append((f"`{name}`", *values, meanings[name].replace("|", "\\|")))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _meanings(kind: type) -> Iterator[tuple[str, str]]:
+    """Each field of a dataclass and the string below it."""
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    body = node.body if isinstance(node, ast.ClassDef) else []
+    for field, below in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+            yield ast.unparse(field.target), " ".join(str(ast.literal_eval(below.value)).split())
+
+
+def _preset(name: str, algorithm: str) -> dict[str, str]:
+    """Setting -> the value in a preset's file; noise in environment units is marked."""
+    document = tomllib.loads((ROOT / f"src/polyak/presets/{name}.toml").read_text(encoding="utf-8"))
+    shown: dict[str, str] = {}
+    for setting, entry in {**document, **document.get(algorithm, {})}.items():
+        if isinstance(entry, dict) and "value" in entry:
+            shown[setting] = _shown(entry["value"]) + (" (environment units)" if "unit" in entry else "")
+    return shown
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def deviations(algorithm: str) -> str:
+    """The list in an algorithm's docstring of where it differs from its sources.
+
+    Raises:
+        ValueError: there is none.
+    """
+    _, found, listed = _text(algorithm_module(algorithm)).partition("Deviations, and what the other choice would be:\n")
+    if not found:
+        raise ValueError(f"the docstring of {algorithm} has no list of deviations")
+    return listed.strip()
+
+
+def _text(module: ModuleType) -> str:
+    return inspect.cleandoc(module.__doc__ or "")
+
+
+def measured(algorithm: str) -> str:
+    """The rows of docs/metrics.md for what an algorithm's update measures.
+
+    Raises:
+        ValueError: one has no row.
+    """
+    lines = (ROOT / "docs/metrics.md").read_text(encoding="utf-8").splitlines()
+    rows = {name[1]: line for line in lines if (name := re.match(r"\| `learner/(\w+)` ", line))}
+    head = next(index for index, line in enumerate(lines) if line.startswith("| name"))
+    missing = [name for name in algorithm_module(algorithm).METRICS if name not in rows]
+    if missing:
+        raise ValueError(f"docs/metrics.md has no row for {', '.join(missing)}")
+    return "\n".join([*lines[head : head + 2], *(rows[name] for name in algorithm_module(algorithm).METRICS)])

@@ -1,0 +1,46 @@
+"""The reference of the command line: what each command prints when it is asked for help."""
+
+import functools
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from polyak.cli import COMMANDS
+
+WIDTH = 100
+PROGRAM = "import sys; from polyak.cli import main; sys.exit(main())"
+EXAMPLE = ("train", "sac", "Pendulum-v1")
+"""The call whose help lists every option of `train`, which depend on the algorithm and the environment."""
+
+
+@functools.cache
+def commands() -> str:
+    """A section for each command, in the program's order."""
+    calls: list[tuple[str, ...]] = []
+    for name in COMMANDS:
+        calls += [(name,), EXAMPLE] if name == EXAMPLE[0] else [(name,)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        texts = list(pool.map(_help, calls))
+    return "\n\n".join(map(_section, calls, texts))
+
+
+def _section(call: tuple[str, ...], text: str) -> str:
+    said = COMMANDS[call[0]]
+    summary = f"{said[0].upper()}{said[1:]}.\n\n" if len(call) == 1 else ""
+    level = "##" if len(call) == 1 else "###"
+    return f"{level} polyak {' '.join(call)}\n\n{summary}``` {{ .text .printed .no-copy }}\n{text}\n```"
+
+
+def _help(call: tuple[str, ...]) -> str:
+    """What `polyak CALL --help` prints, without colours.
+
+    Raises:
+        ValueError: it fails.
+    """
+    plain = {"COLUMNS": str(WIDTH), "NO_COLOR": "1", "TERM": "dumb", "PYTHONUTF8": "1"}
+    command = [sys.executable, "-c", PROGRAM, *call, "--help"]
+    done = subprocess.run(command, env=os.environ | plain, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0 or not done.stdout.strip():
+        raise ValueError(f"`polyak {' '.join(call)} --help` failed: {done.stderr.strip()}")
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())

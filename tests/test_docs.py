@@ -1,0 +1,298 @@
+"""The documentation site: it builds strictly, says what the code says, and needs no network; its examples run."""
+
+import ast
+import dataclasses
+import fcntl
+import hashlib
+import html
+import importlib
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import polyak
+from browser import Tab, opened
+from polyak import presets
+from polyak.algorithms import NAMES, algorithm
+from polyak.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
+LESSONS = ("reparameterization", "entropy", "overestimation")
+TINY = {
+    "backend": "torch",  # which compiles nothing
+    "steps": 24,
+    "start_steps": 8,
+    "update_after": 8,
+    "batch_size": 8,
+    "hidden_sizes": (4,),
+    "steps_per_epoch": 12,
+    "evaluation_episodes": 1,
+}
+"""What makes a run that takes a moment."""
+
+
+def build(*options: str | Path) -> "subprocess.CompletedProcess[str]":
+    """MkDocs, strictly (and not with `--quiet`, which forgets the warnings); what it prints is in `stderr`."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", *map(str, options)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "NO_COLOR": "1"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built once for all processes that run these tests."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "built").exists():
+            done = build("--site-dir", folder / "site")
+            assert done.returncode == 0, done.stderr + done.stdout
+            (folder / "built").touch()
+    return folder / "site"
+
+
+class Page(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        """What the page loads without being asked."""
+        self.ids: set[str] = set()
+        self.codes: list[str] = []
+        """The text of each block of code."""
+        self.rows: list[list[str]] = []
+        """The cells' texts of each row of a table."""
+        self.tabs: list[str] = []
+        """The labels of tabs."""
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids.add(given.get("id") or "")
+        if tag in ("script", "link", "img", "iframe", "video", "source"):
+            self.loaded.append(given.get("src") or given.get("href") or "")
+        starts = {"pre": self.codes, "label": self.tabs}
+        if tag in starts:
+            starts[tag].append("")
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag in ("pre", "label", "td", "th"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._open and self._open[-1] == tag:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if "pre" in self._open:
+            self.codes[-1] += data
+        elif self._open and self._open[-1] == "label":
+            self.tabs[-1] += data
+        elif self._open:
+            self.rows[-1][-1] += data
+
+
+def functions(path: Path) -> dict[str, str]:
+    """The functions and classes of a module and their source."""
+    source = path.read_text(encoding="utf-8")
+    nodes = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return {node.name: str(ast.get_source_segment(source, node)) for node in nodes}
+
+
+def blocks(page: str, language: str) -> dict[str, str]:
+    """The blocks of code of a page's source in a language: title, or number where there is none -> content."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = re.findall(rf'^``` {language}(?: title="([^"\n]*)")?\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+    return {title or str(number): code for number, (title, code) in enumerate(found)}
+
+
+def test_a_broken_link_a_missing_anchor_and_a_page_in_no_menu_fail(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text("# One\n\n[gone](gone.md) [nowhere](#nowhere) [file](/etc/hosts)\n")
+    (docs / "omitted.md").write_text("# Two\n")
+    config = tmp_path / "mkdocs.yml"
+    config.write_text(
+        f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: {docs}\nsite_dir: {tmp_path / 'site'}\n"
+        "nav: [index.md, absent.md]\nplugins: []\nhooks: []\n"
+    )
+    done = build("--config-file", config)
+    assert done.returncode != 0
+    for said in ("'gone.md'", "'#nowhere'", "omitted.md", "'absent.md'", "absolute link"):
+        assert said in done.stderr, done.stderr
+
+
+def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 15
+    for path in pages:
+        loaded = Page(path).loaded
+        assert loaded
+        assert not [name for name in loaded if re.match(r"(https?:)?//", name)], path
+        assert "<!-- polyak:" not in path.read_text(encoding="utf-8"), path
+    styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
+    assert styles
+    assert not [style[:80] for style in styles if re.search(r"url\(['\"]?(https?:)?//|@import", style)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_algorithm_s_page_shows_its_code_in_every_framework(site: Path, name: str) -> None:
+    page = Page(site / f"algorithms/{name}.html")
+    shown = [code.strip() for code in page.codes]
+    for framework in FRAMEWORKS.values():
+        sources = functions(ROOT / f"src/polyak/learners/{framework}/{name}.py")
+        assert {"State", "target", "critic_loss", "actor_loss", "update"} <= sources.keys()
+        assert not [part for part, source in sources.items() if source not in shown]
+    assert page.tabs
+    labels = [label.strip() for label in page.tabs if label.strip() in FRAMEWORKS]
+    assert labels == list(FRAMEWORKS) * (len(labels) // 3)
+    assert len(labels) == 3 * len(sources)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_algorithm_s_page_has_every_setting_metric_and_deviation(site: Path, name: str) -> None:
+    module = algorithm(name)
+    page = Page(site / f"algorithms/{name}.html")
+    head = page.rows.index(["setting", "default", "book", "paper", "meaning"])
+    rows = {row[0]: row for row in page.rows[head + 1 :]}
+    for field in dataclasses.fields(module.Config):
+        assert all(rows[field.name][index] for index in (1, 4)), rows[field.name]
+    assert rows["polyak"][1] == "0.995"
+    assert rows["batch_size"][1:3] == ["256", "100"]
+    assert rows["hidden_sizes"][1] == "256, 256"
+    assert {f"learner/{metric}" for metric in module.METRICS} <= rows.keys()
+    text = html.unescape((site / f"algorithms/{name}.html").read_text(encoding="utf-8"))
+    assert module.__doc__.count("\n- ") == text.partition('id="deviations"')[2].partition("</article>")[0].count("<li>")
+
+
+def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
+    page = Page(site / "commands.html")
+    assert {f"polyak-{name}" for name in COMMANDS} <= page.ids
+    for name in COMMANDS:
+        assert [code for code in page.codes if f"usage: polyak {name} " in code], name
+    (train,) = [code for code in page.codes if "usage: polyak train sac Pendulum-v1 " in code]
+    for field in dataclasses.fields(algorithm("sac").Config):
+        assert f"--{field.name.replace('_', '-')}" in train
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    ids = Page(site / "python.html").ids
+    for name in set(polyak.__all__) - {"__version__"}:
+        found = getattr(polyak, name)
+        assert f"{found.__module__}.{name}" in ids
+
+
+GAPS = """() => [...document.querySelectorAll(".katex-tag")].map(tag =>
+    tag.getBoundingClientRect().left - tag.previousElementSibling.getBoundingClientRect().right)"""
+"""Pixels between each equation and its number."""
+PAGES = [f"algorithms/{name}.html" for name in NAMES] + [f"lessons/{name}.html" for name in LESSONS]
+
+
+def test_equations_are_typeset_and_search_works_from_disk(site: Path) -> None:
+    with opened(site / PAGES[0]) as tab:
+        tab.page.locator("input[name=query]").fill("temperature")
+        tab.page.locator(".md-search-result__item a[href*='sac.html']").first.wait_for()
+        for name in PAGES:
+            tab.page.goto((site / name).as_uri(), wait_until="load")
+            require_equations(tab, name)
+        tab.page.goto((site / "algorithms/sac.html").as_uri(), wait_until="load")
+        for width in (390, 1230):
+            tab.page.set_viewport_size({"width": width, "height": 800})
+            assert tab.page.evaluate(GAPS)
+            assert min(tab.page.evaluate(GAPS)) > 0
+        assert tab.problems == []
+
+
+def require_equations(tab: Tab, name: str) -> None:
+    """All equations of a page are typeset, in KaTeX's own fonts."""
+    marked = tab.page.locator(".arithmatex").count()
+    assert marked > 0, name
+    assert tab.page.locator(".arithmatex > .katex, .arithmatex > .katex-display").count() == marked, name
+    assert tab.page.locator(".katex-error").count() == 0, name
+    visible = tab.page.evaluate(
+        "() => {const copy = document.querySelector('article').cloneNode(true);"
+        "copy.querySelectorAll('pre, code, .katex').forEach(each => each.remove()); return copy.textContent}"
+    )
+    assert not re.search(r"\\[()\[\]]|\$|\\(frac|sum|theta|mathbb)\b", visible), name
+    tab.page.evaluate("() => document.fonts.ready")
+    fonts = tab.page.evaluate(
+        "() => [...document.fonts].filter(f => f.family.startsWith('KaTeX')).map(f => `${f.family} ${f.status}`)"
+    )
+    assert "KaTeX_Main loaded" in fonts
+    assert "KaTeX_Math loaded" in fonts
+    assert not [font for font in fonts if font.endswith("error")]
+
+
+@pytest.mark.parametrize("folder", ["katex", "iframe-worker"])
+def test_what_the_site_brings_with_it_is_unchanged(folder: str) -> None:
+    assets = DOCS / "assets" / folder
+    lines = (assets / f"{folder}.sha256").read_text(encoding="utf-8").splitlines()
+    listed = {name: digest for digest, name in (line.split() for line in lines)}
+    files = {path.relative_to(assets).as_posix() for path in assets.rglob("*") if path.is_file()}
+    assert listed.keys() == files - {"README.md", f"{folder}.sha256"}
+    for name, digest in listed.items():
+        assert hashlib.sha256((assets / name).read_bytes()).hexdigest() == digest, name
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to stand in, from which modules are imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def executed(script: str, steps: str) -> polyak.Run:
+    """What a page's script leaves as `run`; instead of these `steps` it trains for a moment."""
+    assert script.count(f"steps={steps}") == 1
+    settings = ", ".join(f"{name}={value!r}" for name, value in TINY.items())
+    names: dict[str, object] = {}
+    exec(re.sub(r"episodes=\d+", "episodes=1", script).replace(f"steps={steps}", settings), names)
+    run = names["run"]
+    assert isinstance(run, polyak.Run)
+    return run
+
+
+def test_the_environment_of_the_page_trains_as_the_page_says(workplace: Path) -> None:
+    scripts = blocks("environments.md", "python")
+    (workplace / "my_file.py").write_text(scripts.pop("my_file.py"))
+    runs = [executed(script, "4_000") for script in scripts.values()]
+    assert [run.settings["envs"] for run in runs] == [1, 4, 4]
+    assert [run.metrics[-1]["step"] for run in runs] == [24, 24, 24]
+    environment = importlib.import_module("my_file").Cart(render_mode="rgb_array")
+    environment.reset(seed=0)
+    assert environment.render().shape == (64, 256, 3)
+
+
+def test_the_scripts_of_the_first_run_do_what_the_page_says(workplace: Path) -> None:
+    use, same = blocks("first-run.md", "python").values()
+    run = executed(same.replace("12_000", "30"), "10_000")
+    assert run.metrics[-1]["step"] == 30
+    assert list(run.videos.iterdir())
+    names: dict[str, object] = {}
+    exec(re.sub(r'load\(".*"\)', f"load({str(run.folder)!r})", use), names)
+    assert names["torque"].shape == (1,)
+
+
+def test_the_wrapper_and_the_preset_of_the_page_work(workplace: Path) -> None:
+    (workplace / "my_wrappers.py").write_text(blocks("extending.md", "python")["my_wrappers.py"])
+    (workplace / "my_preset.toml").write_text(blocks("extending.md", "toml")["my_preset.toml"])
+    run = polyak.train("sac", "my_wrappers:ScaledPendulum-v0", preset="Pendulum-v1", **TINY)
+    assert run.evaluate(episodes=1).lengths == (200,)
+    values = presets.load("my_preset.toml", "td3", "Pendulum-v1", lambda: [2.0]).values
+    assert values == {"batch_size": 128, "steps": 50_000, "exploration_noise": 0.1}
+    assert presets.load("my_preset.toml", "sac", "Pendulum-v1").values["alpha_learning_rate"] == 1e-3
