@@ -12,7 +12,7 @@ import pytest
 
 from browser import opened
 from polyak import Run, UsageError, load
-from polyak.report import charts, tables
+from polyak.report import charts, facts, tables
 from polyak.report.advice import LEADS, advice, time_spent
 from polyak.report.groups import grouped
 from polyak.report.page import page, write_report
@@ -49,12 +49,12 @@ RICH = {
 """What a record of SAC holds besides."""
 
 
-def made(tmp_path: Path, seed: int, records: Sequence[dict[str, float]], **facts: Any) -> Run:
-    """A run of these records; `settings` among the facts are single settings."""
+def made(tmp_path: Path, seed: int, records: Sequence[dict[str, float]], **changed: Any) -> Run:
+    """A run of these records; `settings` among what is changed are single settings."""
     tmp_path.mkdir(exist_ok=True)
     run = untrained_run(tmp_path / f"{len(list(tmp_path.iterdir()))}")
-    table = {**run.settings, "seed": seed, **facts}
-    table["settings"] = {**run.settings["settings"], **facts.get("settings", {})}
+    table = {**run.settings, "seed": seed, **changed}
+    table["settings"] = {**run.settings["settings"], **changed.get("settings", {})}
     run.settings_file.write_text(json.dumps(table))
     run.metrics_file.write_text("".join(json.dumps(each) + "\n" for each in records))
     return load(run.folder)
@@ -181,6 +181,17 @@ def test_statistics_end_where_the_first_seed_did(tmp_path: Path) -> None:
     assert (solid["x"], dotted["x"], dotted["y"]) == ([20], [40], [0.5])
 
 
+def test_seed_without_evaluation_is_named_and_left_out(tmp_path: Path) -> None:
+    runs = [made(tmp_path, seed, [record(20, seed)]) for seed in range(2)]
+    failed = made(tmp_path, 2, [{"step": 10, "seconds": 1.0, "train/return": 1.0}])
+    (group,) = grouped([*runs, failed])
+    assert (group.runs, group.left_out) == (tuple(runs), (failed,))
+    assert "seed 2 ended before its first evaluation" in tables.evaluations([group])
+    assert "left out: no evaluation" in facts.runs([group])
+    (alone,) = grouped([failed])
+    assert (alone.runs, alone.left_out) == ((failed,), ())
+
+
 def test_groups_are_compared_at_a_step_that_both_reached(tmp_path: Path) -> None:
     ddpg = [made(tmp_path, seed, [record(20, seed), record(40, 9)]) for seed in range(2)]
     sac = [made(tmp_path, seed, [record(20, seed + 1)], algorithm="sac") for seed in range(2)]
@@ -230,16 +241,16 @@ def test_over_estimation_is_expected_minus_obtained(tmp_path: Path) -> None:
 
 def test_settings_that_differ_come_first_and_are_marked(tmp_path: Path) -> None:
     runs = [made(tmp_path, 0, []), made(tmp_path, 0, [], settings={"discount": 0.5})]
-    shown = tables.settings(grouped(runs))
+    shown = facts.settings(grouped(runs))
     assert "<tr class=differs><td>discount</td><td>0.99</td><td>0.5</td></tr>" in shown
     assert shown.count("class=differs") == 1
     assert shown.index("discount") < shown.index("batch_size")
-    assert "class=differs" not in tables.settings(grouped(runs[:1]))
+    assert "class=differs" not in facts.settings(grouped(runs[:1]))
 
 
 def test_versions_that_differ_within_a_group_are_all_named(tmp_path: Path) -> None:
     runs = [made(tmp_path, seed, [], versions={"python": f"3.1{seed}"}) for seed in range(2)]
-    assert "3.10, 3.11" in tables.machines(grouped(runs))
+    assert "3.10, 3.11" in facts.machines(grouped(runs))
 
 
 @pytest.mark.parametrize(("part", "enough"), [(part, enough) for part, enough, _ in LEADS])

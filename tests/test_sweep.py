@@ -317,7 +317,7 @@ def test_the_command_says_what_failed_and_how_to_go_on(
     assert last.parent == faulty / "many"
     assert last.read_text().lower().startswith("<!doctype html>")
     assert re.fullmatch(r"compare-\d{8}-\d{6}\.html", last.name)
-    assert reported[0] == [runs[0].folder, runs[2].folder]
+    assert reported[0] == [runs[seed].folder for seed in range(3)]  # without what failed, luck alone would be compared
     assert "seed 1  failed" in errors
     assert "  | RuntimeError: the simulator broke" in errors
     assert "2 of 3 runs done" in errors
@@ -358,7 +358,7 @@ def test_ctrl_c_leaves_runs_that_go_on(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert output == ""  # no report: none is done
+    assert Path(output.rstrip()).name.startswith("compare-")  # about what there is
     assert not psutil.wait_procs([child], timeout=60)[1]
     assert "1 run will save and end" in errors
     assert "0 of 2 runs done" in errors

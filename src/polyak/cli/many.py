@@ -82,10 +82,11 @@ def _run(jobs: Sequence[sweep.Job], at_once: int, run_dir: Path, view: PlainView
         trials, signal_number = interrupted.trials, interrupted.signal_number
     for line in summary(trials, at_once, run_dir, time.monotonic() - begun):
         print(line, file=sys.stderr, flush=True)
-    done = [trial.run for trial in trials if trial.state == "done" and trial.run is not None]
-    if done:
-        print(_report(done, run_dir), file=output, flush=True)
-    return 128 + signal_number if signal_number else int(len(done) < len(trials))
+    if any(trial.evaluated is not None for trial in trials):
+        # Also those that failed: without them, only the lucky ones would be compared.
+        made = [trial.run for trial in trials if trial.run is not None]
+        print(_report(made, run_dir), file=output, flush=True)
+    return 128 + signal_number if signal_number else int(any(trial.state != "done" for trial in trials))
 
 
 def _report(runs: Sequence[Run], run_dir: Path) -> Path:

@@ -32,32 +32,29 @@ CRITIC = Measure(
     "discounted return",
     "eval/q",
     "eval/discounted_return",
-    "Solid: what the critic expected at the first observations of the evaluation episodes. Dashed: the discounted "
-    "return that followed. Solid above dashed is over-estimation. Where a time limit cut an episode off, the critic's "
+    "What the critic expected at the first observations of the evaluation episodes, and the discounted return that "
+    "followed: solid above dashed is over-estimation. Where a time limit cut an episode off, the critic's "
     "own value stands for the rest; SAC's Q includes the entropy that it is rewarded for. Compare within a group: "
     "another discount makes other numbers.",
 )
 LEARNER = (
     Measure("Critic loss", "reward squared", "learner/critic_loss", log=True),
     Measure("Actor loss", "reward", "learner/actor_loss"),
-    Measure(
-        "Q and target on the batch", "reward", "learner/q", "learner/target", "Solid: Q(s, a). Dashed: the target y."
-    ),
+    Measure("Q and target on the batch", "reward", "learner/q", "learner/target"),
     Measure("Spread of Q on the batch", "reward, standard deviation", "learner/q_std"),
     Measure(
         "Gradient norms",
         "norm",
         "learner/critic_gradient_norm",
         "learner/actor_gradient_norm",
-        "Solid: critics. Dashed: actor.",
         log=True,
     ),
     Measure(
         "Saturated actions",
         "fraction",
         "learner/saturated",
-        caption="Components of the policy's actions within 1 % of the end of their range: near 1, the actor pushes "
-        "against its limits and its gradient vanishes.",
+        caption="Components of the policy's actions within 0.01 of the ends of their range, -1 to 1. Where nearly all "
+        "are, the actor pushes against its limits and its gradient vanishes.",
     ),
     Measure("Temperature", "alpha, reward per nat", "learner/alpha"),
     Measure("Entropy of the policy", "nats", "learner/entropy"),
@@ -110,9 +107,10 @@ def measured(groups: Sequence[Group], measure: Measure, name: str) -> Chart | No
     if not traces:
         return None
     layout = {"yaxis": {"type": "log"}} if measure.log else {}
+    named = f"Solid: {measure.name}. Dashed: {measure.dashed}." if measure.dashed else f"{measure.name}."
     several = any(len(group.runs) > 1 for group in groups)
-    band_says = "Line: mean over seeds; band: lowest to highest seed." if several else ""
-    caption = " ".join(filter(None, (measure.caption, band_says)))
+    band_says = "Line: mean over seeds; band: lowest to highest." if several else ""
+    caption = " ".join(filter(None, (named, measure.caption, band_says)))
     return Chart(name, measure.title, traces, STEPS, measure.unit, caption, layout)
 
 

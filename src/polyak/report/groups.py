@@ -29,7 +29,8 @@ class Group:
     label: str
     """What tells this group from the others, as short as that is possible."""
     left_out: tuple[Run, ...] = ()
-    """Further runs of a seed that is there already: they would count the same luck twice."""
+    """Further runs of a seed that is there already, which would count the same luck twice; and, where others have an
+    evaluation, runs without any."""
     colour: int = field(default=0, compare=False)
 
     @property
@@ -74,7 +75,7 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
     labels = _labels([part[0].settings for part in several])
     found: list[Group] = []
     for part, label in zip(several, labels, strict=True):
-        kept, left = _one_a_seed(part)
+        kept, left = _counted(part)
         environment = kept[0].settings["environment"]
         colour = sum(group.first["environment"] == environment for group in found)
         found.append(Group(tuple(kept), label, tuple(left), colour))
@@ -93,19 +94,20 @@ def differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if len({json.dumps(table.get(name), default=str) for table in tables}) > 1]
 
 
-def _one_a_seed(runs: list[Run]) -> tuple[list[Run], list[Run]]:
-    """For each seed the run that went furthest; and the others."""
-    ordered = sorted(runs, key=lambda run: (run.settings["seed"], -_length(run)))
+def _counted(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """For each seed the run that was evaluated last, if it was, or if none was; and the others."""
+    ordered = sorted(runs, key=lambda run: (run.settings["seed"], -last_evaluation(run)))
     kept: dict[int, Run] = {}
     for run in ordered:
         kept.setdefault(run.settings["seed"], run)
-    chosen = list(kept.values())
+    evaluated = [run for run in kept.values() if last_evaluation(run)]
+    chosen = evaluated or list(kept.values())
     return chosen, [run for run in ordered if run not in chosen]
 
 
-def _length(run: Run) -> float:
-    records = run.metrics
-    return records[-1]["step"] if records else 0.0
+def last_evaluation(run: Run) -> float:
+    """The step of a run's last evaluation, 0 without one."""
+    return max((record["step"] for record in run.metrics if "eval/return" in record), default=0.0)
 
 
 def _labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:

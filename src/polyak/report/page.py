@@ -7,7 +7,7 @@ from typing import Any
 from polyak.errors import UsageError
 from polyak.metrics import best_evaluation
 from polyak.pages import Chart, document, grid, table, text, video, write_page
-from polyak.report import charts, tables
+from polyak.report import charts, facts, tables
 from polyak.report.advice import advice, time_spent
 from polyak.report.groups import Group, grouped
 from polyak.runs import Run
@@ -44,8 +44,8 @@ def page(runs: Sequence[Run]) -> str:
         if len(environments) > 1:
             parts.append(f'<h1 id="environment-{index}">{text(environment)}</h1>')
         parts += _environment(own, f"e{index}", drawn)
-    parts += ["<h2>Settings</h2>", tables.settings(groups)]
-    parts += ["<h2>Versions and machine</h2>", tables.machines(groups), "<h2>Runs</h2>", tables.runs(groups)]
+    parts += ["<h2>Settings</h2>", facts.settings(groups)]
+    parts += ["<h2>Versions and machine</h2>", facts.machines(groups), "<h2>Runs</h2>", facts.runs(groups)]
     return document(title, "\n".join(parts), drawn)
 
 
@@ -124,12 +124,12 @@ def _summary(groups: Sequence[Group]) -> str:
     if len(runs) > 1:
         count = f"{len(groups)} group{'s' * (len(groups) != 1)} of settings"
         left = sum(len(group.left_out) for group in groups)
-        doubled = f" {left} more left out: their seed is there already." if left else ""
+        doubled = f" {left} more left out; the table of runs says why." if left else ""
         return f"<p>{len(runs)} runs in {count}.{doubled}</p>"
     (run,) = runs
     settings, records = run.settings, run.metrics
     best = best_evaluation(records)
-    facts: dict[str, Any] = {
+    known: dict[str, Any] = {
         "preset": settings["preset"],
         "framework": f"{settings['backend']}, {settings['threads']} thread{'s' * (settings['threads'] != 1)}",
         "environments": f"{settings['envs']} ({settings['vectorization']})",
@@ -138,4 +138,4 @@ def _summary(groups: Sequence[Group]) -> str:
         "best evaluation": f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
         "folder": run.folder.resolve().name,
     }
-    return table(["", ""], list(facts.items()))
+    return table(["", ""], list(known.items()))

@@ -1,14 +1,13 @@
-"""The report's tables."""
+"""The report's tables of scores: evaluations, comparisons, over-estimation."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from polyak.metrics import best_evaluation
 from polyak.pages import number, table, text
-from polyak.report.groups import FREE, Group, differences, experiment
+from polyak.report.groups import Group
 from polyak.report.statistics import improvement_interval, interval, iqm, probability_of_improvement
 
 FEW = 5
@@ -51,10 +50,23 @@ def evaluations(groups: Sequence[Group]) -> str:
         '<p class="faint">Evaluation returns, undiscounted. Mean and IQM (interquartile mean): of the seeds at that '
         "step. Best: each seed's best evaluation, averaged over seeds; as the luckiest of many it flatters.</p>"
     )
-    note += "".join(f'<p class="note">{text(said)}</p>' for said in filter(None, map(_fell_short, groups)))
+    said = [note_of(group) for group in groups for note_of in (_missing, _fell_short)]
+    note += "".join(f'<p class="note">{text(each)}</p>' for each in said if each)
     if any(len(group.runs) < FEW for group in groups):
         note += f'<p class="note">Fewer than {FEW} seeds prove little: train more before believing a difference.</p>'
     return table(head, rows) + note
+
+
+def _missing(group: Group) -> str:
+    """Which seeds were never evaluated, where others were."""
+    there = {run.settings["seed"] for run in group.runs}
+    numbers = [str(run.settings["seed"]) for run in group.left_out if run.settings["seed"] not in there]
+    if not numbers:
+        return ""
+    return (
+        f"{group.label}: seed {', '.join(numbers)} ended before its first evaluation and is not in these numbers, "
+        "which may flatter them."
+    )
 
 
 def _fell_short(group: Group) -> str:
@@ -124,70 +136,6 @@ def bias(groups: Sequence[Group]) -> str:
             rows.append([group.label, q, really, q - really])
     head = ["over the last quarter of the evaluations", "Q expected", "discounted return obtained", "over-estimation"]
     return table(head, rows) if rows else ""
-
-
-def settings(groups: Sequence[Group]) -> str:
-    """Every setting, one column a group, those that differ first and highlighted."""
-    shown = [experiment(group.first) | {name: group.first["settings"].get(name) for name in FREE} for group in groups]
-    return _side_by_side(groups, shown) + (
-        '<p class="faint">Highlighted: what differs between the groups.</p>' if len(groups) > 1 else ""
-    )
-
-
-def machines(groups: Sequence[Group]) -> str:
-    """Versions and machines, one column a group; where a group's runs differ, all are named."""
-    return _side_by_side(groups, [_merged([_where(run.settings) for run in group.runs]) for group in groups])
-
-
-def runs(groups: Sequence[Group]) -> str:
-    """Every run with its folder and how far it went."""
-    rows: list[list[Any]] = []
-    for group in groups:
-        for run in (*group.runs, *group.left_out):
-            records = run.metrics
-            best = best_evaluation(records)
-            rows.append(
-                [
-                    group.label,
-                    str(run.settings["environment"]),
-                    str(run.settings["seed"]),
-                    f"{int(records[-1]['step']):,} of {run.settings['settings']['steps']:,}" if records else "none",
-                    f"{records[-1]['seconds']:.0f} s" if records else "",
-                    f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
-                    f"resumed {len(run.settings['resumed'])} x" if run.settings.get("resumed") else "",
-                    run.folder.resolve().name,
-                    "left out: its seed is there already" if run in group.left_out else "",
-                ]
-            )
-    return table(["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""], rows)
-
-
-def _side_by_side(groups: Sequence[Group], shown: Sequence[Mapping[str, Any]]) -> str:
-    different = differences(shown)
-    names = list(dict.fromkeys(name for each in shown for name in each))
-    ordered = [*different, *(name for name in names if name not in different)]
-    rows = [[name, *(_plain(each.get(name)) for each in shown)] for name in ordered]
-    heads = [_heading(group, groups) for group in groups] if len(groups) > 1 else [""]
-    return table(["", *heads], rows, marked=range(len(different)))
-
-
-def _heading(group: Group, groups: Sequence[Group]) -> str:
-    environments = {each.first["environment"] for each in groups}
-    return group.label if len(environments) == 1 else f"{group.label} on {group.first['environment']}"
-
-
-def _merged(tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    names = list(dict.fromkeys(name for each in tables for name in each))
-    return {name: ", ".join(dict.fromkeys(_plain(each.get(name)) for each in tables)) for name in names}
-
-
-def _where(described: Mapping[str, Any]) -> dict[str, Any]:
-    computed = {"device": described.get("device"), "threads": described["threads"]}
-    return {**described["versions"], **described["machine"], **computed}
-
-
-def _plain(value: object) -> str:
-    return "" if value is None else str(value)
 
 
 def _at_a_common_step(ours: Group, theirs: Group) -> tuple[int, Any, Any] | None:

@@ -1,0 +1,77 @@
+"""The report's tables of facts: settings and where they differ, versions and machines, the runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polyak.metrics import best_evaluation
+from polyak.pages import table
+from polyak.report.groups import FREE, Group, differences, experiment, last_evaluation
+from polyak.runs import Run
+
+
+def settings(groups: Sequence[Group]) -> str:
+    """Every setting, one column a group, those that differ first and highlighted."""
+    shown = [experiment(group.first) | {name: group.first["settings"].get(name) for name in FREE} for group in groups]
+    return _side_by_side(groups, shown) + (
+        '<p class="faint">Highlighted: what differs between the groups.</p>' if len(groups) > 1 else ""
+    )
+
+
+def machines(groups: Sequence[Group]) -> str:
+    """Versions and machines, one column a group; where a group's runs differ, all are named."""
+    return _side_by_side(groups, [_merged([_where(run.settings) for run in group.runs]) for group in groups])
+
+
+def runs(groups: Sequence[Group]) -> str:
+    """Every run with its folder and how far it went."""
+    rows: list[list[Any]] = []
+    for group in groups:
+        for run in (*group.runs, *group.left_out):
+            records = run.metrics
+            best = best_evaluation(records)
+            rows.append(
+                [
+                    group.label,
+                    str(run.settings["environment"]),
+                    str(run.settings["seed"]),
+                    f"{int(records[-1]['step']):,} of {run.settings['settings']['steps']:,}" if records else "none",
+                    f"{records[-1]['seconds']:.0f} s" if records else "",
+                    f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
+                    f"resumed {len(run.settings['resumed'])} x" if run.settings.get("resumed") else "",
+                    run.folder.resolve().name,
+                    _why_left_out(run) if run in group.left_out else "",
+                ]
+            )
+    return table(["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""], rows)
+
+
+def _why_left_out(run: Run) -> str:
+    return f"left out: {'its seed is there already' if last_evaluation(run) else 'no evaluation'}"
+
+
+def _side_by_side(groups: Sequence[Group], shown: Sequence[Mapping[str, Any]]) -> str:
+    different = differences(shown)
+    names = list(dict.fromkeys(name for each in shown for name in each))
+    ordered = [*different, *(name for name in names if name not in different)]
+    rows = [[name, *(_plain(each.get(name)) for each in shown)] for name in ordered]
+    heads = [_heading(group, groups) for group in groups] if len(groups) > 1 else [""]
+    return table(["", *heads], rows, marked=range(len(different)))
+
+
+def _heading(group: Group, groups: Sequence[Group]) -> str:
+    environments = {each.first["environment"] for each in groups}
+    return group.label if len(environments) == 1 else f"{group.label} on {group.first['environment']}"
+
+
+def _merged(tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = list(dict.fromkeys(name for each in tables for name in each))
+    return {name: ", ".join(dict.fromkeys(_plain(each.get(name)) for each in tables)) for name in names}
+
+
+def _where(described: Mapping[str, Any]) -> dict[str, Any]:
+    computed = {"device": described.get("device"), "threads": described["threads"]}
+    return {**described["versions"], **described["machine"], **computed}
+
+
+def _plain(value: object) -> str:
+    return "" if value is None else str(value)
