@@ -349,7 +349,7 @@ def newest(folder: Path) -> Path:
     return max(folder.glob("checkpoint-*.json"))
 
 
-@pytest.mark.parametrize("version", [2, "1", None, 1.5])
+@pytest.mark.parametrize("version", [manifest.VERSION + 1, 0, "1", None, 1.5])
 def test_a_newer_format_is_refused_and_no_older_one_taken(version: Any, copy: Path) -> None:
     rewrite(newest(copy), lambda body: body.update(version=version))
     with pytest.raises(NewerFormatError, match=r"checkpoint-000004\.json is a checkpoint of format .*upgrade polyak"):

@@ -248,6 +248,13 @@ def test_settings_that_differ_come_first_and_are_marked(tmp_path: Path) -> None:
     assert "class=differs" not in facts.settings(grouped(runs[:1]))
 
 
+def test_a_single_seed_has_no_band(tmp_path: Path) -> None:
+    run = made(tmp_path, 0, [record(20, 0, **{"learner/q": 1.0})])
+    chart = charts.measured(grouped([run]), charts.Measure("Q", "reward", "learner/q"), "x")
+    assert chart is not None
+    assert len(chart.traces) == len(charts.returns(grouped([run]), "x").traces) == 1
+
+
 def test_versions_that_differ_within_a_group_are_all_named(tmp_path: Path) -> None:
     runs = [made(tmp_path, seed, [], versions={"python": f"3.1{seed}"}) for seed in range(2)]
     assert "3.10, 3.11" in facts.machines(grouped(runs))
