@@ -7,10 +7,11 @@ INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constraint
 	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
 WORKERS ?= 2
 DEMO_STEPS ?= 6000
+NOTEBOOKS := notebooks/reparameterization.py notebooks/ddpg.py notebooks/td3.py notebooks/sac.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check docs constraints clean
+.PHONY: help demo test lint types check docs notebooks constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,13 +41,17 @@ docs: $(VENV)/docs.installed ## build the documentation into site/; a broken lin
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@printf 'open %s\n' "$(CURDIR)/site/index.html"
 
+notebooks: $(VENV)/notebooks.installed ## make the notebooks (.ipynb) from their .py files, or bring both up to date
+	@$(BIN)/python -m jupytext --quiet --sync $(NOTEBOOKS)
+	@printf 'open them with: %s lab notebooks\n' "$(BIN)/jupyter"
+
 # PyTorch keeps its version, because its newest build brings several GB of CUDA where the registry has no other.
 constraints: ## write constraints.txt anew: today's versions of core, extras and tools
 	@echo "resolving the newest versions ..."
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	torch=$$(grep '^torch==' constraints.txt); \
-	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,torch,tensorflow,wandb,mlflow,docs,dev]"; \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,torch,tensorflow,wandb,mlflow,docs,notebooks,dev]"; \
 	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check freeze --exclude polyak > "$$fresh/frozen"; \
 	sed 's/+cpu$$//' "$$fresh/frozen" | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | LC_ALL=C sort -f > constraints.txt
 	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
@@ -71,6 +76,12 @@ $(VENV)/core.installed: pyproject.toml constraints.txt | $(VENV)/created
 $(VENV)/docs.installed: PARTS := .[docs]
 $(VENV)/docs.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak and what builds its documentation into $(VENV) ..."
+	@$(INSTALL)
+	@touch $@ $(VENV)/core.installed
+
+$(VENV)/notebooks.installed: PARTS := .[box2d,notebooks]
+$(VENV)/notebooks.installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing polyak, the lander and Jupyter into $(VENV) ..."
 	@$(INSTALL)
 	@touch $@ $(VENV)/core.installed
 

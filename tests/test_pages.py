@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def test_page_without_charts_has_no_script() -> None:
 
 
 def test_page_holds_charts_as_data_that_cannot_end_their_element() -> None:
-    made = document(HOSTILE, chart(label=HOSTILE).html(), [chart(label=HOSTILE)])
+    own = replace(chart(label=HOSTILE), layout={"annotations": [{"text": HOSTILE}]})
+    made = document(HOSTILE, own.html(), [own])
     described = re.search(r'<script type="application/json" id="charts">(.*?)</script>', made)
     assert described
     assert json.loads(described[1])["one"]["layout"]["yaxis"]["title"]["text"].startswith("&lt;/script")
@@ -119,6 +121,12 @@ def test_page_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="file"):
         write_page(tmp_path / "file" / "page.html", "x")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder that takes no file, even of root's")
+def test_page_that_cannot_be_written_after_all() -> None:
+    with pytest.raises(UsageError, match=r"cannot write /proc/page\.html: .*; choose another place"):
+        write_page(Path("/proc/page.html"), "x")
 
 
 def test_browser_draws_charts_in_its_colours(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -308,6 +309,19 @@ def test_names_from_outside_stay_text(tmp_path: Path) -> None:
     assert "<script>alert" not in text
     assert Tags(text).found.count("script") == 3
     assert "".join(Tags(text).words).count(HOSTILE) >= 5
+
+
+def test_videos_are_all_of_a_run_or_the_newest_of_a_group(tmp_path: Path) -> None:
+    runs = [made(tmp_path, seed, [record(20, 1)]) for seed in range(2)]
+    for run in runs:
+        run.videos.mkdir()
+        for age, name in enumerate(("new.mp4", "old.mp4")):
+            (run.videos / name).write_bytes(name.encode())
+            os.utime(run.videos / name, (1_000 - age, 1_000 - age))
+    alone, together = page(runs[:1]), page(runs)
+    assert (alone.count("<video"), together.count("<video")) == (2, 1)
+    assert alone.index("new.mp4") < alone.index("old.mp4")
+    assert "DDPG, seed 0: new.mp4" in together
 
 
 def test_run_without_metrics_has_a_page(tmp_path: Path) -> None:

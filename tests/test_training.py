@@ -351,7 +351,7 @@ def test_every_moment_of_a_run_belongs_to_a_part(train: Callable[..., Run]) -> N
     times = [{part: record[f"time/{part}"] for part in stopwatch.PARTS} for record in records]
     assert all(seconds > 0 for each in times for part, seconds in each.items() if part != "learner")
     assert sum(times[-1].values()) <= records[-1]["seconds"] - records[-2]["seconds"] + 0.05
-    assert sum(seconds for each in times for seconds in each.values()) > 0.8 * records[-1]["seconds"]
+    assert 0.8 * records[-1]["seconds"] < sum(sum(each.values()) for each in times) <= records[-1]["seconds"] + 1e-3
 
 
 def test_best_policy_is_that_of_the_best_evaluation(train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from polyak.errors import UsageError
 from polyak.files import prepare_to_write, write_atomically
 
 COLOURS = ("#3a80c9", "#e07b39", "#2f9e77", "#c2579c", "#8a78e0", "#b8941f", "#d1495b", "#4aa3b5")
@@ -146,7 +147,10 @@ def write_page(path: Path, content: str) -> Path:
         UsageError: it cannot be written.
     """
     prepare_to_write(path)
-    write_atomically(path, content.encode())
+    try:
+        write_atomically(path, content.encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
     return path
 
 

@@ -1,0 +1,165 @@
+"""What the notebooks share: showing source, a small learner to look into, comparing numbers, drawing metrics."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML, Markdown, Video
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.collector import Collector
+from polyak.environments import make_environments
+from polyak.learners import make_learner
+from polyak.learners.edge import Execution
+from polyak.lessons.common import Table
+from polyak.networks import nested
+from polyak.pages import COLOURS
+from polyak.randomness import Streams
+from polyak.replay import Replay
+from polyak.runs import Run
+from polyak.types import Arrays, Transitions
+
+TENSORS = {"jax": ("jax.numpy", "asarray"), "torch": ("torch", "tensor"), "tensorflow": ("tensorflow", "constant")}
+"""What makes an array the framework's own."""
+
+plt.rcParams.update({"axes.prop_cycle": plt.cycler(color=COLOURS), "axes.grid": True, "grid.alpha": 0.3})
+
+
+def code(*functions: Any) -> Markdown:
+    """The source of polyak's own functions, as the notebook shows it."""
+    return Markdown("\n\n".join(f"```python\n{inspect.getsource(function)}```" for function in functions))
+
+
+def tables(shown: Sequence[Table]) -> HTML:
+    """The tables of one of polyak's lessons."""
+    return HTML("".join(table.html() for table in shown))
+
+
+def tensors(value: Any, backend: str) -> Any:
+    """NumPy arrays, in dictionaries and tuples or alone, as the framework has them; float64 becomes float32."""
+    if isinstance(value, Mapping):
+        return {name: tensors(each, backend) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return tuple(tensors(each, backend) for each in value)
+    module, function = TENSORS[backend]
+    array = np.asarray(value)
+    single = array.astype(np.float32) if array.dtype == np.float64 else array
+    return getattr(importlib.import_module(module), function)(single)
+
+
+def compare(computed: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    """Print the first numbers of what polyak computed and of what is expected, and how far both are apart.
+
+    Raises:
+        ValueError: shapes differ, or numbers differ by more than `tolerance` times the largest.
+    """
+    ours, theirs = np.asarray(computed, np.float64), np.asarray(expected, np.float64)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"shapes {ours.shape} and {theirs.shape}")
+    for name, values in (("polyak", ours), ("expected", theirs)):
+        print(f"{name:<9}", *(f"{number:12.6g}" for number in values.ravel()[:5]), "..." if values.size > 5 else "")
+    difference = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-12))
+    print(f"largest difference, relative: {difference:.1e}")
+    if not difference <= tolerance:
+        raise ValueError(f"they differ by {difference:.1e}, more than {tolerance:.0e}")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A learner that has made a few updates on random transitions, and a batch; each in two forms."""
+
+    config: Any
+    state: Any
+    """What the framework's `update` takes and returns."""
+    batch: Any
+    """[B, ...], the framework's tensors."""
+    noise: dict[str, Any]
+    """[B, A] each, the framework's tensors."""
+    arrays: Arrays
+    """The state as named NumPy arrays."""
+    data: Transitions
+    """The batch in NumPy."""
+    noise_data: dict[str, Any]
+    """The noise in NumPy."""
+
+    def part(self, name: str) -> Arrays:
+        """One network of the state in float64, as `polyak.networks.forward` takes it: `part("target_actor")`."""
+        start = f"{name}/"
+        found = {key.removeprefix(start): value for key, value in self.arrays.items() if key.startswith(start)}
+        return {key: value.astype(np.float64) for key, value in found.items()}
+
+
+def example(algorithm: str, environment: str, backend: str, *, updates: int = 100, **settings: Any) -> Example:
+    """Collect 1,000 random transitions, make a small learner, let it do `updates` updates, and sample a batch of 64.
+
+    After that the targets lag behind their networks, so that a formula that confuses them does not pass.
+    """
+    streams, what = Streams(0), algorithm_module(algorithm)
+    environments = make_environments(environment, 1, streams.environment)
+    collector = Collector(environments, streams.warm_up, streams.exploration)
+    collector.begin()
+    spec = environments.spec
+    replay = Replay(1_000, spec.observation_size, spec.action_size)
+    for _ in range(replay.capacity):
+        replay.add(collector.step(None))
+    environments.close()
+
+    config = what.Config(batch_size=64, hidden_sizes=(32, 32), **settings)
+    first = what.initial_state(streams.weights, spec, config)
+    learner = make_learner(backend, algorithm, spec, config, first, Execution("cpu", fast=backend == "jax"))
+    drawn = what.draw_noise(streams.learner, updates + 1, config.batch_size, spec.action_size)
+    batches = replay.sample(streams.replay, updates, config.batch_size)
+    learner.update(batches, {name: value[:-1] for name, value in drawn.items()})
+
+    module, common = (importlib.import_module(f"polyak.learners.{backend}.{name}") for name in (algorithm, "common"))
+    arrays = learner.arrays()
+    state = module.State(**tensors(nested(dict(sorted(arrays.items()))), backend))
+    if backend == "torch":
+        state = state._replace(step=int(arrays["step"]))  # there it is a number
+    last = replay.sample(streams.replay, 1, config.batch_size)
+    names = ("observation", "action", "reward", "next_observation", "terminated")
+    data = Transitions(*(getattr(last, name)[0] for name in names))
+    noise = {name: value[-1] for name, value in drawn.items()}
+    batch = common.Batch(*tensors(tuple(data), backend))
+    return Example(config, state, batch, tensors(noise, backend), arrays, data, noise)
+
+
+def gradient_of(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
+    """The gradient in its first argument of a loss of the learners, which returns (loss, what else it computed)."""
+    if backend == "jax":
+        jax = importlib.import_module("jax")
+        derivative = jax.jit(jax.grad(function, has_aux=True))
+        return lambda *arguments: derivative(*arguments)[0]
+    common = importlib.import_module(f"polyak.learners.{backend}.common")
+    return lambda *arguments: common.value_and_gradient(function, *arguments)[1]
+
+
+def compiled(update: Callable[..., Any], backend: str) -> Callable[..., Any]:
+    """The same update; in JAX compiled as a whole, which takes less time than compiling its operations one by one."""
+    return importlib.import_module("jax").jit(update, static_argnums=3) if backend == "jax" else update
+
+
+def curves(run: Run, *panels: Sequence[str]) -> None:
+    """Draw numbers of `run.metrics` against environment steps, a panel for each group of names."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.6), squeeze=False, layout="constrained")
+    for axis, names in zip(axes[0], panels, strict=True):
+        for name in names:
+            found = [record for record in run.metrics if name in record]
+            steps, values = (np.array([record[key] for record in found]) for key in ("step", name))
+            (line,) = axis.plot(steps, values, marker="o", markersize=3, label=name)
+            if name == "eval/return":
+                spread = np.array([record["eval/return_std"] for record in found])
+                axis.fill_between(steps, values - spread, values + spread, color=line.get_color(), alpha=0.15)
+        axis.set_xlabel("environment steps")
+        axis.legend(fontsize="small")
+    figure.suptitle(f"{run.settings['algorithm'].upper()} on {run.settings['environment']}")
+    plt.show()
+
+
+def video(run: Run) -> Video:
+    """An episode of the run's best policy, inside the notebook."""
+    return Video(run.record(best=True), embed=True, width=420, html_attributes="controls muted loop")
