@@ -1,6 +1,7 @@
 """One thread a test process, so that parallel workers do not fight for the cores; and what several test files share."""
 
 import os
+import signal
 
 # XLA reads these once, when JAX first computes, and NumPy's libraries when they load: so before any other import.
 os.environ.update(NPROC="1", PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
@@ -9,6 +10,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background jobs: tests send themselves Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 

@@ -197,9 +197,7 @@ def test_a_signal_is_passed_on_once_and_waited_for(
     assert [(tmp_path / "runs" / f"run-{i}" / "asked").read_text() for i in (0, 1)] == [f"{int(signal.SIGTERM)} "] * 2
 
 
-def test_a_second_one_kills(
-    fake: Callable[..., list[sweep.Job]], tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_second_one_kills(fake: Callable[..., list[sweep.Job]], tmp_path: Path) -> None:
     class Impatient(Watching):
         def stopping(self, running: int) -> None:
             assert running == 2
@@ -211,8 +209,6 @@ def test_a_second_one_kills(
             watching.act = lambda trial, news: None
 
     watching = Impatient(interrupt)
-    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, usual))
     with pytest.raises(sweep.SweepInterrupted) as caught:
         sweep.run(fake("stubborn", "stubborn"), at_once=2, run_dir=tmp_path / "runs", watcher=watching)
     assert [trial.state for trial in caught.value.trials] == ["interrupted"] * 2
