@@ -152,6 +152,21 @@ def test_browser_draws_charts_in_its_colours(tmp_path: Path) -> None:
     assert papers["light"] != papers["dark"]
 
 
+def test_browser_settles_the_margins(tmp_path: Path) -> None:
+    """With all margins following their labels, Plotly gave up on this one, aloud."""
+    made = Chart(
+        "one",
+        "Actor loss",
+        line("SAC", np.arange(1e3, 7e3, 1e3), [13.328, 39.713, 64.024, 67.245, 64.923, 66.028]),
+        "environment steps",
+        "reward",
+    )
+    content = document("t", pages.grid([made, replace(made, name="two")]), [made, replace(made, name="two")])
+    with opened(write_page(tmp_path / "page.html", content), viewport={"width": 1100, "height": 900}) as tab:
+        assert tab.page.locator(".js-plotly-plot").count() == 2
+        assert tab.problems == []
+
+
 def test_browser_shows_values_where_the_mouse_is(tmp_path: Path) -> None:
     x = np.arange(0.0, 11_000.0, 1_000.0)
     made = Chart("one", "Return", line("SAC", x, x / 8, band=(x / 10, x / 5), unit="points"), "steps", "return")

@@ -194,7 +194,7 @@ def video(path: Path, caption: str) -> str:
     """A video that plays in the page."""
     data = base64.b64encode(path.read_bytes()).decode()
     return (
-        f'<figure><video controls muted loop playsinline preload="metadata" src="data:video/mp4;base64,{data}"></video>'
+        f'<figure><video controls muted loop playsinline preload="auto" src="data:video/mp4;base64,{data}"></video>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 

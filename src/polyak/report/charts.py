@@ -106,7 +106,7 @@ def measured(groups: Sequence[Group], measure: Measure, name: str) -> Chart | No
                 traces += line(label, steps.tolist(), mean, group.colour, band=band, dash=dash)
     if not traces:
         return None
-    layout = {"yaxis": {"type": "log"}} if measure.log else {}
+    layout = {"yaxis": {"type": "log", "dtick": "D2"}} if measure.log else {}
     named = f"Solid: {measure.name}. Dashed: {measure.dashed}." if measure.dashed else f"{measure.name}."
     several = any(len(group.runs) > 1 for group in groups)
     band_says = "Line: mean over seeds; band: lowest to highest." if several else ""
@@ -134,7 +134,7 @@ def time_shares(groups: Sequence[Group], name: str) -> Chart | None:
     ]
     layout: dict[str, Any] = {"barmode": "stack", "hovermode": "y unified"}
     layout |= {"xaxis": {"range": [0, 100]}, "yaxis": {"autorange": "reversed"}}
-    return Chart(name, "Where the time went", traces, "share of the time, %", "", "", layout, 7 + 2.5 * len(spent))
+    return Chart(name, "Where the time went", traces, "share of the time, %", "", "", layout, 9 + 2.5 * len(spent))
 
 
 def all_measured(groups: Sequence[Group], measures: Sequence[Measure], prefix: str) -> Iterator[Chart]:
