@@ -13,6 +13,8 @@ from polyak.report.statistics import interval, iqm
 from polyak.stopwatch import PARTS
 
 STEPS = "environment steps"
+FEW = 100
+"""Evaluations up to which each is a dot."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ def returns(groups: Sequence[Group], name: str) -> Chart:
             low, high = interval(values)
             band = (low.tolist(), high.tolist()) if len(values) > 1 else None
             label = f"{group.label} ({seeds(len(group.runs))})"
-            traces += line(label, steps.tolist(), iqm(values).tolist(), group.colour, band=band, markers=True)
+            traces += line(
+                label, steps.tolist(), iqm(values).tolist(), group.colour, band=band, markers=len(steps) <= FEW
+            )
         rest = _beyond(group, steps[-1] if len(steps) else -np.inf)
         if rest:
             label = f"{group.label} (those seeds that went further)"
