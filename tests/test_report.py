@@ -236,8 +236,19 @@ def test_evaluation_table_states_seeds_and_episodes(tmp_path: Path) -> None:
 
 def test_over_estimation_is_expected_minus_obtained(tmp_path: Path) -> None:
     words = Tags(tables.bias(grouped(two_groups(tmp_path)))).words
-    assert words[words.index("SAC") :] == ["SAC", "5", "3", "2"]
+    assert words[words.index("SAC") :] == ["SAC", "5", "3", "2", "2 to 2"]
     assert "DDPG" not in words
+
+
+def test_over_estimation_where_a_seed_ended_early(tmp_path: Path) -> None:
+    """Over the steps that all seeds have; RICH is 2 too high, and later values do not count."""
+    later = RICH | {"eval/q": 100.0}
+    runs = [
+        made(tmp_path, 0, [record(20, 0, **RICH)]),
+        made(tmp_path, 1, [record(20, 0, **RICH), record(40, 0, **later)]),
+    ]
+    assert Tags(tables.bias(grouped(runs))).words[-2:] == ["2", "2 to 2"]
+    assert page(runs)
 
 
 def test_settings_that_differ_come_first_and_are_marked(tmp_path: Path) -> None:

@@ -126,16 +126,18 @@ def improvement_over_all(groups: Sequence[Group]) -> str:
 
 
 def bias(groups: Sequence[Group]) -> str:
-    """What the critic expected beside what was obtained, over the last quarter of the evaluations."""
+    """What the critic expected beside what was obtained, over the last quarter of the evaluations that all seeds had."""
     rows: list[list[Any]] = []
     for group in groups:
-        expected, obtained = group.column("eval/q")[1], group.column("eval/discounted_return")[1]
+        expected, obtained = group.common("eval/q")[1], group.common("eval/discounted_return")[1]
         if expected.size and expected.shape == obtained.shape:
             late = slice(-max(1, expected.shape[1] // 4), None)
-            q, really = float(np.nanmean(expected[:, late])), float(np.nanmean(obtained[:, late]))
-            rows.append([group.label, q, really, q - really])
+            q, really = expected[:, late].mean(axis=1), obtained[:, late].mean(axis=1)
+            gap = q - really
+            spread = f"{number(float(gap.min()), 3)} to {number(float(gap.max()), 3)}" if len(gap) > 1 else ""
+            rows.append([group.label, float(q.mean()), float(really.mean()), float(gap.mean()), spread])
     head = ["over the last quarter of the evaluations", "Q expected", "discounted return obtained", "over-estimation"]
-    return table(head, rows) if rows else ""
+    return table([*head, "lowest to highest seed"], rows) if rows else ""
 
 
 def _at_a_common_step(ours: Group, theirs: Group) -> tuple[int, Any, Any] | None:
