@@ -126,7 +126,7 @@ def improvement_over_all(groups: Sequence[Group]) -> str:
 
 
 def bias(groups: Sequence[Group]) -> str:
-    """What the critic expected beside what was obtained, over the last quarter of the evaluations that all seeds had."""
+    """What critics expected beside what was obtained, over the last quarter of the evaluations that all seeds had."""
     rows: list[list[Any]] = []
     for group in groups:
         expected, obtained = group.common("eval/q")[1], group.common("eval/discounted_return")[1]
