@@ -121,13 +121,33 @@ def test_numbers_that_are_not_finite_are_left_out(run: Run) -> None:
 
 @pytest.mark.parametrize("torn", ['{"step": 3, "eval/ret', '{"step"', "{"])
 def test_last_line_cut_off_by_a_crash_is_left_out(torn: str, run: Run) -> None:
-    run.metrics_file.write_text('{"step": 1}\n{"step": 2}\n' + torn)
-    assert run.metrics == [{"step": 1}, {"step": 2}]
+    records = [{"step": 1, "seconds": 0.5}, {"step": 2, "seconds": 1.5}]
+    run.metrics_file.write_text("".join(json.dumps(record) + "\n" for record in records) + torn)
+    assert run.metrics == records
 
 
-@pytest.mark.parametrize("broken", ['{"step": 2', "", "[1]", "7"])
+NO_RECORDS = (
+    '{"step": 2',
+    "",
+    "[1]",
+    "7",
+    '{"step": 2}',
+    '{"seconds": 2}',
+    '{"step": "2", "seconds": 1}',
+    '{"step": 2, "seconds": 1, "eval/return": "<b>"}',
+    '{"step": 2, "seconds": 1, "eval/return": null}',
+    '{"step": true, "seconds": 1}',
+    '{"step": 2, "seconds": 1, "eval/return": NaN}',
+    '{"step": 2, "seconds": 1, "eval/return": 1e999}',
+    '{"step": 2, "seconds": 1' + "0" * 400 + "}",
+    '{"step": ' + "[" * 100_000 + "]" * 100_000 + "}",
+)
+
+
+@pytest.mark.parametrize("broken", NO_RECORDS, ids=lambda text: text[:45])
 def test_broken_line_in_the_middle_is_an_error(broken: str, run: Run) -> None:
-    run.metrics_file.write_text(f'{{"step": 1}}\n{broken}\n{{"step": 3}}\n')
+    good = '{"step": 1, "seconds": 1}'
+    run.metrics_file.write_text(f"{good}\n{broken}\n{good}\n")
     with pytest.raises(UsageError, match=r"metrics\.jsonl, line 2, is not"):
         _ = run.metrics
 
@@ -191,7 +211,15 @@ def test_settings_that_are_no_settings_are_refused(content: bytes, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "change",
-    [{"settings": "none"}, {"settings": {}}, {"environment": None}, {"versions": 1}, {"preset": None}],
+    [
+        {"settings": "none"},
+        {"settings": {}},
+        {"settings": {"steps": "9", "max_episode_steps": None}},
+        {"environment": None},
+        {"versions": 1},
+        {"preset": None},
+        {"seed": "1"},
+    ],
     ids=str,
 )
 def test_settings_that_lack_something_are_refused(change: dict[str, Any], trained: Run, tmp_path: Path) -> None:

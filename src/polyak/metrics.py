@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -36,14 +37,23 @@ def read_metrics(path: Path) -> list[Record]:
     for number, line in enumerate(lines, start=1):
         try:
             record: Any = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise UsageError(f"{path}, line {number}, is not JSON: {error}") from error
-        if not isinstance(record, dict):
+        if not _is_record(record):
             raise UsageError(f"{path}, line {number}, is not a record: {line[:40]!r}")
         records.append(cast(Record, record))
     return records
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it is a table of numbers that a float can hold, `step` and `seconds` among them."""
+    if not isinstance(value, dict):
+        return False
+    table = cast(dict[str, Any], value)
+    numbers = all(type(number) in (int, float) and abs(number) <= sys.float_info.max for number in table.values())
+    return numbers and {"step", "seconds"} <= table.keys()
 
 
 def best_evaluation(records: list[Record]) -> tuple[int, float] | None:

@@ -107,6 +107,8 @@ class Run:
         if not (
             set(FACTS) <= settings.keys()
             and all(isinstance(table, dict) and set(keys) <= table.keys() for table, keys in tables)
+            and type(settings["seed"]) is int
+            and type(settings["settings"]["steps"]) is int
         ):
             raise UsageError(f"{self.settings_file} is not the settings of a run")
         return settings
