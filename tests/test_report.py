@@ -335,6 +335,19 @@ def test_videos_are_all_of_a_run_or_the_newest_of_a_group(tmp_path: Path) -> Non
     assert "DDPG, seed 0: new.mp4" in together
 
 
+def test_video_that_is_no_plain_file_is_named(tmp_path: Path) -> None:
+    """A pipe would be waited for, and what is linked to may have no end."""
+    run = made(tmp_path, 0, [record(20, 1)])
+    run.videos.mkdir()
+    os.mkfifo(run.videos / "pipe.mp4")
+    (run.videos / "link.mp4").symlink_to("/dev/zero")
+    (run.videos / "lost.mp4").symlink_to(tmp_path / "nowhere")
+    (run.videos / "film.mp4").write_bytes(b"film")
+    shown = page([run])
+    assert shown.count("<video") == 1
+    assert [shown.count(name) for name in ("pipe.mp4", "link.mp4", "lost.mp4")] == [1, 1, 1]
+
+
 def test_run_without_metrics_has_a_page(tmp_path: Path) -> None:
     run = made(tmp_path, 0, [])
     run.metrics_file.unlink()

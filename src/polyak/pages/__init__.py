@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from polyak.errors import UsageError
-from polyak.files import prepare_to_write, write_atomically
+from polyak.files import prepare_to_write, read_plain_file, write_atomically
 
 COLOURS = ("#3a80c9", "#e07b39", "#2f9e77", "#c2579c", "#8a78e0", "#b8941f", "#d1495b", "#4aa3b5")
 """Of the lines in a chart, in order; each has contrast on white and on near-black."""
+
+
+VIDEO_LIMIT = 100_000_000
+"""Bytes of a video at most: a page with more in it would hardly open."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +195,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, marked: Iter
 
 
 def video(path: Path, caption: str) -> str:
-    """A video that plays in the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
+    """A video that plays in the page.
+
+    Raises:
+        UnreadableError: it is no plain file, or larger than `VIDEO_LIMIT`.
+    """
+    data = base64.b64encode(read_plain_file(path, VIDEO_LIMIT)).decode()
     return (
         f'<figure><video controls muted loop playsinline preload="auto" src="data:video/mp4;base64,{data}"></video>'
         f"<figcaption>{text(caption)}</figcaption></figure>"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from polyak.errors import UsageError
+from polyak.errors import UnreadableError, UsageError
 from polyak.metrics import best_evaluation
 from polyak.pages import Chart, document, grid, table, text, video, write_page
 from polyak.report import charts, facts, tables
@@ -101,11 +101,15 @@ def _videos(groups: Sequence[Group]) -> Iterable[str]:
         ]
     if films:
         yield "<h2>Video</h2>"
-        yield from (video(film, caption) for caption, film in films)
+        for caption, film in films:
+            try:
+                yield video(film, caption)
+            except UnreadableError as error:  # a report without it is better than none
+                yield f'<p class="note">{text(error)}</p>'
 
 
 def _age(film: Path) -> float:
-    return -film.stat().st_mtime
+    return -film.lstat().st_mtime
 
 
 def _title(groups: Sequence[Group], environments: Sequence[str]) -> str:
