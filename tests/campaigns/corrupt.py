@@ -51,6 +51,7 @@ from polyak.progress import Progress, Silent  # noqa: E402
 from polyak.replay import Replay  # noqa: E402
 from polyak.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
 from polyak.runs import Run, described  # noqa: E402
+from polyak.stopwatch import PARTS  # noqa: E402
 from tiny_cli import SMALL  # noqa: E402
 
 READ_LIMIT, RUN_LIMIT = 10.0, 30.0
@@ -59,7 +60,7 @@ MEMORY_LIMIT = 500_000_000
 """Bytes by which the process's memory may rise in a round."""
 ADDRESS_SPACE = 8_000_000_000
 """Bytes besides those in use after the fixtures were made: a net."""
-TIMES = {"seconds", "epoch_seconds", "speed/steps_per_second"}
+TIMES = {"seconds", "epoch_seconds", "times", "speed/steps_per_second", *(f"time/{part}" for part in PARTS)}
 SAMPLE, SAMPLE_OF_OTHERS = 0.02, 0.2
 """Shares of the rounds that go on to the end: of most, and of those in which a hostile checkpoint was accepted or what
 is no file of a checkpoint was damaged, so that more depends on what follows."""
@@ -482,7 +483,11 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "observations in 100,000 dimensions": put("state.spec.observation_shape", [1] * 100_000),
     "2**40 measured": put("state.measured", 2**40),
     "-1 measured": put("state.measured", -1),
-    "version 2": put("version", 2),
+    "newer version": put("version", manifest.VERSION + 1),
+    "metrics no names": put("state.metrics", 7),
+    "one metric too many": put("state.metrics", ["q"] * 99),
+    "times that are none": put("state.times", "x"),
+    "a time that is none": put("state.times", {"learner": [1]}),
     "version 'x'": put("version", "x" * 1000),
     "lengths of 2**62": put("state.collector.lengths", [2**62, 2**62]),
     "lengths of 2**62, one": put("state.collector.lengths", [2**62]),
