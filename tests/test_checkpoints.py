@@ -22,7 +22,7 @@ from polyak.checkpoints import LEARNER, Checkpoints, Content, manifest, segments
 from polyak.errors import NewerFormatError, UnreadableError
 from polyak.replay import Replay
 from polyak.resumption import read_checkpoint
-from polyak.types import Arrays, Transitions
+from polyak.types import Arrays, Learned, Transitions
 from reference.cases import make_case
 from tiny_cli import TINY
 from whole_runs import saved
@@ -628,18 +628,18 @@ def test_a_learner_that_diverged_is_not_kept(seen: bool, tmp_path: Path, monkeyp
     """The last good state stays, whether a loss showed it or not."""
     from polyak.learners.jax.learner import JaxLearner
 
-    real, calls = JaxLearner.update, []
+    real, calls = JaxLearner.launch, []
 
-    def update(self: JaxLearner, *arguments: Any) -> Any:
+    def launch(self: JaxLearner, *arguments: Any) -> Any:
         calls.append(1)
-        metrics = real(self, *arguments)
+        metrics, actor = real(self, *arguments)()
         if len(calls) == 3:
             if seen:
                 metrics = metrics._replace(values=metrics.values * np.nan)
-            self._state = self._state._replace(log_alpha=self._state.log_alpha * np.nan)
-        return metrics
+            self._packed = self._packed._replace(floats=self._packed.floats * np.nan)
+        return lambda: Learned(metrics, actor)
 
-    monkeypatch.setattr(JaxLearner, "update", update)
+    monkeypatch.setattr(JaxLearner, "launch", launch)
     with pytest.raises(TrainingError, match="diverged"):
         polyak.train("sac", TINY, run_dir=tmp_path, **{**SMALL, "steps_per_epoch": 20})
     (settings,) = tmp_path.rglob("settings.json")

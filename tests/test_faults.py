@@ -200,11 +200,11 @@ def test_a_killed_worker_ends_the_run_in_order(tmp_path: Path) -> None:
         folder = tmp_path / number.name
         real, workers = polyak.loop.Loop._iterate, list[Any]()
 
-        def iterate(self: Any, real: Any = real, workers: list[Any] = workers, number: int = number) -> None:
+        def iterate(self: Any, real: Any = real, workers: list[Any] = workers, number: int = number) -> Any:
             if self.collector.steps == 34:
                 workers[:] = self.collector.environments.vector.processes
                 os.kill(workers[1].pid, number)
-            real(self)
+            return real(self)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(polyak.loop.Loop, "_iterate", iterate)

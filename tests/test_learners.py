@@ -223,6 +223,17 @@ def test_fifty_bursts_of_one_are_one_burst_of_fifty(name: str, framework: Framew
     assert_agree(one.arrays(), fifty.arrays(), TEN_UPDATES)
 
 
+def test_what_a_burst_brought_stays_though_others_follow(framework: Framework) -> None:
+    """Three launched before the first is waited for."""
+    case = make_case("ddpg")
+    ahead, waiting = learner_of(case, framework.name), learner_of(case, framework.name)
+    launched = [ahead.launch(*case.burst(first, first + 2)) for first in (0, 2, 4)]
+    for first, learned in zip((0, 2, 4), launched, strict=True):
+        metrics, actor = learned()
+        np.testing.assert_array_equal(metrics.values, waiting.update(*case.burst(first, first + 2)).values)
+        assert_same_bits(actor, waiting.actor())
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_learner_made_from_arrays_goes_on_bit_for_bit(name: str, framework: Framework) -> None:
     """After three updates, so that TD3 stands between two delayed steps."""

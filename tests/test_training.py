@@ -24,7 +24,7 @@ from polyak.policy import Policy
 from polyak.progress import Progress
 from polyak.runs import Run
 from polyak.schedule import UpdateSchedule
-from polyak.types import Arrays, Metrics
+from polyak.types import Arrays, Learned, Metrics
 from tiny_cli import SMALL, TINY, Tiny, making, start_cli
 
 TIMES = ("seconds", "speed/steps_per_second", *(f"time/{part}" for part in stopwatch.PARTS))
@@ -43,6 +43,10 @@ class Still:
     @property
     def updates(self) -> int:
         return sum(self.bursts)
+
+    def launch(self, batches: Any, noise: Any) -> Callable[[], Learned]:
+        learned = Learned(self.update(batches, noise), self.actor())
+        return lambda: learned
 
     def update(self, batches: Any, noise: Any) -> Metrics:
         self.bursts.append(len(batches.records))
@@ -318,6 +322,28 @@ def test_updates_start_at_update_after_and_are_counted(train: Callable[..., Run]
 
 
 @pytest.mark.parametrize(
+    ("lag", "ages"),
+    [
+        (0, [0, 0, 4, 8, 12, 16, 20, 24, 28, 32, 36]),
+        (1, [0, 0, 0, 4, 8, 16, 16, 20, 24, 28, 36]),  # the end of an epoch, step 20 and 40, waits for the newest
+    ],
+)
+def test_with_a_lag_the_environments_go_on_with_the_policy_before(
+    lag: int, ages: list[int], train: Callable[..., Run], still: Still, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acted, real = list[int](), Policy.explore
+
+    def explore(self: Policy, *given: Any) -> Any:
+        acted.append(age(self))
+        return real(self, *given)
+
+    monkeypatch.setattr(Policy, "explore", explore)
+    run = train(lag=lag, start_steps=0, steps=41)
+    assert acted[::4] == ages
+    assert [record["learner/updates"] for record in run.metrics] == [16, 36, 36]
+
+
+@pytest.mark.parametrize(
     ("envs", "steps", "evaluated"), [(1, 25, [10, 20, 25]), (1, 20, [10, 20]), (1, 7, [7]), (3, 20, [12, 21])]
 )
 def test_evaluation_after_each_epoch_and_at_the_end(
@@ -487,16 +513,16 @@ def handlers() -> Iterator[tuple[Any, Any]]:
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("number", "lag"), [(signal.SIGINT, 0), (signal.SIGTERM, 1)])
 def test_signal_ends_the_run_after_the_step(
-    number: int, train: Callable[..., Run], tmp_path: Path, handlers: tuple[Any, Any]
+    number: int, lag: int, train: Callable[..., Run], tmp_path: Path, handlers: tuple[Any, Any]
 ) -> None:
     made = [environment := Signalled(), Tiny()]
     environment.numbers = (number,)
     order = iter(made)
     watcher = Watcher()
     with pytest.raises(Interrupted, match="everything is saved, and this goes on: polyak resume ") as caught:
-        train(lambda: next(order), observer=watcher)
+        train(lambda: next(order), observer=watcher, lag=lag)
     assert caught.value.signal_number == number
     run = the_run(tmp_path)
     assert environment.taken == 25  # the step was not cut

@@ -1,7 +1,7 @@
 """What a run comes to, for comparison bit by bit, and snapshots of its folder as SIGKILL would leave it."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ def snapshots(monkeypatch: pytest.MonkeyPatch, folder: Path, *at: int) -> Snapsh
     taking = Snapshots(folder, at.__contains__)
     iterate = loop.Loop._iterate
 
-    def watched(self: loop.Loop) -> None:
+    def watched(self: loop.Loop) -> Generator[None]:
         taking.notice(self.run)
-        iterate(self)
+        return iterate(self)
 
     monkeypatch.setattr(loop.Loop, "_iterate", watched)
     return taking

@@ -117,6 +117,7 @@ def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:
     memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
     device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
     rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
+    rhythm += ", computed while the environments go on" if config.lag else ""
     return {
         "preset": plan.preset,
         **({"from": plan.from_run} if plan.from_run else {}),

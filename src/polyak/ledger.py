@@ -99,15 +99,15 @@ class Ledger:
             Episode(int(step), float(total), int(length), bool(terminated))
             for step, total, length, terminated in state["episodes"]
         ]
-        self.measured = [Metrics(self._names, self._of_today(state, values))]
+        self.measured = [Metrics(self._names, self.of_today(state, values))]
         self.stopwatch.restore(state.get("times", {}))
         self.given_up = int(state["episodes_given_up"])
         self.first_step = int(state["epoch_first_step"])
         now = time.monotonic()
         self._started, self._epoch_started = now - float(state["seconds"]), now - float(state["epoch_seconds"])
 
-    def _of_today(self, state: Mapping[str, Any], values: Float) -> Float:
-        """[K, M]: values in today's columns, NaN in those that were not measured then."""
+    def of_today(self, state: Mapping[str, Any], values: Float) -> Float:
+        """[K, M]: values of a `state()` in today's columns, NaN in those that were not measured then."""
         found = dict(zip(names_measured(state, self._names), values.T, strict=True))
         nothing = np.full(len(values), np.nan, np.float32)
         return np.stack([found.get(name, nothing) for name in self._names], axis=1)

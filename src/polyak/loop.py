@@ -1,13 +1,14 @@
 """One run's loop: collect, update, evaluate, record, save; however it ends, what there is is saved."""
 
 import dataclasses
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polyak.algorithms import algorithm as algorithm_module
 from polyak.checkpoints import Checkpoints, Content
 from polyak.collector import Collector
 from polyak.errors import Interrupted, SavingError, TrainingError
@@ -24,7 +25,7 @@ from polyak.runs import Run
 from polyak.schedule import UpdateSchedule
 from polyak.signals import signals_noted
 from polyak.stepping import Environments
-from polyak.types import Arrays, Learner
+from polyak.types import Arrays, Learned, Learner, Metrics
 
 
 @dataclasses.dataclass
@@ -54,6 +55,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._schedule = UpdateSchedule(self.plan.config)
+        self._launched: Callable[[], Learned] | None = None
+        """The burst that is still being computed while the environments go on."""
         self._saved = 0
         """Steps at the last checkpoint."""
         self._whole = True
@@ -62,16 +65,25 @@ class Loop:
     def run_to_the_end(self) -> None:
         """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
         with signals_noted() as signals:
-            try:
-                self._until_done(signals)
-            except BaseException as error:
-                self._save_what_there_is(error)
-                raise
+            for _ in self.bursts(signals):
+                pass
+
+    def bursts(self, signals: list[int]) -> Generator[None]:
+        """`run_to_the_end`, but yield after each burst's launch, before it is waited for.
+
+        Raises:
+            Interrupted: a signal has been noted.
+        """
+        try:
+            yield from self._until_done(signals)
+        except BaseException as error:
+            self._save_what_there_is(error)
+            raise
         if signals:
             self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
             raise Interrupted(signals[0], str(self.run.folder))
 
-    def _until_done(self, signals: list[int]) -> None:
+    def _until_done(self, signals: list[int]) -> Generator[None]:
         epoch, every = self.plan.config.steps_per_epoch, self.plan.checkpoint_every or self.plan.config.steps_per_epoch
         if self.checkpoints.latest is None:
             self.checkpoint()
@@ -83,7 +95,7 @@ class Loop:
                 self.checkpoint()
             if steps >= self.plan.config.steps or self.reached or signals:
                 break
-            self._iterate()
+            yield from self._iterate()
         if self._saved < self.collector.steps:
             self.checkpoint()
         if signals:
@@ -93,14 +105,21 @@ class Loop:
         if not self.reached:
             self.progress.outcome = f"done after {self.collector.steps:,} steps"
 
-    def _iterate(self) -> None:
+    def _iterate(self) -> Generator[None]:
         """One step of every environment, and the updates that are due then."""
         before = self.collector.steps
         self._whole = False
         self._collect()
         due = self._schedule.due(before, self.collector.steps)
         if due:
-            self._update(due)
+            launched = self._launch(due)
+            yield
+            if self.plan.config.lag:
+                self._learn()
+                self._launched = launched
+            else:
+                self._launched = launched
+                self._learn()
         self._whole = True
 
     def _collect(self) -> None:
@@ -118,13 +137,22 @@ class Loop:
             self.ledger.episodes += episodes
             self.progress.episodes.extend(episodes)
 
-    def _update(self, updates: int) -> None:
+    def _launch(self, updates: int) -> Callable[[], Learned]:
         batch_size = self.plan.config.batch_size
         batches = self.replay.sample(self.streams.replay, updates, batch_size)
         self.ledger.stopwatch.lap("replay")
         noise = self.draw_noise(self.streams.learner, updates, batch_size, self.replay.action_size)
-        metrics = self.learner.update(batches, noise)
-        policy = dataclasses.replace(self.policy, parameters=self.learner.actor())
+        launched = self.learner.launch(batches, noise)
+        self.ledger.stopwatch.lap("learner")
+        return launched
+
+    def _learn(self) -> None:
+        """Wait for the burst that was launched, if there is one, and take over what it brought."""
+        if self._launched is None:
+            return
+        metrics, actor = self._launched()
+        self._launched, updates = None, len(metrics.values)
+        policy = dataclasses.replace(self.policy, parameters=actor)
         critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
         if not np.isfinite(critic_loss).all() or not policy.finite():
             raise TrainingError(
@@ -138,7 +166,10 @@ class Loop:
         self.progress.updates += updates
 
     def _end_epoch(self) -> None:
-        """Evaluate, save the policies, write a record."""
+        """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
+        self._whole = False
+        self._learn()
+        self._whole = True
         steps = self.collector.steps
         speed = self.ledger.speed(steps)
         result = self._evaluate()
@@ -237,7 +268,12 @@ class Loop:
             "best": self.progress.best,
             **ledger,
         }
-        return state, {**arrays, "measured": measured}
+        arrays["measured"] = measured
+        if self._launched is not None:
+            values = self._launched().metrics.values
+            state["launched"] = len(values)
+            arrays |= {"launched": values, **{f"policy/{name}": each for name, each in self.policy.parameters.items()}}
+        return state, arrays
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays, best_policy: bytes | None) -> None:
         """Go on from a checkpoint's state, with a collector, replay, learner and policy that are restored already.
@@ -265,6 +301,13 @@ class Loop:
         self._write(self.run.policy_file, self.policy.content())
         if best_policy is not None:
             self._write(self.run.best_policy_file, best_policy)
+        if "launched" in arrays:
+            names = algorithm_module(self.plan.algorithm).METRICS
+            values = self.ledger.of_today(state, arrays["launched"])
+            learned = Learned(Metrics(names, values), self.policy.parameters)
+            self._launched = lambda: learned
+            behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
+            self.policy = dataclasses.replace(self.policy, parameters=behind)
 
     def _save_what_there_is(self, error: BaseException) -> None:
         """Whatever ended the run: a checkpoint if all parts are between two steps, what was measured, the policy."""
@@ -279,6 +322,8 @@ class Loop:
 
     def _write_what_was_measured(self) -> None:
         """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
+        if self._whole:
+            self._learn()
         if self.collector.steps > self.ledger.first_step:
             self._write_record({})
         self._write(self.run.policy_file, self.policy.content())

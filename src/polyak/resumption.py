@@ -4,6 +4,7 @@ import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -83,12 +84,24 @@ def sensible(checkpoints: Checkpoints, of: Manifest) -> Generator[None]:
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     """The loop's arrays as they must be, without memory of their own."""
     metrics = len(names_measured(state, algorithm_module(plan.algorithm).METRICS))
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "exploration_noise": (plan.envs, spec.action_size),
         "observation": (plan.envs, spec.observation_size),
         "measured": (int(state["measured"]), metrics),
     }
+    if "launched" in state:
+        shapes["launched"] = (int(state["launched"]), metrics)
+        shapes |= {f"policy/{name}": shape for name, shape in _policy_shapes(plan, spec).items()}
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+def _policy_shapes(plan: Plan, spec: Spec) -> dict[str, tuple[int, ...]]:
+    heads = 2 if algorithm_module(plan.algorithm).POLICY_KIND == "squashed_gaussian" else 1
+    layers = pairwise(actor_sizes(spec, plan.config.hidden_sizes, heads * spec.action_size))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (inputs, outputs) in enumerate(layers):
+        shapes |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
+    return shapes
 
 
 def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:

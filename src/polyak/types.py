@@ -5,8 +5,9 @@ Observations and actions are float32; actions are normalized to [-1, 1] everywhe
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -29,17 +30,17 @@ class Spec:
     action_high: Float
     """[A], in environment units."""
 
-    @property
+    @cached_property
     def observation_size(self) -> int:
         """O: the length of the flattened observation."""
         return math.prod(self.observation_shape)
 
-    @property
+    @cached_property
     def action_size(self) -> int:
         """A: the length of the flattened action."""
         return math.prod(self.action_shape)
 
-    @property
+    @cached_property
     def action_half_range(self) -> Float:
         """[A]: half the width of the action box, in environment units."""
         return (self.action_high - self.action_low) / np.float32(2)
@@ -72,7 +73,7 @@ class Spec:
     def to_environment(self, action: Float) -> Float:
         """Map normalized actions [..., A] in [-1, 1] to environment units, one affine map per dimension."""
         scaled = cast(Float, self.action_low + (action + np.float32(1)) * self.action_half_range)
-        return np.clip(scaled, self.action_low, self.action_high)  # rounding may step over the edge
+        return scaled.clip(self.action_low, self.action_high)  # rounding may step over the edge
 
     def to_normalized(self, action: Float) -> Float:
         """Map actions [..., A] in environment units to [-1, 1]; the inverse of `to_environment`."""
@@ -151,11 +152,27 @@ class Metrics(NamedTuple):
     """[K, len(names)]; NaN where an update did not compute that number (TD3's actor loss between delayed steps)."""
 
 
+class Learned(NamedTuple):
+    """What K updates brought."""
+
+    metrics: Metrics
+    actor: Arrays
+    """The actor's parameters after the last of them (`0/kernel`, `0/bias`, ...), for the policy."""
+
+
 class Learner(Protocol):
     """What every learner of every framework offers; only NumPy arrays cross this edge."""
 
+    def launch(self, batches: Batch, noise: Mapping[str, Float]) -> Callable[[], Learned]:
+        """Start K updates: `batches` and every array of `noise` ([K, B, A], standard normal) have a leading axis K.
+
+        What is returned waits for them, where the framework computes while the caller goes on, and gives what they
+        brought. More updates may be launched before.
+        """
+        ...
+
     def update(self, batches: Batch, noise: Mapping[str, Float]) -> Metrics:
-        """Do K updates: `batches` and every array of `noise` ([K, B, A], standard normal) have a leading axis K."""
+        """`launch`, and wait."""
         ...
 
     def actor(self) -> Arrays:

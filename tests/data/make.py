@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,15 +29,15 @@ def main() -> None:
     runs._machine = lambda: {"system": "Linux", "processor": "x86_64", "cores": 1}
     iterate = loop.Loop._iterate
 
-    def cut(self: loop.Loop) -> None:
+    def cut(self: loop.Loop) -> Generator[None]:
         if self.collector.steps == 33:
             raise KeyboardInterrupt
-        iterate(self)
+        return iterate(self)
 
     loop.Loop._iterate = cut  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as temporary:
         with contextlib.suppress(KeyboardInterrupt):
-            polyak.train("sac", TINY, run_dir=temporary, seed=7, threads=1, checkpoint_every=11, **SMALL)
+            polyak.train("sac", TINY, run_dir=temporary, seed=7, threads=1, checkpoint_every=11, lag=1, **SMALL)
         (settings,) = Path(temporary).rglob("settings.json")
         run = polyak.load(settings.parent)
         shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("tensorboard", ".lock"))

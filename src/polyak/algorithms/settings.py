@@ -55,6 +55,8 @@ class Settings:
     """Steps between bursts of gradient steps."""
     updates_per_step: float = 1.0
     """Gradient steps per environment step, however many environments there are."""
+    lag: int = 0
+    """1: the environments go on with the policy before it while a burst of gradient steps is computed; 0: they wait."""
     steps_per_epoch: int = 5_000
     """Steps between evaluations, which also write metrics and save the policy."""
     evaluation_episodes: int = 10
@@ -89,6 +91,7 @@ class Settings:
         limit = self.max_episode_steps
         require("max_episode_steps", limit, limit is None or limit >= 1, "at least 1, or None")
         require("updates_per_step", self.updates_per_step, self.updates_per_step > 0, "above 0")
+        require("lag", self.lag, self.lag in (0, 1), "0 or 1")
         require("discount", self.discount, 0 <= self.discount <= 1, "in [0, 1]")
         require("polyak", self.polyak, 0 <= self.polyak < 1, "in [0, 1)")
         require("actor_learning_rate", self.actor_learning_rate, self.actor_learning_rate > 0, "above 0")

@@ -15,8 +15,9 @@ from polyak.errors import NewerFormatError, UnreadableError, UsageError
 from polyak.files import read_plain_file
 
 FORMAT = "polyak-checkpoint"
-VERSION = 2
-"""Since 2, `state` names the columns of what was measured (`metrics`)."""
+VERSION = 3
+"""Since 2, `state` names the columns of what was measured (`metrics`); since 3, there may be a burst that was launched
+and not waited for (`launched`, with a lag)."""
 SIZE_LIMIT = 64_000_000
 """Bytes of a manifest at most: a hundred for each of as many segments as nobody has."""
 SERIALS = 10**9

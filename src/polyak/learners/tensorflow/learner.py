@@ -1,7 +1,8 @@
 """The TensorFlow learner: native state inside, named NumPy arrays at the edge, K updates in one compiled call."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ from polyak.learners.tensorflow.common import Batch
 from polyak.learners.tensorflow.quiet import Tensor, tf
 from polyak.learners.tensorflow.vectors import Layout, Vectors
 from polyak.networks import nested
-from polyak.types import Arrays, Float, Metrics, Spec
+from polyak.types import Arrays, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
 
 
@@ -38,21 +39,31 @@ class TensorFlowLearner:
         compiled: Any = tf.function(self._burst, autograph=False, jit_compile=True)
         self._run = compiled if execution.fast else self._burst
 
-    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+    def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates in one dispatch."""
         with tf.device(self._device):
             records = tf.constant(packed(batches, noise, self._what.NOISE))
             self._vectors, values = self._run(self._vectors, records)
-        return Metrics(self._what.METRICS, values.numpy())
+        return partial(self._learned, values, self._vectors)
+
+    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+        """K updates, waited for."""
+        return self.launch(batches, noise)().metrics
 
     def actor(self) -> Arrays:
         """The actor's parameters, copied."""
-        arrays = self._layout.arrays(self._vectors, "actor/")
-        return {name.removeprefix("actor/"): value for name, value in arrays.items()}
+        return self._actor(self._vectors)
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
         return self._layout.arrays(self._vectors)
+
+    def _actor(self, vectors: Vectors) -> Arrays:
+        arrays = self._layout.arrays(vectors, "actor/")
+        return {name.removeprefix("actor/"): value for name, value in arrays.items()}
+
+    def _learned(self, values: Tensor, vectors: Vectors) -> Learned:
+        return Learned(Metrics(self._what.METRICS, values.numpy()), self._actor(vectors))
 
     def _burst(self, vectors: Vectors, records: Tensor) -> tuple[Vectors, Tensor]:
         state, values = self._updates(self._layout.unpacked(vectors), records)

@@ -1,7 +1,8 @@
 """The PyTorch learner: native state inside, named NumPy arrays at the edge, K updates in a call."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +17,7 @@ from polyak.learners.torch import fused
 from polyak.learners.torch.common import Batch
 from polyak.learners.torch.graphs import Graphs
 from polyak.networks import flattened, nested
-from polyak.types import Arrays, Float, Metrics, Spec
+from polyak.types import Arrays, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
 
 
@@ -39,22 +40,36 @@ class TorchLearner:
         captures = execution.fast and self._device.type == "cuda"
         self._graphs = Graphs(self._burst, period) if captures else None
 
-    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+    def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates; on a GPU one transfer, one launch."""
         records = torch.from_numpy(packed(batches, noise, self._what.NOISE))
         if self._graphs is None:
             self._state, values = self._burst(self._state, records.to(self._device))
         else:
             self._state, values = self._graphs.burst(self._state, records)
-        return Metrics(self._what.METRICS, values.cpu().numpy())
+        # Copied on the device, in order: the next launch writes into the same memory.
+        return partial(self._learned, values.clone(), torch.cat([torch.ravel(each) for each in self._actor().values()]))
+
+    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+        """K updates, waited for."""
+        return self.launch(batches, noise)().metrics
 
     def actor(self) -> Arrays:
         """The actor's parameters, copied."""
-        return _copied(flattened(self._state.actor))
+        return _copied(self._actor())
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
         return _copied(flattened(self._state._asdict()))
+
+    def _actor(self) -> dict[str, Tensor]:
+        return flattened(self._state.actor)
+
+    def _learned(self, values: Tensor, actor: Tensor) -> Learned:
+        like = self._actor()
+        parts = torch.split(actor.cpu(), [each.numel() for each in like.values()])
+        arrays = {name: part.reshape(like[name].shape).numpy() for name, part in zip(like, parts, strict=True)}
+        return Learned(Metrics(self._what.METRICS, values.cpu().numpy()), arrays)
 
     @torch.no_grad()
     def _burst(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
