@@ -7,11 +7,13 @@ INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constraint
 	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
 WORKERS ?= 2
 DEMO_STEPS ?= 6000
+# The Python in which `make bench` finds the peers; by default it makes one.
+PEERS ?= .venv-peers/bin/python
 NOTEBOOKS := notebooks/reparameterization.py notebooks/ddpg.py notebooks/td3.py notebooks/sac.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check docs notebooks constraints clean
+.PHONY: help demo test lint types check docs notebooks bench constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,19 +47,22 @@ notebooks: $(VENV)/notebooks.installed ## make the notebooks (.ipynb) from their
 	@$(BIN)/python -m jupytext --quiet --sync $(NOTEBOOKS)
 	@printf 'open them with: %s lab notebooks\n' "$(BIN)/jupyter"
 
+bench: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers/installed) ## time polyak beside its peers; BENCH="--algorithms sac" selects, PEERS=... names a Python that has them
+	@$(BIN)/python benchmarks/bench.py --peers "$(PEERS)" $(BENCH)
+
 # PyTorch keeps its version, because its newest build brings several GB of CUDA where the registry has no other.
 constraints: ## write constraints.txt anew: today's versions of core, extras and tools
 	@echo "resolving the newest versions ..."
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	torch=$$(grep '^torch==' constraints.txt); \
-	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,torch,tensorflow,wandb,mlflow,docs,notebooks,dev]"; \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,envpool,torch,tensorflow,wandb,mlflow,docs,notebooks,dev]"; \
 	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check freeze --exclude polyak > "$$fresh/frozen"; \
 	sed 's/+cpu$$//' "$$fresh/frozen" | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | LC_ALL=C sort -f > constraints.txt
 	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
 
 clean: ## remove the environment, builds and caches; runs/ stays
-	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
+	rm -rf $(VENV) .venv-peers build dist site .pytest_cache .ruff_cache .hypothesis MUJOCO_LOG.TXT
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/created:
@@ -66,7 +71,7 @@ $(VENV)/created:
 	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-# What `dev` installs contains what `core` and `docs` do, so that its stamp spares them their own installation.
+# What `dev` installs contains what `core`, `docs` and `bench` do, so that its stamp spares them their own installation.
 $(VENV)/core.installed: PARTS := .
 $(VENV)/core.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak into $(VENV) ..."
@@ -85,8 +90,21 @@ $(VENV)/notebooks.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@$(INSTALL)
 	@touch $@ $(VENV)/core.installed
 
+$(VENV)/bench.installed: PARTS := .[all,torch]
+$(VENV)/bench.installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing polyak, all environments and PyTorch into $(VENV) ..."
+	@$(INSTALL)
+	@touch $@ $(VENV)/core.installed
+
+.venv-peers/installed: benchmarks/peers/requirements.txt | $(VENV)/created
+	@echo "installing the peers into .venv-peers ..."
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check install -r $< > .venv-peers/install.log 2>&1 \
+	  || { grep -v '^WARNING' .venv-peers/install.log | tail -n 20 >&2; exit 1; }
+	@touch $@
+
 $(VENV)/dev.installed: PARTS := .[all,torch,tensorflow,wandb,mlflow,docs,dev]
 $(VENV)/dev.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak, all environments, frameworks and the tools into $(VENV) ..."
 	@$(INSTALL)
-	@touch $@ $(VENV)/core.installed $(VENV)/docs.installed
+	@touch $@ $(VENV)/core.installed $(VENV)/docs.installed $(VENV)/bench.installed

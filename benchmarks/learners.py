@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
+from polyak.learners.edge import Device, Execution
+from polyak.replay import record_size
 from polyak.threads import physical_cores
 from polyak.types import Batch, Spec
 
@@ -36,6 +38,17 @@ Round = Callable[[int], None]
 """Does that many updates."""
 
 
+class Sizes(NamedTuple):
+    """What a learner is made for."""
+
+    observation: int = OBSERVATION
+    action: int = ACTION
+    hidden: tuple[int, ...] = HIDDEN
+
+
+HALF_CHEETAH = Sizes()
+
+
 def contenders(algorithm: str) -> list[str]:
     """Everything that is timed."""
     ours = [f"{name} {burst}" for name in FRAMEWORKS for burst in (BURST, 1)]
@@ -46,25 +59,25 @@ def contenders(algorithm: str) -> list[str]:
 # The limit
 
 
-def products(algorithm: str, batch: int) -> list[tuple[str, int, int, int]]:
+def products(algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH) -> list[tuple[str, int, int, int]]:
     """Every matrix product of an update, (kind, rows, inner, columns); a delayed part counts by its share.
 
     Kinds: "forward" x W, "weights" x^T g, "inputs" g W^T. What an update has no use for is not among them: the
     gradient in the critics' weights in the actor's step, and the one in a network's data.
     """
-    actor = (OBSERVATION, *HIDDEN, 2 * ACTION if algorithm == "sac" else ACTION)
-    critic = (OBSERVATION + ACTION, *HIDDEN, 1)
+    actor = (sizes.observation, *sizes.hidden, 2 * sizes.action if algorithm == "sac" else sizes.action)
+    critic = (sizes.observation + sizes.action, *sizes.hidden, 1)
     critics = 1 if algorithm == "ddpg" else 2
     climbed = 2 if algorithm == "sac" else 1
 
-    def forward(sizes: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
-        return [("forward", batch, a, b) for a, b in pairwise(sizes)]
+    def forward(widths: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
+        return [("forward", batch, a, b) for a, b in pairwise(widths)]
 
-    def weights(sizes: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
-        return [("weights", a, batch, b) for a, b in pairwise(sizes)]
+    def weights(widths: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
+        return [("weights", a, batch, b) for a, b in pairwise(widths)]
 
-    def inputs(sizes: tuple[int, ...], first: int) -> list[tuple[str, int, int, int]]:
-        return [("inputs", batch, b, a) for a, b in list(pairwise(sizes))[first:]]
+    def inputs(widths: tuple[int, ...], first: int) -> list[tuple[str, int, int, int]]:
+        return [("inputs", batch, b, a) for a, b in list(pairwise(widths))[first:]]
 
     target = forward(actor) + critics * forward(critic)
     critic_step = critics * (forward(critic) + weights(critic) + inputs(critic, 1))
@@ -81,15 +94,19 @@ def operands(kind: str, rows: int, inner: int, columns: int, generator: np.rando
     return left.T if kind == "weights" else left, right.T if kind == "inputs" else right
 
 
-def limit(library: str, algorithm: str, batch: int) -> Round:
-    """The products alone, through one library, into memory that is there already where the library can."""
+def limit(library: str, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH, repeats: int = 10) -> Round:
+    """The products alone, through one library, into memory that is there already where the library can.
+
+    JAX does them `repeats + 1` times in a call, each time with other left factors, which take memory.
+    """
     generator = np.random.default_rng(0)
-    kinds = [product[0] for product in products(algorithm, batch)]
-    pairs = [operands(*product, generator) for product in products(algorithm, batch)]
-    once, repeats = {"numpy": with_numpy, "torch": with_torch, "onednn": with_onednn, "jax": with_jax}[library](
-        kinds, pairs
-    )
-    share = (0.5 if algorithm == "td3" else 1.0) / repeats
+    kinds = [product[0] for product in products(algorithm, batch, sizes)]
+    pairs = [operands(*product, generator) for product in products(algorithm, batch, sizes)]
+    if library == "jax":
+        once, times = with_jax(kinds, pairs, repeats)
+    else:
+        once, times = {"numpy": with_numpy, "torch": with_torch, "onednn": with_onednn}[library](kinds, pairs)
+    share = (0.5 if algorithm == "td3" else 1.0) / times
     return lambda updates: [once() for _ in range(round(updates * share))] and None
 
 
@@ -129,12 +146,10 @@ def with_onednn(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
     return lambda: [call() for call in calls], 1
 
 
-def with_jax(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
+def with_jax(kinds: list[str], pairs: list[tuple[Any, Any]], repeats: int = 10) -> Products:
     """A scan over several left factors in one call, as the learner scans over updates."""
     import jax
     import jax.numpy as jnp
-
-    repeats = 10
 
     def turned(factor: Any, kind: str, turning: str) -> Any:
         return jnp.swapaxes(factor, -1, -2) if kind == turning else factor
@@ -160,26 +175,28 @@ def with_jax(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
 # The learners
 
 
-def learner(backend: str, burst: int, algorithm: str, batch: int) -> Round:
+def learner(
+    backend: str, burst: int, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH, device: Device = "cpu"
+) -> Round:
     """polyak's own."""
     from polyak import learners
-    from polyak.learners.edge import Execution
 
     module, generator = algorithm_module(algorithm), np.random.default_rng(0)
-    spec = Spec((OBSERVATION,), (ACTION,), -np.ones(ACTION, np.float32), np.ones(ACTION, np.float32))
-    config = module.Config(batch_size=batch, update_after=batch, hidden_sizes=HIDDEN)
-    execution = Execution("cpu", int(os.environ["OMP_NUM_THREADS"]))
+    bounds = np.ones(sizes.action, np.float32)
+    spec = Spec((sizes.observation,), (sizes.action,), -bounds, bounds)
+    config = module.Config(batch_size=batch, update_after=batch, hidden_sizes=sizes.hidden)
+    execution = Execution(device, int(os.environ["OMP_NUM_THREADS"]))
     ours = learners.make_learner(
         backend, algorithm, spec, config, module.initial_state(generator, spec, config), execution
     )
-    batches = Batch(records(generator, burst, batch), OBSERVATION, ACTION)
-    noise = module.draw_noise(generator, burst, batch, ACTION)
+    batches = Batch(records(generator, burst, batch, sizes), sizes.observation, sizes.action)
+    noise = module.draw_noise(generator, burst, batch, sizes.action)
     return lambda updates: [ours.update(batches, noise) for _ in range(updates // burst)] and None
 
 
-def records(generator: np.random.Generator, burst: int, batch: int) -> Any:
+def records(generator: np.random.Generator, burst: int, batch: int, sizes: Sizes = HALF_CHEETAH) -> Any:
     """Made-up transitions, [K, B, 2 O + A + 2]."""
-    return generator.standard_normal((burst, batch, 2 * OBSERVATION + ACTION + 2), dtype=np.float32)
+    return generator.standard_normal((burst, batch, record_size(sizes.observation, sizes.action)), dtype=np.float32)
 
 
 def torch_eager(batch: int) -> Round:
@@ -313,21 +330,28 @@ def serve(name: str, algorithm: str, batch: int, updates: int) -> None:
         print((time.perf_counter() - started) / updates * 1e3, flush=True)
 
 
+def variables(threads: int) -> dict[str, str]:
+    """The environment variables of a process in which every library is to use so many threads."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC", "TF_NUM_INTRAOP_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads)) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    return environment | ({"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {})
+
+
 class Contender:
     """A contender's process."""
 
     def __init__(self, name: str, options: argparse.Namespace, algorithm: str) -> None:
         self.name, self.times = name, list[float]()
-        threads = str(options.threads)
-        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC", "TF_NUM_INTRAOP_THREADS")
-        environment = os.environ | dict.fromkeys(variables, threads) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        if threads == "1":
-            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
         command = [sys.executable, __file__, "--serve", name, "--algorithms", algorithm]
         command += ["--batch-size", str(options.batch_size), "--updates", str(options.updates)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=variables(options.threads),
         )
         self._answer()
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 # XLA reads these once, when JAX first computes, and NumPy's libraries when they load: so before any other import.
 os.environ.update(NPROC="1", PJRT_NPROC="1", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1")
@@ -47,8 +48,19 @@ def double() -> Iterator[None]:
     jax.config.update("jax_enable_x64", False)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """An entry that another test process is just writing is compiled here too; it is no failure."""
+    config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """JAX learners of the same shapes compile once in a process, not once a test."""
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path_factory.mktemp("jax"))
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    """JAX learners of the same shapes compile once in all test processes, not once a test."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers of this run
+    settings = {"compilation_cache_dir": str(folder / "jax"), "persistent_cache_min_compile_time_secs": 0.2}
+    for name, value in settings.items():
+        os.environ[f"JAX_{name.upper()}"] = str(value)  # for processes that tests start
+        if "jax" in sys.modules:  # imported while tests were collected: it has read the environment
+            sys.modules["jax"].config.update(f"jax_{name}", value)

@@ -31,13 +31,16 @@ zero that rounds to the other side moves a weight by up to a learning rate: one 
 
 
 def trajectory(name: str, case: Case) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """The state after one update, after all, and the metrics."""
+    """The state after one update, after all, and the metrics.
+
+    One update a call, so that each framework compiles once; longer bursts are the same (tests/test_learners.py).
+    """
     learner = learner_of(case, name)
-    first = play(learner, case, [1])
+    metrics = [learner.update(*case.burst(0, 1))]
     one = learner.arrays()
-    rest = learner.update(*case.burst(1, len(case.records)))
-    metrics = {key: np.concatenate([first[key], rest.values[:, i]]) for i, key in enumerate(rest.names)}
-    return one, learner.arrays(), metrics
+    metrics += [learner.update(*case.burst(index, index + 1)) for index in range(1, len(case.records))]
+    values = np.concatenate([each.values for each in metrics])
+    return one, learner.arrays(), dict(zip(metrics[0].names, values.T, strict=True))
 
 
 def networks(arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
+from polyak.collector import Collector, Episode
 from polyak.environments import Environments, make_environment, make_environments
 from polyak.errors import UsageError
-from polyak.randomness import Streams
+from polyak.randomness import Streams, stream
 from tiny import LENGTHS, Diary, Numbers, Shown
 
 
@@ -131,6 +132,28 @@ def test_what_a_step_returned_is_not_changed_by_the_next_one(mode: AutoresetMode
         np.testing.assert_array_equal(step.reward[step.valid], 1.25)
         ends += ended.sum()
     assert ends > 5
+
+
+class Stale(SyncVectorEnv):
+    """Says, in a step that only resets, that something was gained and that an episode ended."""
+
+    def step(self, actions: Any) -> Any:
+        only_reset = self._autoreset_envs.copy()
+        observation, reward, terminated, truncated, info = super().step(actions)
+        return observation, np.where(only_reset, 99.0, reward), terminated | only_reset, truncated, info
+
+
+def test_what_a_step_that_only_resets_says_is_of_no_account() -> None:
+    def episodes(kind: type[SyncVectorEnv]) -> list[Episode]:
+        environments = make(lambda: kind([Diary] * 2, autoreset_mode=AutoresetMode.NEXT_STEP))
+        collector = Collector(environments, stream(0, "warm-up"), stream(0, "exploration"))
+        collector.begin()
+        for _ in range(20):
+            collector.step(None)
+        return collector.finished()
+
+    assert episodes(Stale) == episodes(SyncVectorEnv)
+    assert len(episodes(Stale)) > 5
 
 
 # Time limits

@@ -34,7 +34,8 @@ ALLOWED = {
     "signals": set[str](),
     "locking": {"errors"},
     "stepping": {"types", "errors", "randomness", "signals", "spaces"},
-    "environments": {"errors", "signals", "spaces", "stepping"},
+    "pools": {"errors", "spaces"},
+    "environments": {"errors", "pools", "signals", "spaces", "stepping"},
     "stopwatch": set[str](),
     "collector": {"types", "errors", "policy", "randomness", "stepping", "stopwatch"},
     "reenactment": {"types", "replay", "stepping"},
@@ -110,6 +111,22 @@ assert run.metrics[-1]["learner/updates"] > 0
 """
     )
     assert backend in packages(added)
+
+
+def test_the_event_file_brings_no_framework_and_hides_none() -> None:
+    """tensorboardX imports PyTorch wherever it finds it, in the start of every run."""
+    written, after = imported_by(
+        """
+import pathlib, tempfile
+from polyak.metrics import MetricsWriter
+with MetricsWriter(pathlib.Path(tempfile.mkdtemp())) as writer:
+    writer.write({"step": 1.0, "seconds": 1.0, "eval/return": 2.0})
+""",
+        "import torch",
+    )
+    assert "tensorboardX" in packages(written)
+    assert not FRAMEWORKS & packages(written)
+    assert "torch" in packages(after)
 
 
 def test_tensorflow_is_imported_without_its_remarks() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import SessionLog
 
 import polyak
 from frameworks import NAMES
 from polyak import Run, UsageError
 from polyak.progress import Progress
 from test_checkpoints import rewrite
+from test_runs import events
 from test_training import Watcher
 from tiny_cli import TINY, Tiny
 from whole_runs import assert_same, contents, saved, snapshots, without_times
@@ -67,6 +69,9 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         ({"steps": 55, "checkpoint_every": 13}, (2, 54, 55)),
         ({"updates_per_step": 0.3, "update_every": 3, "checkpoint_every": 5}, (31, 44)),
         ({"exploration_correlation": 0.9, "checkpoint_every": 3}, (29, 58)),
+        ({"lag": 1}, (1, 12, 33, 60)),
+        ({"lag": 1, "update_every": 3, "checkpoint_every": 7}, (8, 15, 29, 50, 58)),
+        ({"lag": 1, "update_every": 1, "checkpoint_every": 1, "envs": 3}, (5, 14)),
     ],
 )
 def test_wherever_it_is_killed(
@@ -122,11 +127,11 @@ def test_a_run_that_is_killed_again_and_again(
     assert [entry["step"] for entry in run.settings["resumed"]] == [0, 5, 10, 15, 20, 25, 30, 35, 40]
 
 
-@pytest.mark.parametrize(("first", "then"), [(40, 60), (33, 60), (25, 61)])
-def test_a_run_that_is_extended_is_the_longer_run(first: int, then: int, train: Callable[..., Run]) -> None:
+@pytest.mark.parametrize(("first", "then", "lag"), [(40, 60, 0), (33, 60, 0), (25, 61, 0), (33, 60, 1), (40, 60, 1)])
+def test_a_run_that_is_extended_is_the_longer_run(first: int, then: int, lag: int, train: Callable[..., Run]) -> None:
     """Also one whose last epoch was cut short by its end: what was evaluated there is forgotten."""
-    whole = train(steps=then)
-    short = train(steps=first)
+    whole = train(steps=then, lag=lag)
+    short = train(steps=first, lag=lag)
     assert short.metrics[-1]["step"] == first
     extended = polyak.resume(short.folder, steps=then)
     assert_same(extended, whole)
@@ -427,16 +432,13 @@ def test_a_clock_that_goes_backwards_changes_nothing(
 def test_tensorboard_hides_what_was_written_after_the_checkpoint(
     train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Any] = []
-    import tensorboardX
-
-    class Noted(tensorboardX.SummaryWriter):
-        def __init__(self, folder: str, purge_step: int | None = None) -> None:
-            given.append(purge_step)
-            super().__init__(folder, purge_step=purge_step)
-
-    monkeypatch.setattr(tensorboardX, "SummaryWriter", Noted)
     taken = snapshots(monkeypatch, tmp_path, 47).taken
     train("ddpg")
-    polyak.resume(taken[47])
-    assert given == [None, 41]
+    run = polyak.resume(taken[47])
+    before, after = (events(file) for file in sorted((run.folder / "tensorboard").iterdir()))
+    assert {event.session_log.status for event in before} == {SessionLog.STATUS_UNSPECIFIED}
+    version, start, *rest = after
+    assert version.file_version.startswith("brain.Event:")
+    assert (start.session_log.status, start.step) == (SessionLog.START, 41)
+    assert rest
+    assert all(event.step >= 41 for event in rest)

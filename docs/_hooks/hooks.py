@@ -7,6 +7,7 @@ from typing import Any
 
 import algorithm_pages
 import command_reference
+import measured_tables
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
@@ -30,6 +31,8 @@ KINDS: dict[str, Callable[..., str]] = {
     "measured": algorithm_pages.measured,
     "readme": readme,
     "settings": algorithm_pages.settings,
+    "speeds": measured_tables.speeds,
+    "speeds_setting": measured_tables.setting,
 }
 """What a marker may ask for; the words behind it are the arguments."""
 

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "train": "polyak.training",
+    "train_together": "polyak.together",
     "resume": "polyak.training",
     "load": "polyak.runs",
     "Run": "polyak.runs",
@@ -31,12 +32,14 @@ __all__ = [
     "load",
     "resume",
     "train",
+    "train_together",
 ]
 
 if TYPE_CHECKING:
     from polyak.errors import Interrupted, TrainingError, UsageError
     from polyak.policy import Policy
     from polyak.runs import Run, load
+    from polyak.together import train_together
     from polyak.training import resume, train
     from polyak.types import Spec
 

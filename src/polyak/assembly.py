@@ -1,14 +1,17 @@
 """Makes a run's moving parts from its plan."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 from polyak import learners, tracking
 from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms.settings import Settings
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.environments import make_environments
-from polyak.learners.edge import count_of_threads
+from polyak.errors import UsageError
+from polyak.learners.edge import Execution, count_of_threads
 from polyak.ledger import Ledger
 from polyak.loop import Loop
 from polyak.metrics import MetricsWriter
@@ -16,20 +19,23 @@ from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
 from polyak.randomness import Streams
-from polyak.replay import Replay, memory_needed, readable_bytes
+from polyak.replay import Replay, memory_free, memory_needed, readable_bytes
 from polyak.runs import Run
-from polyak.signals import time_limit
+from polyak.signals import Limit
 from polyak.stepping import Environments
-from polyak.types import Arrays, Spec
+from polyak.types import Arrays, Learner, Spec
+
+MakeLearner = Callable[[str, Spec, Settings, Arrays, Execution], Learner]
+"""(algorithm, spec, settings, state, where it computes) -> a learner."""
 
 
-def make_worlds(stack: ExitStack, plan: Plan, streams: Streams) -> tuple[Environments, Environments]:
-    """The environments to train in, and the one to evaluate in; `stack` closes them.
+def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) -> tuple[Environments, Environments]:
+    """The environments to train in, and the one to evaluate in, whose answers `limit` limits; `stack` closes them.
 
     Raises:
         UsageError: they cannot be made.
     """
-    limit, episode = stack.enter_context(time_limit(plan.step_timeout)), plan.config.max_episode_steps
+    episode = plan.config.max_episode_steps
     environments = make_environments(
         plan.environment,
         plan.envs,
@@ -44,13 +50,21 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams) -> tuple[Environ
     return environments, alone
 
 
-def make_replay(plan: Plan, spec: Spec, envs: int) -> Replay:
-    """An empty replay, for so many environments.
+def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1) -> Replay:
+    """An empty replay, for so many environments; one of so many runs' in this process.
 
     Raises:
-        UsageError: it, or what is sampled from it at once, does not fit into memory.
+        UsageError: it, what is sampled from it at once, or all that the runs will keep does not fit into memory.
     """
     config = plan.config
+    if runs > 1:
+        held = min(config.replay_size, config.steps)
+        needed, free = runs * memory_needed(held, spec.observation_size, spec.action_size), memory_free()
+        if needed > free:
+            raise UsageError(
+                f"{runs} runs together will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are "
+                "free: train fewer seeds together, or lower replay_size"
+            )
     replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
     replay.require_burst(max(config.update_every, envs) * config.updates_per_step, config.batch_size)
     return replay
@@ -67,6 +81,7 @@ def make_loop(
     learner: Arrays,
     checkpoints: Checkpoints,
     observer: Observer,
+    make_learner: MakeLearner | None = None,
     *,
     written: bytes = b"",
     step: int | None = None,
@@ -74,7 +89,8 @@ def make_loop(
 ) -> Loop:
     """The loop that trains, its folder open and its observer started; `stack` ends both.
 
-    `written` are the metrics up to `step`, of a run that goes on; `notes` are facts for the observer.
+    `make_learner` is that of the plan's backend unless given. `written` are the metrics up to `step`, of a run that
+    goes on; `notes` are facts for the observer.
     """
     module = algorithm_module(plan.algorithm)
     writer = stack.enter_context(MetricsWriter(run.folder, written, step))
@@ -89,9 +105,8 @@ def make_loop(
     )
     observer.started(progress)
     stack.callback(observer.ended, progress)
-    made = learners.make_learner(
-        plan.backend, plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution
-    )
+    make = make_learner or partial(learners.make_learner, plan.backend)
+    made = make(plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution)
     noise = getattr(plan.config, "exploration_noise", 0.0)
     return Loop(
         run=run,

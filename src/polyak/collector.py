@@ -93,7 +93,7 @@ class Collector:
             fresh = self._exploration.standard_normal(self._shape, dtype=np.float32)
             self._noise = cast(Float, self._correlation * self._noise + self._innovation * fresh)
         transitions = Transitions(self._observation, action, result.reward, result.next_observation, result.terminated)
-        if not result.valid.all():
+        if np.count_nonzero(result.valid) < len(result.valid):
             transitions = transitions.only(result.valid)
         self._observation = result.observation
         self._count(result)
@@ -140,9 +140,9 @@ class Collector:
             self._forget(int(index))
 
     def _count(self, result: Step) -> None:
-        self._total_reward[result.valid] += result.reward[result.valid]
-        self.lengths[result.valid] += 1
-        for index in np.flatnonzero((result.terminated | result.truncated) & result.valid):
+        np.add(self._total_reward, result.reward, out=self._total_reward, where=result.valid)
+        self.lengths += result.valid
+        for index in ((result.terminated | result.truncated) & result.valid).nonzero()[0]:
             episode = Episode(
                 step=self.steps,
                 total_reward=float(self._total_reward[index]),

@@ -8,13 +8,14 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 
 from polyak.errors import UsageError
+from polyak.pools import make_pool
 from polyak.signals import Limit
 from polyak.spaces import needs_flattening, spec_of
 from polyak.stepping import Environments, GeneratorOf
@@ -22,8 +23,8 @@ from polyak.stepping import Environments, GeneratorOf
 Environment = str | Callable[..., Any]
 """An id (`Pendulum-v1`), `module:Id`, or a callable that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`."""
 
-Vectorization = Literal["sync", "async"]
-"""Where environments run: one after another in this process, or each in a process of its own."""
+Vectorization = Literal["sync", "async", "envpool"]
+"""Where environments run: one after another in this process, each in a process of its own, or in EnvPool's threads."""
 
 
 def make_environments(
@@ -41,13 +42,19 @@ def make_environments(
     `limit` makes the block in which each of their answers is waited for.
 
     Raises:
-        UsageError: an unknown environment, a missing dependency, spaces that polyak does not take.
+        UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
     """
     make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps)
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
+    if vectorization not in get_args(Vectorization):
+        raise UsageError(f"vectorization is {vectorization!r}, but must be {', '.join(get_args(Vectorization))}")
     first = make()  # in this process, so that its errors are plain; reused below where environments run here
     try:
+        if vectorization == "envpool":
+            pool = make_pool(environment, count, first)
+            first.close()
+            return Environments(pool, generator_of, limit)
         if isinstance(first, VectorEnv):
             return Environments(first, generator_of, limit)
         spec_of(first.observation_space, first.action_space)

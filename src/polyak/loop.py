@@ -81,7 +81,8 @@ class Loop:
             raise
         if signals:
             self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
-            raise Interrupted(signals[0], str(self.run.folder))
+            self.progress.error = Interrupted(signals[0], str(self.run.folder))
+            raise self.progress.error
 
     def _until_done(self, signals: list[int]) -> Generator[None]:
         epoch, every = self.plan.config.steps_per_epoch, self.plan.checkpoint_every or self.plan.config.steps_per_epoch
@@ -311,6 +312,7 @@ class Loop:
 
     def _save_what_there_is(self, error: BaseException) -> None:
         """Whatever ended the run: a checkpoint if all parts are between two steps, what was measured, the policy."""
+        self.progress.error = error
         try:
             if self._whole and self._saved < self.collector.steps:
                 self.checkpoint()

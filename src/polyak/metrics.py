@@ -1,11 +1,15 @@
 """`metrics.jsonl`, written and read back; and the other places that a run's records go to."""
 
+import importlib
 import json
 import math
+import socket
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Literal, Protocol, Self, cast
 
 from polyak.errors import Interrupted, UsageError
@@ -100,23 +104,46 @@ class TensorBoard:
     """TensorBoard's event file; it hides what had been written after `step`."""
 
     def __init__(self, folder: Path, step: int | None) -> None:
-        from tensorboardX import SummaryWriter
+        with _without("torch"):  # tensorboardX names it in annotations only, for which its import takes a second
+            from tensorboardX import RecordWriter
 
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=None if step is None else step + 1)
+        self._proto = importlib.import_module("tensorboardX.proto.event_pb2")  # generated, and so without types
+        self._summary = importlib.import_module("tensorboardX.proto.summary_pb2").Summary
+        place = (folder / "tensorboard").resolve()  # absolute: a name that begins with s3: is a folder's here
+        place.mkdir(exist_ok=True)
+        self._file: Any = RecordWriter(str(place / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"))
+        self._add(file_version="brain.Event:2")
+        if step is not None:
+            self._add(step=step + 1, session_log=self._proto.SessionLog(status=self._proto.SessionLog.START))
+        self._file.flush()
 
     def write(self, record: Record) -> None:
         """Add a scalar for each number."""
-        for name, value in record.items():
-            if name not in ("step", "seconds"):
-                self._writer.add_scalar(name, value, int(record["step"]))
-        self._writer.flush()
+        numbers = {name: value for name, value in record.items() if name not in ("step", "seconds")}
+        values = [self._summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._add(step=int(record["step"]), summary=self._summary(value=values))
+        self._file.flush()
 
     def close(self, ending: Ending) -> None:
         """Close the file; what a full disk has no room for is cut off."""
-        try:
-            self._writer.close()
-        except OSError:  # or it would try again, in vain and aloud, when the process ends
-            self._writer.file_writer.event_writer._closed = True  # noqa: SLF001
+        with suppress(OSError):
+            self._file.close()
+
+    def _add(self, **content: Any) -> None:
+        self._file.write(self._proto.Event(wall_time=time.time(), **content).SerializeToString())
+
+
+@contextmanager
+def _without(package: str) -> Generator[None]:
+    """Let no import in this block find a package, unless it is imported already."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = cast(ModuleType, None)  # how Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 class MetricsWriter:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings, require
@@ -83,7 +83,7 @@ def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
         KeyError, TypeError, ValueError: this is no description of a run.
     """
     vectorization = description["vectorization"]
-    if vectorization not in ("sync", "async"):
+    if vectorization not in get_args(Vectorization):
         raise ValueError(f"vectorization {vectorization!r}")
     settings = cast(Mapping[str, Any], description["settings"])
     return Plan(

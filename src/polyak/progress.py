@@ -31,6 +31,8 @@ class Progress:
     """Step and mean return of the best evaluation."""
     outcome: str = ""
     """One sentence, once the run has ended."""
+    error: BaseException | None = None
+    """What ended the run before its time, if anything did: a fault, or a signal."""
 
 
 class Observer(Protocol):

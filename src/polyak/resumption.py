@@ -147,6 +147,7 @@ def notes_and_description(
     entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": others}
     asked = {name: value for name, value in plan.description(plan.envs).items() if not name.startswith("environment")}
     resumed = [*then.get("resumed", []), entry]
+    then = {name: value for name, value in then.items() if name != "together"}
     return notes, {**then, **asked, **here, "resumed": resumed}
 
 
@@ -174,6 +175,8 @@ def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         for name in sorted((then.keys() | now.keys()) - others)
         if now.get(name) != then.get(name)
     ]
+    if "together" in description:
+        found.append(f"together with {int(description['together']) - 1} other runs is alone now")
     return found + [
         f"{name} {description[name]} is {changes[name]} now"
         for name in ("backend", "device", "threads")

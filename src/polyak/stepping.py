@@ -87,6 +87,7 @@ class Environments:
         self._limit = limit
         self._lost = False
         self._ended: Bool = np.zeros(self.count, np.bool_)
+        self._everywhere: Bool = np.ones(self.count, np.bool_)
 
     @property
     def every_episode_has_a_seed(self) -> bool:
@@ -95,7 +96,7 @@ class Environments:
 
     def reset(self) -> Float:
         """Start a new episode everywhere: [N, O]."""
-        observation = self.start_anew(np.ones(self.count, np.bool_))
+        observation = self.start_anew(self._everywhere)
         self._ended = np.zeros(self.count, np.bool_)
         return observation
 
@@ -134,8 +135,10 @@ class Environments:
         """
         outcome = self.advance(action)
         observation = next_observation = outcome.observation
-        valid = ~self._ended if self._mode is AutoresetMode.NEXT_STEP else np.ones(self.count, np.bool_)
-        ended = (outcome.terminated | outcome.truncated) & valid
+        valid, ended = self._everywhere, outcome.terminated | outcome.truncated
+        if self._mode is AutoresetMode.NEXT_STEP:
+            valid = ~self._ended
+            ended &= valid
         if ended.any():
             if self._mode is AutoresetMode.DISABLED:
                 observation = self.start_anew(ended)
@@ -145,7 +148,7 @@ class Environments:
                     next_observation[index] = outcome.info["final_obs"][index]
                 self._require_finite("observation", next_observation)
         self._ended = ended
-        self.steps += int(valid.sum())
+        self.steps += int(np.count_nonzero(valid))
         return Step(observation, next_observation, outcome.reward, outcome.terminated, outcome.truncated, valid)
 
     def advance(self, action: Float) -> Outcome:

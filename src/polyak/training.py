@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from polyak import learners, runs, tracking
-from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.assembly import make_loop, make_replay, make_worlds
+from polyak.assembly import make_loop, make_worlds
+from polyak.beginning import begun, planned
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
-from polyak.configuration import resolve
 from polyak.environments import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
 from polyak.files import remove_leftovers
-from polyak.learners.edge import Device, Execution
+from polyak.learners.edge import Device
 from polyak.locking import locked
 from polyak.loop import Loop
 from polyak.plan import Plan
@@ -27,6 +26,7 @@ from polyak.progress import Observer, Progress, Silent
 from polyak.randomness import Streams
 from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
 from polyak.runs import Run
+from polyak.signals import time_limit
 from polyak.threads import one_numpy_thread
 
 REPLAY_SECONDS = 300.0
@@ -68,7 +68,7 @@ def train(
         threads: of the framework on the CPU; by default the physical cores.
         fast: compiled or fused updates; False computes each operation by itself, as it is written.
         envs: environments stepped side by side; the updates per environment step stay the same.
-        vectorization: "sync", or "async" with a process for each environment.
+        vectorization: "sync", "async" with a process for each environment, or "envpool": EnvPool's threads in C++.
         from_run: a run whose learner this one goes on from, whichever framework it learned in; its settings are the
             default then. Replay, episodes and random streams are new. (`resume` goes on with a whole run.)
         run_dir: where the run's folder is made.
@@ -86,45 +86,32 @@ def train(
             written; what was learned until then is saved.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
-    module = algorithm_module(algorithm)
-    algorithm = algorithm.lower()
     with ExitStack() as stack:
         stack.enter_context(one_numpy_thread())
-        earlier = runs.load(from_run) if from_run is not None else None
-        preset, config = resolve(algorithm, environment, config, preset, settings, earlier)
-        plan = Plan(
-            algorithm=algorithm,
-            environment=environment,
+        plan = planned(
+            algorithm,
+            environment,
             config=config,
             preset=preset,
             seed=seed,
             backend=backend,
-            execution=learners.start(backend, Execution(device, threads, fast)),
+            device=device,
+            threads=threads,
+            fast=fast,
             envs=envs,
             vectorization=vectorization,
+            from_run=from_run,
             stop_at_return=stop_at_return,
             checkpoint_every=checkpoint_every,
             step_timeout=step_timeout,
-            from_run=str(earlier.folder.resolve()) if earlier else None,
-            track=tracking.require(track),
+            track=track,
+            settings=settings,
         )
-        streams = Streams(seed)
-        environments, alone = make_worlds(stack, plan, streams)
-        learner = module.initial_state(streams.weights, environments.spec, config)
-        if earlier is not None:
-            kept = Checkpoints(earlier.checkpoints)
-            learner = kept.newest(lambda made: kept.learner(made, algorithm, learner))
-        replay = make_replay(plan, environments.spec, environments.count)
-        run = runs.create(Path(run_dir), plan.name, algorithm, seed, plan.description(environments.count))
-        stack.enter_context(locked(run.folder))
-        collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
-        checkpoints = Checkpoints(run.checkpoints)
-        loop = make_loop(
-            stack, plan, run, streams, collector, alone, replay, learner, checkpoints, observer or Silent()
-        )
-        collector.begin()
+        limit = stack.enter_context(time_limit(plan.step_timeout))
+        loop = begun(stack, plan, Path(run_dir), limit, observer or Silent())
+        loop.collector.begin()
         loop.run_to_the_end()
-    return run
+    return loop.run
 
 
 def resume(
@@ -217,7 +204,7 @@ def _restored(
 ) -> Loop:
     """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
     streams = Streams(plan.seed)
-    environments, alone = make_worlds(stack, plan, streams)
+    environments, alone = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     with sensible(checkpoints, saved.manifest):
         given_up = restore_episodes(collector, saved, replay_seconds)

@@ -78,7 +78,11 @@ def replay_needed(request: Request) -> int:
     )
     episode = options.settings.max_episode_steps
     probe = make_environments(
-        request.environment, min(options.envs, 1), Streams(0).environment, max_episode_steps=episode
+        request.environment,
+        min(options.envs, 1),
+        Streams(0).environment,
+        vectorization="sync" if options.vectorization == "async" else options.vectorization,
+        max_episode_steps=episode,
     )
     probe.close()
     make_replay(plan, probe.spec, options.envs)
@@ -86,8 +90,8 @@ def replay_needed(request: Request) -> int:
     return memory_needed(held, probe.spec.observation_size, probe.spec.action_size)
 
 
-def require_memory(needed: int, at_once: int) -> None:
-    """Check that the replays of so many runs at a time fit into the memory that is free.
+def require_memory(needed: int, runs: str, remedy: str) -> None:
+    """Check that the replays of `runs` fit into the memory that is free.
 
     Raises:
         UsageError: they do not.
@@ -95,6 +99,5 @@ def require_memory(needed: int, at_once: int) -> None:
     free = memory_free()
     if needed > free:
         raise UsageError(
-            f"{at_once} runs at a time will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are "
-            "free: lower --jobs or --replay-size"
+            f"{runs} will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are free: {remedy}"
         )

@@ -62,13 +62,13 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
     at_once, threads = shares(count, options.jobs, options.threads)
     with own_output() as output:
         memory = at_once * max(replay_needed(variant.request) for variant in variants)
-        require_memory(memory, at_once)
+        require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
         jobs = [_job(variant, seed, threads) for seed in seeds for variant in variants]
         facts = {
             "runs": f"{count}, {at_once} at a time, {threads} thread{'s' * (threads != 1)} each",
             "replay": f"will use {readable_bytes(memory)}",
-            **_said_of(variants),
-            "each is": f"as by `{_command(jobs[0], ['--seed', 'N'])}`, bit for bit" if len(variants) == 1 else "",
+            **said_of(variants),
+            "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, bit for bit" if len(variants) == 1 else "",
         }
         view = make_view(title, {name: fact for name, fact in facts.items() if fact}, plain=options.plain)
         return _run(jobs, at_once, options.run_dir, view, output)
@@ -80,7 +80,16 @@ def _run(jobs: Sequence[sweep.Job], at_once: int, run_dir: Path, view: PlainView
         trials = sweep.run(jobs, at_once=at_once, run_dir=run_dir, watcher=PrintsFolders(output, view))
     except sweep.SweepInterrupted as interrupted:
         trials, signal_number = interrupted.trials, interrupted.signal_number
-    for line in summary(trials, at_once, run_dir, time.monotonic() - begun):
+    return concluded(
+        trials, summary(trials, at_once, run_dir, time.monotonic() - begun), run_dir, signal_number, output
+    )
+
+
+def concluded(
+    trials: Sequence[sweep.Trial], said: Sequence[str], run_dir: Path, signal_number: int, output: TextIO
+) -> int:
+    """Say how it went, write the report, and return the exit code; `signal_number` is 0 where no signal ended it."""
+    for line in said:
         print(line, file=sys.stderr, flush=True)
     if any(trial.evaluated is not None for trial in trials):
         # Also those that failed: without them, only the lucky ones would be compared.
@@ -113,7 +122,7 @@ def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
     )
 
 
-def _said_of(variants: Sequence[Variant]) -> dict[str, str]:
+def said_of(variants: Sequence[Variant]) -> dict[str, str]:
     """Preset, framework and steps of each variant."""
     return {
         variant.name or "settings": f"preset {variant.request.preset}, {variant.request.options.backend}, "
@@ -159,9 +168,10 @@ def summary(trials: Sequence[sweep.Trial], at_once: int, run_dir: Path, seconds:
     for alike in again.values():
         seeds = ",".join(str(trial.job.seed) for trial in alike)
         which = ["--seeds", seeds, "--jobs", str(at_once), "--run-dir", str(run_dir)]
-        lines.append(f"  {_command(alike[0].job, which)}")
+        lines.append(f"  {command(alike[0].job, which)}")
     return lines
 
 
-def _command(job: sweep.Job, more: Sequence[str]) -> str:
+def command(job: sweep.Job, more: Sequence[str]) -> str:
+    """The command line that trains it."""
     return shlex.join(["polyak", "train", job.algorithm, job.environment, *job.options, *more])

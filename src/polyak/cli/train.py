@@ -42,6 +42,8 @@ class Options(Generic[C]):
     """Every random stream of the run is drawn from it."""
     seeds: str | None = None
     """Several seeds, as 0-4 or 0,3,7: a run for each, in processes of their own, and one report about all."""
+    together: bool = False
+    """With --seeds and jax, all runs in this one process: for a GPU, which one run does not fill."""
     jobs: int | None = None
     """With --seeds, runs at a time; by default as many as the physical cores serve with --threads each."""
     backend: Literal["jax", "torch", "tensorflow"] = "jax"
@@ -55,7 +57,7 @@ class Options(Generic[C]):
     envs: int = 1
     """Environments stepped side by side; updates per environment step stay the same."""
     vectorization: Vectorization = "sync"
-    """sync: in this process; async: a process for each environment."""
+    """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
     from_run: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN")] = None
     """A run whose learner this one goes on from, in whichever framework; its settings are the default then."""
     run_dir: Path = Path("runs")
@@ -98,6 +100,10 @@ def main(arguments: list[str]) -> int:
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
     name, environment, *rest = arguments
     request = parse(name, environment, rest)
+    if request.options.together:
+        from polyak.cli import together
+
+        return together.train_seeds(request, rest)
     if request.options.seeds is not None:
         from polyak.cli import many
 
@@ -132,26 +138,31 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
 def _train(request: Request) -> None:
     options = request.options
     with own_output() as output:
+        observer = PrintsFolder(output, make_view(plain=options.plain))
         training.train(
-            request.algorithm,
-            request.environment,
-            preset=request.asked,
-            seed=options.seed,
-            backend=options.backend,
-            device=options.device,
-            threads=options.threads,
-            fast=options.fast,
-            envs=options.envs,
-            vectorization=options.vectorization,
-            from_run=request.earlier,
-            run_dir=options.run_dir,
-            stop_at_return=options.stop_at_return,
-            checkpoint_every=options.checkpoint_every,
-            step_timeout=options.step_timeout,
-            track=options.track,
-            observer=PrintsFolder(output, make_view(plain=options.plain)),
-            **_changed(request.defaults, options.settings),
+            request.algorithm, request.environment, seed=options.seed, observer=observer, **arguments_of(request)
         )
+
+
+def arguments_of(request: Request) -> dict[str, Any]:
+    """What `polyak.train` and `polyak.train_together` take alike."""
+    options = request.options
+    return {
+        "preset": request.asked,
+        "backend": options.backend,
+        "device": options.device,
+        "threads": options.threads,
+        "fast": options.fast,
+        "envs": options.envs,
+        "vectorization": options.vectorization,
+        "from_run": request.earlier,
+        "run_dir": options.run_dir,
+        "stop_at_return": options.stop_at_return,
+        "checkpoint_every": options.checkpoint_every,
+        "step_timeout": options.step_timeout,
+        "track": options.track,
+        **_changed(request.defaults, options.settings),
+    }
 
 
 def _changed(defaults: Settings, chosen: Settings) -> dict[str, Any]:

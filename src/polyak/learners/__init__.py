@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Protocol
 
 from polyak.algorithms.settings import Settings
 from polyak.errors import UsageError
@@ -61,6 +61,44 @@ def make_learner(
     """
     started = start(backend, execution or Execution())
     return _framework(backend).Learner(algorithm, spec, config, arrays, started)
+
+
+class Group(Protocol):
+    """Makes the learners of runs that learn together, in one process."""
+
+    exact: bool
+    """Whether each run equals its single run bit for bit, and not only to rounding."""
+
+    def learner(
+        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+    ) -> Learner:
+        """As `make_learner`; all learners of a group have the same algorithm, sizes, settings and device."""
+        ...
+
+    def launch(self) -> None:
+        """Start what all learners have launched; to be called each time that they have."""
+        ...
+
+
+def require_together(backend: str) -> None:
+    """Check that runs can learn together in a framework, without importing it.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if backend != "jax":
+        raise UsageError(f"backend is {backend!r}, but runs learn together in jax alone: train each by itself")
+    require_backend(backend)
+
+
+def make_group(backend: str, execution: Execution) -> Group:
+    """For runs that learn together, on a device that `start` has settled.
+
+    Raises:
+        UsageError: as for `require_together`.
+    """
+    require_together(backend)
+    return _framework(backend).make_group(execution)
 
 
 def describe(backend: str) -> str:

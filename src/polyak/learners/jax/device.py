@@ -8,6 +8,7 @@ import jax
 
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution, count_of_threads, threads_or_default
+from polyak.learners.jax.compiled import keep_compiled
 
 _VARIABLE = "PJRT_NPROC"
 """XLA reads its thread count here, or from NPROC in older versions, once: when JAX first computes."""
@@ -22,8 +23,10 @@ def start(execution: Execution) -> Execution:
     Raises:
         UsageError: there is no such device, or JAX already runs with another number of threads.
     """
-    threads = _limit(execution.threads)
-    return dataclasses.replace(execution, device=_found(execution.device), threads=threads)
+    threads, device = _limit(execution.threads), _found(execution.device)
+    if device == "cpu":
+        keep_compiled(threads)
+    return dataclasses.replace(execution, device=device, threads=threads)
 
 
 def device_of(execution: Execution) -> Any:

@@ -52,7 +52,7 @@ class JaxLearner:
         self._plainly = nullcontext if execution.fast else jax.disable_jit
         self.pure_burst: Any = partial(_burst, how.update, what, spec, config, self._packing)
         """(packed state, records [K, B, R]) -> (packed state, metrics and actor in one vector)."""
-        self._burst: Any = like._burst if like else jax.jit(self.pure_burst, donate_argnums=0)
+        self._burst: Any = like._burst if like else jax.jit(self.pure_burst, donate_argnums=0)  # noqa: SLF001
 
     def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates in one dispatch; the previous state's memory is reused (donated)."""
@@ -79,7 +79,7 @@ class JaxLearner:
     def _current(self) -> Packed:
         return self._packed
 
-    def _learned(self, results: Array, updates: int) -> Learned:
+    def _learned(self, results: Array | Float, updates: int) -> Learned:
         numbers, first = np.asarray(results), updates * len(self._metrics)
         actor: Arrays = {}
         values = numbers[:first].reshape(updates, -1).copy()  # they are kept for an epoch, the actor is not

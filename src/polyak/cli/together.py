@@ -1,0 +1,126 @@
+"""`polyak train ALGORITHM ENVIRONMENT --seeds ... --together`: a run for each seed, all in this process."""
+
+import signal
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from polyak import learners, sweep, together
+from polyak.cli.door import replay_needed, require_memory, seeds_of
+from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
+from polyak.cli.output import own_output
+from polyak.cli.train import Request, arguments_of, value_in
+from polyak.errors import TrainingError, UsageError
+from polyak.learners.edge import Execution, count_of_threads
+from polyak.progress import Progress
+from polyak.replay import readable_bytes
+from polyak.runs import Run
+from polyak.sweep.views import make_view
+
+SETTLED = ("--seed", "--seeds", "--together", "--no-together", "--run-dir", "--plain", "--no-plain")
+"""What of the command line is not passed on to a run that is to be started by itself."""
+TAIL_LINES = 8
+"""Of the traceback of an environment's own fault."""
+
+
+def train_seeds(request: Request, arguments: Sequence[str]) -> int:
+    """Check everything, train, and return the exit code: 0 only where all runs are done.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing has been started.
+    """
+    options = request.options
+    seeds, passed = _seeds(request, arguments), tuple(passed_on(arguments, SETTLED))
+    with own_output() as output:
+        memory = len(seeds) * replay_needed(request)
+        require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
+        steps = options.settings.steps
+        jobs = [sweep.Job(request.algorithm, request.environment, seed, passed, steps) for seed in seeds]
+        execution = learners.start(options.backend, Execution(options.device, options.threads, options.fast))
+        exact = learners.make_group(options.backend, execution).exact
+        facts = {
+            "runs": f"{len(seeds)}, together in this process",
+            "replay": f"will use {readable_bytes(memory)}",
+            **said_of([Variant(request, passed)]),
+            "device": "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}",
+            "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, {'bit for bit' if exact else 'up to rounding'}",
+        }
+        title = f"{request.algorithm.upper()} on {request.environment}, seeds {options.seeds}"
+        view = PrintsFolders(output, make_view(title, facts, plain=options.plain))
+        trials, begun = [Seat(job, options.run_dir, view) for job in jobs], time.monotonic()
+        number = _train(request, trials, view)
+        said = summary(trials, len(seeds), options.run_dir, time.monotonic() - begun)
+        return concluded(trials, said, options.run_dir, number, output)
+
+
+def _train(request: Request, trials: "Sequence[Seat]", view: PrintsFolders) -> int:
+    """Train them; the number of the signal that ended them, or 0."""
+    seeds = [trial.job.seed for trial in trials]
+    view.begun(trials)
+    try:
+        together.train_together(
+            request.algorithm, request.environment, seeds=seeds, observers=trials, **arguments_of(request)
+        )
+    except together.SomeFailedError:
+        pass  # the summary says which, and why
+    except KeyboardInterrupt as error:
+        return int(getattr(error, "signal_number", signal.SIGINT))
+    finally:
+        view.closed()
+    return 0
+
+
+def _seeds(request: Request, arguments: Sequence[str]) -> list[int]:
+    options = request.options
+    if options.seeds is None:
+        raise UsageError("--together is for several runs: say which seeds, as in --seeds 0-3 --together")
+    if value_in(list(arguments), "--seed") is not None:
+        raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
+    if options.jobs is not None:
+        raise UsageError(
+            f"--together and --jobs {options.jobs} are both given: either one process trains all runs, or each is a "
+            "process of its own"
+        )
+    learners.require_together(options.backend)
+    return seeds_of(options.seeds)
+
+
+class Seat(sweep.Trial):
+    """A run of this process as the sweep's views see one; it is its own observer."""
+
+    def __init__(self, job: sweep.Job, run_dir: Path, view: PrintsFolders) -> None:
+        super().__init__(job, run_dir)
+        self._view = view
+
+    def started(self, progress: Progress) -> None:
+        """Its folder is there."""
+        self.state, self.run, self.total_steps = "running", Run(progress.folder), progress.total_steps
+        self._view.news(self, "started")
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """It has a new record."""
+        self._take(progress.record)
+        self._view.news(self, "recorded")
+
+    def ended(self, progress: Progress) -> None:
+        """It has ended, however that was."""
+        if progress.record.get("step", 0) > self.steps:
+            self._take(progress.record)
+        error = progress.error
+        if isinstance(error, KeyboardInterrupt):
+            self.state = "interrupted"
+        elif error is not None:
+            self.state, self.reason = "failed", str(error) or type(error).__name__
+            self.tail = _tail(error)
+        else:
+            self.state = "done"
+        self._view.news(self, "ended")
+
+
+def _tail(error: BaseException) -> list[str]:
+    """The end of the traceback of what an environment raised, which its author wants to see."""
+    if not isinstance(error, TrainingError) or error.__cause__ is None:
+        return []
+    lines = "".join(traceback.format_exception(error.__cause__)).splitlines()
+    return lines[-TAIL_LINES:]

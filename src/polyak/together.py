@@ -1,0 +1,173 @@
+"""Many runs of one kind in one process, in lockstep, so that one framework and one device serve all of them.
+
+Each round brings every run to the launch of its next burst; then all bursts are started, and while they are computed
+the runs step their environments. Everything else, a run's folder above all, is as of a run that is alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from polyak import learners
+from polyak.algorithms.settings import Settings
+from polyak.beginning import begun, planned
+from polyak.environments import Environment, Vectorization
+from polyak.errors import Interrupted, TrainingError, UsageError
+from polyak.learners import Group
+from polyak.learners.edge import Device
+from polyak.loop import Loop
+from polyak.plan import Plan
+from polyak.progress import Observer, Silent
+from polyak.runs import Run
+from polyak.signals import signals_noted, time_limit
+from polyak.threads import one_numpy_thread
+
+
+class SomeFailedError(TrainingError):
+    """Runs failed; the others went on to their end."""
+
+    def __init__(self, runs: list[Run], failures: Mapping[int, Exception]) -> None:
+        reasons = "; ".join(f"seed {seed}: {error}" for seed, error in failures.items())
+        super().__init__(f"{len(failures)} of {len(runs)} runs failed, what they learned is saved: {reasons}")
+        self.runs = runs
+        """All of them, in the order of the seeds."""
+        self.failures = failures
+        """Seed and what went wrong."""
+
+
+def train_together(
+    algorithm: str,
+    environment: Environment,
+    *,
+    seeds: Sequence[int],
+    config: Settings | None = None,
+    preset: str | None = None,
+    backend: str = "jax",
+    device: Device = "auto",
+    threads: int | None = None,
+    fast: bool = True,
+    envs: int = 1,
+    vectorization: Vectorization = "sync",
+    from_run: str | Path | None = None,
+    run_dir: str | Path = "runs",
+    stop_at_return: float | None = None,
+    checkpoint_every: int | None = None,
+    step_timeout: float | None = 600.0,
+    track: str | Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    **settings: Any,
+) -> list[Run]:
+    """Train a run for each seed, all in this process; `polyak.train_together("sac", "Pendulum-v1", seeds=range(4))`.
+
+    On the CPU each run equals `train(..., seed=seed)` bit for bit. On a GPU the runs' updates are one call, and a run
+    equals its single one up to rounding. One that fails stops no other.
+
+    There is a run for each of `seeds`, and either one of `observers` for each or none at all. `backend` must be "jax".
+    Whatever else there is is as for `train`, and the same for all.
+
+    Returns:
+        The runs, in the order of the seeds.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing has been trained.
+        SomeFailedError: a TrainingError; some runs failed, and the others have ended well. What was learned is saved.
+        Interrupted: Ctrl-C or SIGTERM; every run is saved.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UsageError(f"seeds is {list(seeds)[:20]}, but must name at least one seed, and each once")
+    learners.require_together(backend)
+    with ExitStack() as stack:
+        stack.enter_context(one_numpy_thread())
+        plan = planned(
+            algorithm,
+            environment,
+            config=config,
+            preset=preset,
+            seed=seeds[0],
+            backend=backend,
+            device=device,
+            threads=threads,
+            fast=fast,
+            envs=envs,
+            vectorization=vectorization,
+            from_run=from_run,
+            stop_at_return=stop_at_return,
+            checkpoint_every=checkpoint_every,
+            step_timeout=step_timeout,
+            track=track,
+            settings=settings,
+        )
+        group = learners.make_group(backend, plan.execution)
+        seats = _seats(stack, [replace(plan, seed=seed) for seed in seeds], group, Path(run_dir), observers)
+        _drive(seats, group)
+    return _concluded(seats)
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One run among the others."""
+
+    loop: Loop
+    stack: ExitStack
+    """Holds what the run has open."""
+    error: TrainingError | Interrupted | None = None
+
+    def end(self, error: TrainingError | Interrupted | None = None) -> None:
+        """Close the run's environments and files, and tell its observer."""
+        self.error = error
+        self.stack.close()
+
+
+def _seats(
+    stack: ExitStack, plans: Sequence[Plan], group: Group, run_dir: Path, observers: Sequence[Observer]
+) -> list[_Seat]:
+    """A seat for each plan, its first episodes begun."""
+    limit = stack.enter_context(time_limit(plans[0].step_timeout))  # one for all: there is one timer in a process
+    seats: list[_Seat] = []
+    for plan, observer in zip(plans, observers or [Silent() for _ in plans], strict=True):
+        own = stack.enter_context(ExitStack())
+        loop = begun(own, plan, run_dir, limit, observer, group.learner, together=len(plans), exact=group.exact)
+        seats.append(_Seat(loop, own))
+        try:
+            loop.collector.begin()
+        except TrainingError as error:
+            loop.progress.error, loop.progress.outcome = error, str(error)
+            seats[-1].end(error)
+    return seats
+
+
+def _drive(seats: Sequence[_Seat], group: Group) -> None:
+    """All runs to their ends; a signal ends all of them, each after the step that it is in."""
+    with signals_noted() as signals:
+        running = {seat: seat.loop.bursts(signals) for seat in seats if seat.error is None}
+        try:
+            while running:
+                for seat, bursts in list(running.items()):
+                    try:
+                        next(bursts)
+                    except StopIteration:
+                        del running[seat]
+                        seat.end()
+                    except (TrainingError, Interrupted) as error:
+                        del running[seat]
+                        seat.end(error)
+                group.launch()
+        except BaseException as error:
+            for bursts in running.values():
+                with suppress(BaseException):
+                    bursts.throw(error)  # each saves what it has
+            raise
+
+
+def _concluded(seats: Sequence[_Seat]) -> list[Run]:
+    """The runs, where none was interrupted or failed."""
+    made, errors = [seat.loop.run for seat in seats], {seat.loop.plan.seed: seat.error for seat in seats}
+    for error in errors.values():
+        if isinstance(error, Interrupted):
+            raise Interrupted(error.signal_number, "RUN")
+    failures = {seed: error for seed, error in errors.items() if isinstance(error, TrainingError)}
+    if failures:
+        raise SomeFailedError(made, failures) from next(iter(failures.values()))
+    return made
