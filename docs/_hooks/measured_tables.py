@@ -40,3 +40,72 @@ def setting() -> str:
 
 def _measured() -> dict[str, Any]:
     return json.loads((RESULTS / "environments.json").read_text(encoding="utf-8"))
+
+
+def peers(rhythm: str, envs: str) -> str:
+    """Steps a second beside the peers, and how many times theirs polyak's are: a row for each case.
+
+    Raises:
+        ValueError: no such case was measured.
+    """
+    cases = _cases(rhythm, envs)
+    names = list(dict.fromkeys(name for result in cases.values() for name in result["contenders"]))
+    head = ["", *names, "limit"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for (algorithm, environment), result in cases.items():
+        cells = [_peer(result["contenders"].get(name)) for name in names]
+        limit = 1e3 / result["limit_milliseconds"]["median"]
+        lines.append([f"{algorithm.upper()}, {environment}", *cells, f"{limit:.0f}"])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def peers_apart(what: str) -> str:
+    """What was measured besides speed, such as `startup`: a row for each contender, a column for each number.
+
+    Raises:
+        ValueError: it was not measured.
+    """
+    measured = _peers().get(what)
+    if measured is None:
+        raise ValueError(f"docs/results/peers.json has nothing about {what}")
+    rows: dict[str, Any] = measured["contenders"]
+    keys = [key for key in dict.fromkeys(key for row in rows.values() for key in row) if not key.endswith("_ratio")]
+    lines = [["", *(key.replace("_", " ") for key in keys)], ["---", *["---:"] * len(keys)]]
+    for name, row in rows.items():
+        lines.append([name, *(_number(row.get(key)) for key in keys)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def peers_setting() -> str:
+    """With what the peers were measured."""
+    about = _peers()
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"]["the peers'"].items())
+    return f"{about['machine']['cores']} cores, {about['machine']['threads']} threads for each; {versions}."
+
+
+def _cases(rhythm: str, envs: str) -> dict[tuple[str, str], Any]:
+    found: dict[tuple[str, str], Any] = {}
+    for name, result in _peers()["cases"].items():
+        algorithm, environment, *rest = name.split()
+        if rest == [rhythm, envs]:
+            found[algorithm, environment] = result
+    if not found:
+        raise ValueError(f"docs/results/peers.json has no case {rhythm} {envs}")
+    return found
+
+
+def _peer(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    speed = f"{row['steps_per_second']['median']:.0f}"
+    return f"{speed} ({row['ratio']['median']:.2f} x)" if "ratio" in row else f"**{speed}**"
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{value['median']:,.4g} ({value['lowest']:,.3g} to {value['highest']:,.3g})"
+    return "" if value is None else f"{value:,}"
+
+
+def _peers() -> dict[str, Any]:
+    return json.loads((RESULTS / "peers.json").read_text(encoding="utf-8"))
