@@ -41,11 +41,11 @@ class JaxLearner:
         device = device_of(execution)
 
         def on_device(value: Any) -> Array:
-            return jax.device_put(jnp.array(value), device)
+            return jax.device_put(np.array(value), device)  # a copy of its own, which will be donated
 
-        state: Any = how.State(**jax.tree.map(on_device, nested(arrays)))
+        state: Any = how.State(**jax.tree.map(np.asarray, nested(arrays)))  # sorted by name, as JAX gives it back
         self._packing = Packing(state)
-        self._packed = self._packing.packed(state)
+        self._packed = jax.tree.map(on_device, self._packing.packed(state, np))
         self._actor: dict[str, tuple[int, ...]] = {n: leaf.shape for n, leaf in flattened(state.actor).items()}
         self._metrics: tuple[str, ...] = what.METRICS
         self._noise: tuple[str, ...] = what.NOISE

@@ -31,12 +31,12 @@ class Packing:
         self._shapes: list[tuple[int, ...]] = [leaf.shape for leaf in leaves]
         self._kinds = [_kind(leaf) for leaf in leaves]
 
-    def packed(self, state: Any) -> Packed:
-        """The packed form of a state."""
+    def packed(self, state: Any, library: Any = jnp) -> Packed:
+        """The packed form of a state, of JAX's arrays or NumPy's: its library says which."""
         parts: dict[str, list[Array]] = {"large": [], "floats": [], "integers": []}
         for leaf, kind in zip(jax.tree.leaves(state), self._kinds, strict=True):
-            parts[kind].append(leaf if kind == "large" else jnp.ravel(leaf))
-        return Packed(parts["large"], jnp.concatenate(parts["floats"]), jnp.concatenate(parts["integers"]))
+            parts[kind].append(leaf if kind == "large" else library.ravel(leaf))
+        return Packed(parts["large"], library.concatenate(parts["floats"]), library.concatenate(parts["integers"]))
 
     def unpacked(self, packed: Packed) -> Any:
         """The state that lies in its packed form, of JAX's or NumPy's arrays; the inverse of `packed`."""
