@@ -24,6 +24,7 @@ from polyak.runs import Run
 from polyak.signals import Limit
 from polyak.stepping import Environments
 from polyak.types import Arrays, Learner, Spec
+from polyak.updates import Updates
 
 MakeLearner = Callable[[str, Spec, Settings, Arrays, Execution], Learner]
 """(algorithm, spec, settings, state, where it computes) -> a learner."""
@@ -108,16 +109,14 @@ def make_loop(
     make = make_learner or partial(learners.make_learner, plan.backend)
     made = make(plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution)
     noise = getattr(plan.config, "exploration_noise", 0.0)
+    policy = Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise)
+    ledger = Ledger(module.METRICS)
     return Loop(
         run=run,
         plan=plan,
-        streams=streams,
         collector=collector,
-        replay=replay,
-        learner=made,
-        draw_noise=module.draw_noise,
-        ledger=Ledger(module.METRICS),
-        policy=Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise),
+        updates=Updates(plan, streams, replay, made, policy, ledger, progress),
+        ledger=ledger,
         test_environments=test_environments,
         writer=writer,
         checkpoints=checkpoints,

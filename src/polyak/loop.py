@@ -1,14 +1,13 @@
 """One run's loop: collect, update, evaluate, record, save; however it ends, what there is is saved."""
 
 import dataclasses
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyak.algorithms import algorithm as algorithm_module
 from polyak.checkpoints import Checkpoints, Content
 from polyak.collector import Collector
 from polyak.errors import Interrupted, SavingError, TrainingError
@@ -17,15 +16,12 @@ from polyak.files import write_atomically
 from polyak.ledger import Ledger
 from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
-from polyak.policy import Policy
 from polyak.progress import Observer, Progress
-from polyak.randomness import Streams, go_on_from, state_of
-from polyak.replay import Replay
 from polyak.runs import Run
-from polyak.schedule import UpdateSchedule
 from polyak.signals import signals_noted
 from polyak.stepping import Environments
-from polyak.types import Arrays, Learned, Learner, Metrics
+from polyak.types import Arrays
+from polyak.updates import Updates
 
 
 @dataclasses.dataclass
@@ -34,13 +30,9 @@ class Loop:
 
     run: Run
     plan: Plan
-    streams: Streams
     collector: Collector
-    replay: Replay
-    learner: Learner
-    draw_noise: Any
+    updates: Updates
     ledger: Ledger
-    policy: Policy
     test_environments: Environments
     writer: MetricsWriter
     checkpoints: Checkpoints
@@ -54,9 +46,6 @@ class Loop:
     """Whether the wanted return has been reached."""
 
     def __post_init__(self) -> None:
-        self._schedule = UpdateSchedule(self.plan.config)
-        self._launched: Callable[[], Learned] | None = None
-        """The burst that is still being computed while the environments go on."""
         self._saved = 0
         """Steps at the last checkpoint."""
         self._whole = True
@@ -111,26 +100,19 @@ class Loop:
         before = self.collector.steps
         self._whole = False
         self._collect()
-        due = self._schedule.due(before, self.collector.steps)
-        if due:
-            launched = self._launch(due)
+        if self.updates.launch(before, self.collector.steps):
             yield
-            if self.plan.config.lag:
-                self._learn()
-                self._launched = launched
-            else:
-                self._launched = launched
-                self._learn()
+            self.updates.take(behind=self.plan.config.lag)
         self._whole = True
 
     def _collect(self) -> None:
         warming_up = self.collector.steps < self.plan.config.start_steps
         try:
-            transitions = self.collector.step(None if warming_up else self.policy, self.ledger.stopwatch.lap)
+            transitions = self.collector.step(None if warming_up else self.updates.policy, self.ledger.stopwatch.lap)
         except TrainingError:
             self._whole = True  # the collector is as it was before the step
             raise
-        self.replay.add(transitions)
+        self.updates.replay.add(transitions)
         self.ledger.stopwatch.lap("replay")
         self.progress.steps = self.collector.steps
         episodes = self.collector.finished()
@@ -138,49 +120,21 @@ class Loop:
             self.ledger.episodes += episodes
             self.progress.episodes.extend(episodes)
 
-    def _launch(self, updates: int) -> Callable[[], Learned]:
-        batch_size = self.plan.config.batch_size
-        batches = self.replay.sample(self.streams.replay, updates, batch_size)
-        self.ledger.stopwatch.lap("replay")
-        noise = self.draw_noise(self.streams.learner, updates, batch_size, self.replay.action_size)
-        launched = self.learner.launch(batches, noise)
-        self.ledger.stopwatch.lap("learner")
-        return launched
-
-    def _learn(self) -> None:
-        """Wait for the burst that was launched, if there is one, and take over what it brought."""
-        if self._launched is None:
-            return
-        metrics, actor = self._launched()
-        self._launched, updates = None, len(metrics.values)
-        policy = dataclasses.replace(self.policy, parameters=actor)
-        critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
-        if not np.isfinite(critic_loss).all() or not policy.finite():
-            raise TrainingError(
-                f"training diverged: a loss or the actor is not finite after {self.collector.steps:,} steps "
-                f"({self.progress.updates + updates:,} updates); the last finite policy is kept in {self.run.folder}. "
-                "Lower the learning rates, or check the rewards' scale"
-            )
-        self.policy = policy
-        self.ledger.measured.append(metrics)
-        self.ledger.stopwatch.lap("learner")
-        self.progress.updates += updates
-
     def _end_epoch(self) -> None:
         """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
         self._whole = False
-        self._learn()
+        self.updates.take()
         self._whole = True
-        steps = self.collector.steps
+        steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
         result = self._evaluate()
         self.ledger.stopwatch.lap("evaluation")
         self._whole = False
         self.evaluated = steps
         if self.progress.best is None or result.mean > self.progress.best[1]:
-            self.progress.best, self.best_policy = (steps, result.mean), self.policy.content()
+            self.progress.best, self.best_policy = (steps, result.mean), policy.content()
             self._write(self.run.best_policy_file, self.best_policy)
-        self._write(self.run.policy_file, self.policy.content())
+        self._write(self.run.policy_file, policy.content())
         self._write_record(
             {
                 "eval/return": result.mean,
@@ -202,14 +156,14 @@ class Loop:
 
     def _evaluate(self) -> Evaluation:
         self.progress.evaluating = True
-        before = self.test_environments.state()
+        policy, before = self.updates.policy, self.test_environments.state()
         try:
             return evaluate(
-                self.policy,
+                policy,
                 self.test_environments,
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
-                value=critic_of(self.learner.arrays(), self.policy),
+                value=critic_of(self.updates.learner.arrays(), policy),
             )
         except BaseException:
             self.test_environments.restore(before)  # so that a run that goes on evaluates with the same seeds
@@ -235,7 +189,7 @@ class Loop:
             TrainingError: a number of the learner is not finite.
             SavingError: the files cannot be written.
         """
-        learner = self.learner.arrays()
+        learner = self.updates.learner.arrays()
         bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
         if bad:
             self._whole = False
@@ -248,36 +202,29 @@ class Loop:
         content = Content(
             steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.best_policy
         )
-        self.checkpoints.save(content, self.replay)
+        self.checkpoints.save(content, self.updates.replay)
         self.ledger.stopwatch.lap("saving")
         self._saved = steps
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
-        collector, arrays = self.collector.state()
+        collector, episodes = self.collector.state()
+        updates, launched = self.updates.state()
         ledger, measured = self.ledger.state()
         state = {
-            "spec": self.policy.spec.to_json(),
+            "spec": self.updates.policy.spec.to_json(),
             "collector": collector,
             "environments": self.collector.environments.state(),
             "test_environments": self.test_environments.state(),
-            "replay_stream": state_of(self.streams.replay),
-            "learner_stream": state_of(self.streams.learner),
-            "updates": self.progress.updates,
-            "updates_owed": self._schedule.owed,
             "evaluated": self.evaluated,
             "reached": self.reached,
             "best": self.progress.best,
+            **updates,
             **ledger,
         }
-        arrays["measured"] = measured
-        if self._launched is not None:
-            values = self._launched().metrics.values
-            state["launched"] = len(values)
-            arrays |= {"launched": values, **{f"policy/{name}": each for name, each in self.policy.parameters.items()}}
-        return state, arrays
+        return state, {**episodes, **launched, "measured": measured}
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays, best_policy: bytes | None) -> None:
-        """Go on from a checkpoint's state, with a collector, replay, learner and policy that are restored already.
+        """Go on from a checkpoint's state, with a collector, replay and learner that are restored already.
 
         The policies' files are written anew: the folder is then as it was at the checkpoint.
 
@@ -285,30 +232,18 @@ class Loop:
             ValueError, TypeError, KeyError: this is no state of a loop.
         """
         self.test_environments.restore(state["test_environments"])
-        go_on_from(self.streams.replay, state["replay_stream"])
-        go_on_from(self.streams.learner, state["learner_stream"])
-        self.progress.steps, self.progress.updates = self.collector.steps, int(state["updates"])
-        self._schedule.owed = float(state["updates_owed"])
-        if not -1e-6 < self._schedule.owed < 1:
-            raise ValueError(f"{self._schedule.owed} updates owed")
         self.evaluated = int(state["evaluated"])
-        self._saved = self.collector.steps
+        self._saved = self.progress.steps = self.collector.steps
         if state["best"] is not None:
             step, mean = state["best"]
             self.progress.best = (int(step), float(mean))
         self.ledger.restore(state, arrays["measured"])
         self.progress.seconds = self.ledger.seconds
         self.best_policy = best_policy
-        self._write(self.run.policy_file, self.policy.content())
+        self._write(self.run.policy_file, self.updates.policy.content())
         if best_policy is not None:
             self._write(self.run.best_policy_file, best_policy)
-        if "launched" in arrays:
-            names = algorithm_module(self.plan.algorithm).METRICS
-            values = self.ledger.of_today(state, arrays["launched"])
-            learned = Learned(Metrics(names, values), self.policy.parameters)
-            self._launched = lambda: learned
-            behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
-            self.policy = dataclasses.replace(self.policy, parameters=behind)
+        self.updates.restore(state, arrays)
 
     def _save_what_there_is(self, error: BaseException) -> None:
         """Whatever ended the run: a checkpoint if all parts are between two steps, what was measured, the policy."""
@@ -325,10 +260,10 @@ class Loop:
     def _write_what_was_measured(self) -> None:
         """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
         if self._whole:
-            self._learn()
+            self.updates.take()
         if self.collector.steps > self.ledger.first_step:
             self._write_record({})
-        self._write(self.run.policy_file, self.policy.content())
+        self._write(self.run.policy_file, self.updates.policy.content())
 
     def _write(self, path: Path, content: bytes) -> None:
         with self._writing():
