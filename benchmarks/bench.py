@@ -2,7 +2,7 @@
 
     make bench                                    # every case; writes docs/results/peers.json
     make bench BENCH="--algorithms sac --environments HalfCheetah-v5 --envs 1 --rounds 3"
-    make bench BENCH="--what startup memory replay costs cold"     # what there is besides speed
+    make bench BENCH="--what startup memory replay costs cold parts"  # what there is besides speed
     python benchmarks/bench.py --peers PYTHON     # with a Python of yours that has peers/requirements.txt
 
 Every contender is a process of its own, with the same networks, batch and schedule (`peers/job.py`). It trains on an

@@ -151,6 +151,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Median and range against N: a row an environment, a column a way."""
     from matplotlib import rcParams  # here, because worker processes import this file
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     names = list(dict.fromkeys(each["environment"] for each in rows))
     rcParams["svg.hashsalt"] = "polyak"  # equal numbers make an equal file
@@ -169,6 +170,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axes.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(xscale="log", yscale="log", title=f"{name}, {WAYS[way]}", xlabel="environments")
         axes.set_xticks(COUNTS, [str(count) for count in COUNTS])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
         axes.minorticks_off()
         axes.grid(alpha=0.3)
     for axes in grid[:, 0]:

@@ -98,7 +98,12 @@ def limit(library: str, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH,
     """The products alone, through one library, into memory that is there already where the library can.
 
     JAX does them `repeats + 1` times in a call, each time with other left factors, which take memory.
+
+    Raises:
+        ValueError: fewer than two repeats; XLA unrolls a scan of one and leaves half of the products out.
     """
+    if library == "jax" and repeats < 2:
+        raise ValueError(f"repeats is {repeats}, but must be at least 2")
     generator = np.random.default_rng(0)
     kinds = [product[0] for product in products(algorithm, batch, sizes)]
     pairs = [operands(*product, generator) for product in products(algorithm, batch, sizes)]

@@ -304,7 +304,7 @@ def contender(name: str, batch: int, burst: int, sizes: Sizes) -> tuple[Round, i
     """One that is timed, compiled, and how many updates it does at once."""
     kind, which = name.split()
     if kind == "products":
-        portion = min(10, burst) if which == "jax" else 1
+        portion = max(3, min(10, burst)) if which == "jax" else 1
         run = learners.limit(which, "sac", batch, sizes, repeats=portion - 1)
     else:
         portion = burst if which == "bursts" else 1

@@ -75,10 +75,10 @@ class Contender:
         return self.script == "polyak_.py"
 
 
-OURS = "polyak"
+OURS, LAGGING = "polyak", "polyak lag 1"
 CONTENDERS = {
     OURS: Contender("polyak_.py"),
-    "polyak lag 1": Contender("polyak_.py", options={"settings": {"lag": 1}}),
+    LAGGING: Contender("polyak_.py", options={"settings": {"lag": 1}}),
     "polyak torch": Contender("polyak_.py", options={"backend": "torch"}),
     "Stable-Baselines3": Contender("sb3.py"),
     "SBX": Contender("sbx_.py"),

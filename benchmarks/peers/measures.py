@@ -1,4 +1,4 @@
-"""What there is besides speed: start-up, memory, replay, the costs of evaluation and checkpoint, a return from cold."""
+"""What there is besides speed: start-up, memory, replay, costs, a return from cold, the parts of polyak's own step."""
 
 import argparse
 import json
@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from peers.cases import CONTENDERS, OURS, ratios, spread, summary
+from peers.cases import CONTENDERS, LAGGING, OURS, ratios, spread, summary
 from peers.processes import HERE, ROOT, Process, trainer
 
 FILLED = f"{OURS}, filled cache"
 """polyak once more, with what it has compiled before; by itself it begins with an empty cache each time."""
-BATCH, MEMORY_STEPS, GOAL, COLD_LIMIT = 256, 3_000, -200.0, 20_000
+BATCH, MEMORY_STEPS, GOAL, COLD_LIMIT, EPOCH = 256, 3_000, -200.0, 20_000, 1_000
+LOOP = ("environment", "acting", "replay", "learner")
+"""The parts of a step that `parts` tells apart, in this order."""
 REPLAYS = {"polyak": True, "Stable-Baselines3": False, "Tianshou": False, "TorchRL": False, "skrl": False}
 """Whose replay is timed, and whether it runs in polyak's own environment; SBX has Stable-Baselines3's."""
 Measured = dict[str, list[float]]
@@ -77,17 +79,23 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     """Peak resident memory after 3,000 steps, that many transitions held; what a full replay would hold instead."""
     job = {"algorithm": "sac", "environment": "HalfCheetah-v5", "quota": MEMORY_STEPS, "threads": options.threads}
 
-    def measure(name: str, number: int) -> dict[str, float]:
-        with trainer(name, {**job, "seed": number}, options.peers) as process:
-            return {"megabytes": float(process.answer()[1]) / 1e6}
+    with tempfile.TemporaryDirectory() as folder:
 
-    found = described(rounds_of(options, "memory", options.contenders, measure), steps=MEMORY_STEPS, replay=1_000_000)
+        def measure(name: str, number: int) -> dict[str, float]:
+            with cached(name, {**job, "seed": number}, options, folder) as process:
+                return {"megabytes": float(process.answer()[1]) / 1e6}
+
+        names = with_filled(options.contenders)
+        if FILLED in names:
+            measure(FILLED, 0)
+        rounds = rounds_of(options, "memory", names, measure)
+    found = described(rounds, steps=MEMORY_STEPS, replay=1_000_000)
     stored = ROOT / "docs" / "results" / "replay_memory.json"
     if stored.exists():
         rows = json.loads(stored.read_text())["environments"]["HalfCheetah-v5"]
         kinds = {"SBX": "Stable-Baselines3", "Tianshou": "Tianshou, ReplayBuffer"}
         for name, row in found["contenders"].items():
-            kind = rows[kinds.get(name, OURS if CONTENDERS[name].ours else name)]
+            kind = rows[kinds.get(name, OURS if name == FILLED or CONTENDERS[name].ours else name)]
             row["full_replay_megabytes"] = round(kind["array_bytes"])
     return found
 
@@ -151,7 +159,21 @@ def cold(options: argparse.Namespace) -> dict[str, Any]:
         return described(rounds_of(options, "cold", with_filled(names), measure), goal=GOAL, limit=COLD_LIMIT)
 
 
-MEASURES = {"startup": start_up, "memory": memory, "replay": replay, "costs": costs, "cold": cold}
+def parts(options: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds an environment step in each part of polyak's loop, with updates after every step, or in bursts."""
+    kinds = {"every step": (OURS, 1), "every step, lag 1": (LAGGING, 1), "bursts of 50": (OURS, 50)}
+    job = {"algorithm": "sac", "environment": "HalfCheetah-v5", "limit": 3 * EPOCH, "look": EPOCH, "episodes": 1}
+
+    def measure(name: str, number: int) -> dict[str, float]:
+        contender, collect = kinds[name]
+        asked = {**job, "collect": collect, "threads": options.threads, "seed": number}
+        with trainer(contender, asked, options.peers, parts=True) as process:
+            return {part: 1e3 * float(seconds) / EPOCH for part, seconds in zip(LOOP, process.answer(), strict=True)}
+
+    return described(rounds_of(options, "parts", list(kinds), measure), environment="HalfCheetah-v5", steps=EPOCH)
+
+
+MEASURES = {"startup": start_up, "memory": memory, "replay": replay, "costs": costs, "cold": cold, "parts": parts}
 
 
 def show(what: str, result: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """polyak, as its README has it: one call of `train`, with settings by name; `options` may name more of them.
 
-`options`: `backend`, and `settings` for `polyak.train`, such as {"lag": 1}; `costs` measures evaluation and checkpoint.
+`options`: `backend`, and `settings` for `polyak.train`, such as {"lag": 1}; `costs` measures evaluation and checkpoint,
+`parts` the parts of a step in the third epoch.
 """
 
 from typing import Any
@@ -25,7 +26,7 @@ def settings(job: Job) -> dict[str, Any]:
         "actor_learning_rate": job.learning_rate,
         "critic_learning_rate": job.learning_rate,
         "steps": job.limit,
-        "steps_per_epoch": job.limit if job.goal is None else job.look,
+        "steps_per_epoch": job.look if job.goal is not None or job.options.get("parts") else job.limit,
         "evaluation_episodes": job.episodes,
     }
     own = {
@@ -58,6 +59,8 @@ def train(job: Job) -> None:
         job.reached(int(records[-1]["step"]), records[-1]["eval/return"])
     if job.options.get("costs"):
         job.say("cost", records[0]["time/evaluation"], records[1]["time/saving"])
+    if job.options.get("parts"):
+        job.say("cost", *(records[2][f"time/{part}"] for part in ("environment", "acting", "replay", "learner")))
 
 
 if __name__ == "__main__":
