@@ -30,6 +30,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "function": algorithm_pages.function,
     "measured": algorithm_pages.measured,
     "peers": measured_tables.peers,
+    "peers_against": measured_tables.peers_against,
     "peers_apart": measured_tables.peers_apart,
     "peers_setting": measured_tables.peers_setting,
     "readme": readme,

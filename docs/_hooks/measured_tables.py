@@ -1,11 +1,16 @@
 """Tables of what the benchmarks measured, from the files in docs/results."""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
 WAYS = ("collect", "step", "round")
+PEERS = ("Stable-Baselines3", "SBX")
+AGAINST = [(ours, theirs) for ours in ("polyak", "polyak lag 1") for theirs in PEERS] + [("polyak torch", PEERS[0])]
+"""Whose speed is divided by whose."""
+OF_THE_LIMIT = ("polyak", "polyak lag 1", "SBX")
 
 
 def speeds(environment: str) -> str:
@@ -55,8 +60,33 @@ def peers(rhythm: str, envs: str) -> str:
     for (algorithm, environment), result in cases.items():
         cells = [_peer(result["contenders"].get(name)) for name in names]
         limit = 1e3 / result["limit_milliseconds"]["median"]
-        lines.append([f"{algorithm.upper()}, {environment}", *cells, f"{limit:.0f}"])
+        lines.append([f"{algorithm.upper()}, {environment.partition('-')[0]}", *cells, f"{limit:.0f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def peers_against(rhythm: str, envs: str) -> str:
+    """How many times as fast as two peers, and which fraction of the limit: median, lowest and highest round.
+
+    Raises:
+        ValueError: no such case was measured.
+    """
+    head = ["", *map(" / ".join, AGAINST), *(f"{name} / limit" for name in OF_THE_LIMIT)]
+    head = [
+        text.replace("polyak lag", "lag").replace("polyak torch", "torch").replace(PEERS[0], "SB3") for text in head
+    ]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for (algorithm, environment), result in _cases(rhythm, envs).items():
+        seconds, steps = result["seconds"], result["steps"]
+        cells = [_quotient(seconds[theirs], seconds[ours], 1.0, ".2f") for ours, theirs in AGAINST]
+        cells += [_quotient(result["limit_seconds"], seconds[name], 1.0 * steps, ".0%") for name in OF_THE_LIMIT]
+        lines.append([f"{algorithm.upper()}, {environment.partition('-')[0]}", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _quotient(above: list[float], below: list[float], factor: float, form: str) -> str:
+    """The rounds' median, lowest and highest."""
+    rounds = [factor * a / b for a, b in zip(above, below, strict=True)]
+    return f"{statistics.median(rounds):{form}} ({min(rounds):{form}} to {max(rounds):{form}})"
 
 
 def peers_apart(what: str) -> str:
@@ -69,7 +99,8 @@ def peers_apart(what: str) -> str:
     if measured is None:
         raise ValueError(f"docs/results/peers.json has nothing about {what}")
     rows: dict[str, Any] = measured["contenders"]
-    keys = [key for key in dict.fromkeys(key for row in rows.values() for key in row) if not key.endswith("_ratio")]
+    found = dict.fromkeys(key for row in rows.values() for key in row)
+    keys = [key for key in found if not key.endswith("_times_polyak")]
     lines = [["", *(key.replace("_", " ") for key in keys)], ["---", *["---:"] * len(keys)]]
     for name, row in rows.items():
         lines.append([name, *(_number(row.get(key)) for key in keys)])
