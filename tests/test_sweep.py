@@ -14,18 +14,12 @@ import psutil
 import pytest
 from rich.console import Console
 
-from polyak import UsageError, cli, load, sweep
+from polyak import UsageError, load, sweep
 from polyak.cli import compare, door, many
 from polyak.runs import Run
 from polyak.sweep import process, table
 from polyak.sweep.views import LiveView, PlainView, make_view
-from tiny_cli import SMALL, TINY, process_environment, start_cli
-
-OPTIONS = [
-    word
-    for name, value in SMALL.items()
-    for word in (f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)]))
-]
+from tiny_cli import OPTIONS, TINY, call_cli, process_environment, start_cli
 
 FAULTY = """
 import sys
@@ -269,20 +263,10 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def command(*arguments: str) -> tuple[int, str, str]:
-    """Run one in this process: exit code, standard output, standard error."""
-    output, errors = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", output)
-        patch.setattr(sys, "stderr", errors)
-        code = cli.main(list(arguments))
-    return code, output.getvalue(), errors.getvalue()
-
-
 @pytest.fixture(scope="module")
 def swept(faulty: Path) -> tuple[int, str, str]:
     seeds = ("--seeds", "0-2", "--jobs", "2", "--threads", "1", "--run-dir", str(faulty / "many"))
-    return command("train", "ddpg", "faulty:Faulty-v0", *OPTIONS, *seeds)
+    return call_cli("train", "ddpg", "faulty:Faulty-v0", *OPTIONS, *seeds)
 
 
 def folders(swept: tuple[int, str, str]) -> dict[int, Run]:
@@ -295,7 +279,7 @@ def test_each_run_equals_the_single_one_bit_for_bit(swept: tuple[int, str, str],
         if seed == 1:
             continue
         alone = ("--seed", str(seed), "--threads", "1", "--run-dir", str(faulty / "alone"))
-        code, output, errors = command("train", "ddpg", "faulty:Faulty-v0", *OPTIONS, *alone)
+        code, output, errors = call_cli("train", "ddpg", "faulty:Faulty-v0", *OPTIONS, *alone)
         assert code == 0, errors
         single = load(output.rstrip())
         assert run.policy_file.read_bytes() == single.policy_file.read_bytes()
@@ -328,7 +312,7 @@ def test_the_command_says_what_failed_and_how_to_go_on(
 
 
 def test_what_failed_can_be_resumed(swept: tuple[int, str, str]) -> None:
-    code, _, errors = command("resume", str(folders(swept)[1].folder))  # in this process, it does not raise
+    code, _, errors = call_cli("resume", str(folders(swept)[1].folder))  # in this process, it does not raise
     assert code == 0, errors
     assert folders(swept)[1].metrics[-1]["step"] == 40
 
@@ -365,7 +349,7 @@ def test_ctrl_c_leaves_runs_that_go_on(tmp_path: Path) -> None:
     assert f"to go on:\n  polyak resume {run.folder}\n" in errors
     assert re.search(r"polyak train ddpg tiny_cli:Tiny-v0 .*--seeds 1 --jobs 1 --run-dir", errors)
     steps = json.loads(run.metrics_file.read_text().splitlines()[-1])["step"]
-    code, _, told = command("resume", str(run.folder), "--steps", str(steps + 1))
+    code, _, told = call_cli("resume", str(run.folder), "--steps", str(steps + 1))
     assert code == 0, told
     assert run.metrics[-1]["step"] == steps + 1
 
@@ -476,28 +460,22 @@ def test_wrong_use_is_told_before_anything_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweep, "run", lambda *_, **__: pytest.fail("something was started"))
-    output, errors = io.StringIO(), io.StringIO()
-    monkeypatch.setattr(sys, "stdout", output)
-    monkeypatch.setattr(sys, "stderr", errors)
-    try:
-        code = cli.main(list(arguments))
-    except SystemExit as exit_:
-        code = int(exit_.code or 0)
+    code, output, errors = call_cli(*arguments)
     assert code == 2
-    assert message in output.getvalue() + errors.getvalue()
+    assert message in output + errors
     assert not list(tmp_path.iterdir())
 
 
 def test_frameworks_that_are_not_installed_are_told_at_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyak.learners.find_spec", lambda name: None)
-    code, _, errors = command(*TRAIN, "0-1", "--backend", "torch")
+    code, _, errors = call_cli(*TRAIN, "0-1", "--backend", "torch")
     assert (code, 'pip install "polyak[torch]"' in errors) == (2, True)
 
 
 def test_replays_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "memory_free", lambda: 100_000)
     jobs = ("--jobs", "4", "--steps", "1000", "--replay-size", "100000", "--run-dir", "/dev/null/nowhere")
-    code, _, errors = command(*TRAIN, "0-9", *jobs)
+    code, _, errors = call_cli(*TRAIN, "0-9", *jobs)
     assert code == 2
     assert "4 runs at a time will need 112 kB for replay, but 100 kB are free" in errors  # 4 x 1,000 x 7 x 4 bytes
 
@@ -523,7 +501,7 @@ def grid(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[sweep.Job]
             return trials
 
         monkeypatch.setattr(sweep, "run", note)
-        code, _, errors = command("compare", *arguments)
+        code, _, errors = call_cli("compare", *arguments)
         assert code == 1  # they never ran
         return asked, errors, numbers[0]
 
@@ -699,6 +677,6 @@ def test_summary_tells_how_to_go_on(tmp_path: Path) -> None:
 
 
 def test_help_of_compare_names_what_it_takes() -> None:
-    code, output, _ = command("compare", "--help")
+    code, output, _ = call_cli("compare", "--help")
     assert code == 0
     assert output == f"{compare.USAGE}\n"

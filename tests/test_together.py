@@ -1,10 +1,8 @@
 """Runs trained together in one process: what they equal, what one failure does to the others, what Ctrl-C leaves."""
 
-import io
 import itertools
 import re
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,24 +11,19 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import Interrupted, Run, TrainingError, UsageError, cli, learners
+from polyak import Interrupted, Run, TrainingError, UsageError, learners
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.cli import door
 from polyak.learners.edge import Execution
 from polyak.learners.jax import batched
 from polyak.together import SomeFailedError
 from polyak.types import Arrays, Batch, Spec
-from tiny_cli import SMALL, TINY, Tiny, Uneven
+from tiny_cli import OPTIONS, SMALL, TINY, Tiny, Uneven, call_cli
 from whole_runs import assert_same, contents, saved
 
 SEEDS = (3, 0, 5)
 TOLERANCE = 1e-4
 """Of each array, relative to its norm: what the order of sums makes of float32 in so many updates."""
-OPTIONS = [
-    word
-    for name, value in SMALL.items()
-    for word in (f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)]))
-]
 
 
 @pytest.fixture
@@ -306,19 +299,9 @@ def test_replays_that_do_not_fit_together(tmp_path: Path, monkeypatch: pytest.Mo
 # The command
 
 
-def command(*arguments: str) -> tuple[int, str, str]:
-    """Run one in this process: exit code, standard output, standard error."""
-    output, errors = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdout", output)
-        patch.setattr(sys, "stderr", errors)
-        code = cli.main(list(arguments))
-    return code, output.getvalue(), errors.getvalue()
-
-
 def trained(folder: Path, environment: str = TINY, *more: str) -> tuple[int, Sequence[str], str]:
     asked = ("--seeds", "0-2", "--together", "--run-dir", str(folder))
-    code, output, errors = command("train", "ddpg", environment, *OPTIONS, *asked, *more)
+    code, output, errors = call_cli("train", "ddpg", environment, *OPTIONS, *asked, *more)
     return code, output.splitlines(), errors
 
 
@@ -331,7 +314,7 @@ def test_the_command_prints_folders_and_the_report(tmp_path: Path) -> None:
     assert "seed 2  done after 40 steps" in errors
     assert "3 of 3 runs done" in errors
     (said,) = re.findall(r"as by `polyak (.*) --seed N`, bit for bit", errors)
-    code, single, _ = command(*said.split(), "--seed", "1", "--run-dir", str(tmp_path / "alone"))
+    code, single, _ = call_cli(*said.split(), "--seed", "1", "--run-dir", str(tmp_path / "alone"))
     assert code == 0
     assert_same(polyak.load(lines[1]), polyak.load(single.strip()))
 
@@ -372,7 +355,7 @@ def test_the_command_after_ctrl_c(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_the_command_refuses(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    code, output, errors = command("train", "sac", TINY, *arguments, "--run-dir", str(tmp_path))
+    code, output, errors = call_cli("train", "sac", TINY, *arguments, "--run-dir", str(tmp_path))
     assert (code, output) == (2, "")
     assert message in errors
     assert not list(tmp_path.iterdir())

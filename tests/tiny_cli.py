@@ -1,9 +1,11 @@
 """Tiny environments and processes for the tests of the loop and the command line; `tiny_cli:Tiny-v0` is one."""
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,12 @@ SMALL = {
     "evaluation_episodes": 2,
 }
 """Settings for a run of a moment: two evaluations, 36 updates."""
+OPTIONS = [
+    word
+    for name, value in SMALL.items()
+    for word in (f"--{name.replace('_', '-')}", *(map(str, value) if isinstance(value, tuple) else [str(value)]))
+]
+"""The same as flags."""
 
 COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
 
@@ -143,6 +151,19 @@ def start_cli(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     """Start the command line in a process of its own, its output in pipes unless `options` say otherwise."""
     usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": process_environment()}
     return subprocess.Popen([*COMMAND, *arguments], text=True, **{**usual, **options})
+
+
+def call_cli(*arguments: str) -> tuple[int, str, str]:
+    """As `run_cli`, but in this process."""
+    from polyak.cli import main  # not needed where this module is imported for its environments
+
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
+        try:
+            code = main(list(arguments))
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return code, output.getvalue(), errors.getvalue()
 
 
 def run_cli(*arguments: str) -> tuple[int, str, str]:

@@ -167,7 +167,7 @@ def parts(options: argparse.Namespace) -> dict[str, Any]:
     def measure(name: str, number: int) -> dict[str, float]:
         contender, collect = kinds[name]
         asked = {**job, "collect": collect, "threads": options.threads, "seed": number}
-        with trainer(contender, asked, options.peers, parts=True) as process:
+        with trainer(contender, asked, options.peers, parts=LOOP) as process:
             return {part: 1e3 * float(seconds) / EPOCH for part, seconds in zip(LOOP, process.answer(), strict=True)}
 
     return described(rounds_of(options, "parts", list(kinds), measure), environment="HalfCheetah-v5", steps=EPOCH)

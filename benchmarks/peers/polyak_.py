@@ -1,7 +1,7 @@
 """polyak, as its README has it: one call of `train`, with settings by name; `options` may name more of them.
 
 `options`: `backend`, and `settings` for `polyak.train`, such as {"lag": 1}; `costs` measures evaluation and checkpoint,
-`parts` the parts of a step in the third epoch.
+`parts` those parts of a step, in the third epoch.
 """
 
 from typing import Any
@@ -60,7 +60,7 @@ def train(job: Job) -> None:
     if job.options.get("costs"):
         job.say("cost", records[0]["time/evaluation"], records[1]["time/saving"])
     if job.options.get("parts"):
-        job.say("cost", *(records[2][f"time/{part}"] for part in ("environment", "acting", "replay", "learner")))
+        job.say("cost", *(records[2][f"time/{part}"] for part in job.options["parts"]))
 
 
 if __name__ == "__main__":
