@@ -37,7 +37,7 @@ from peers.measures import MEASURES, output_folder, show
 from peers.processes import ROOT, Process, require_peers, trainer
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 
 PACKAGES = ("polyak", "stable_baselines3", "sbx-rl", "tianshou", "torchrl", "tensordict", "skrl")
 PACKAGES += ("gymnasium", "mujoco", "box2d", "jax", "jaxlib", "flax", "torch", "numpy")

@@ -27,10 +27,10 @@ import polyak
 from polyak import loop, training
 from polyak.algorithms import sac
 from polyak.checkpoints import Checkpoints, Content
-from polyak.files import write_atomically
-from polyak.randomness import stream
 from polyak.replay import Replay
-from polyak.threads import physical_cores
+from polyak.system.files import write_atomically
+from polyak.system.randomness import stream
+from polyak.system.threads import physical_cores
 from polyak.types import Spec, Transitions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -31,12 +31,12 @@ from typing import Any
 from polyak import learners
 from polyak.algorithms import sac
 from polyak.collector import Collector
-from polyak.environments import make_environments
+from polyak.environments.make import make_environments
 from polyak.learners.edge import Execution
 from polyak.policy import Policy
-from polyak.randomness import Streams
 from polyak.replay import Replay
-from polyak.threads import one_numpy_thread, physical_cores
+from polyak.system.randomness import Streams
+from polyak.system.threads import one_numpy_thread, physical_cores
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "results" / "environments.json"
 ENVIRONMENTS = ("Pendulum-v1", "HalfCheetah-v5")

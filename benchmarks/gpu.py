@@ -39,10 +39,10 @@ from scaling import Answer, Question, Worker, fractions, milliseconds, serve, ve
 from scaling_pages import table
 
 from polyak.errors import UsageError
-from polyak.files import write_atomically
 from polyak.learners import start
 from polyak.learners.edge import Execution
-from polyak.threads import physical_cores
+from polyak.system.files import write_atomically
+from polyak.system.threads import physical_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCHES = (256, 512, 1024, 2048, 4096, 8192, 16384)

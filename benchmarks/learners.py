@@ -26,7 +26,7 @@ import numpy as np
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.learners.edge import Device, Execution
 from polyak.replay import record_size
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 from polyak.types import Batch, Spec
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -32,7 +32,7 @@ import psutil
 
 import polyak
 from polyak.replay import Replay
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 from polyak.types import Transitions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -43,15 +43,15 @@ from scaling_pages import CONTENDERS, LIMITS, PARTS, STEPS, draw, framework_of, 
 
 from polyak.algorithms import sac
 from polyak.collector import Collector
-from polyak.environments import make_environments
+from polyak.environments.make import make_environments
 from polyak.errors import UsageError
-from polyak.files import write_atomically
 from polyak.learners import make_learner
 from polyak.learners.edge import Execution
 from polyak.policy import Policy
-from polyak.randomness import Streams
 from polyak.replay import Replay, memory_needed, record_size
-from polyak.threads import one_numpy_thread, physical_cores
+from polyak.system.files import write_atomically
+from polyak.system.randomness import Streams
+from polyak.system.threads import one_numpy_thread, physical_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 CAPACITY = 1_000_000

@@ -26,7 +26,7 @@ import gymnasium
 
 import polyak
 from polyak.learners.edge import Device
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "docs" / "results" / "together.json"

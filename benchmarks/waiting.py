@@ -21,7 +21,7 @@ from polyak.algorithms import sac
 from polyak.learners import make_learner
 from polyak.learners.edge import Execution
 from polyak.replay import record_size
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 from polyak.types import Batch, Spec
 
 PAUSE = 0.003

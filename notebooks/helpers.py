@@ -12,15 +12,15 @@ from IPython.display import HTML, Markdown, Video
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.collector import Collector
-from polyak.environments import make_environments
+from polyak.environments.make import make_environments
 from polyak.learners import make_learner
 from polyak.learners.edge import Execution
 from polyak.lessons.common import Table
 from polyak.networks import nested
 from polyak.pages import COLOURS
-from polyak.randomness import Streams
 from polyak.replay import Replay
 from polyak.runs import Run
+from polyak.system.randomness import Streams
 from polyak.types import Arrays, Transitions
 
 TENSORS = {"jax": ("jax.numpy", "asarray"), "torch": ("torch", "tensor"), "tensorflow": ("tensorflow", "constant")}

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 import polyak
 from frameworks import NAMES
-from polyak import Run, TrainingError, UsageError, arrayfiles, cli
+from polyak import Run, TrainingError, UsageError, cli
 from polyak.checkpoints import LEARNER, Checkpoints, Content, manifest, segments
 from polyak.errors import NewerFormatError, UnreadableError
 from polyak.replay import Replay
 from polyak.resumption import read_checkpoint
+from polyak.system import arrayfiles
 from polyak.types import Arrays, Learned, Transitions
 from reference.cases import make_case
 from tiny_cli import TINY

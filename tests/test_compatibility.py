@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import Policy, Run, arrayfiles, policy
+from polyak import Policy, Run, policy
 from polyak.checkpoints import LEARNER, LOOP, manifest, segments
 from polyak.errors import NewerFormatError
+from polyak.system import arrayfiles
 from test_resume import Told
 from whole_runs import saved
 

@@ -14,9 +14,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from polyak.collector import Collector, Episode
-from polyak.environments import Environments, make_environment, make_environments
+from polyak.environments.make import Environments, make_environment, make_environments
 from polyak.errors import UsageError
-from polyak.randomness import Streams, stream
+from polyak.system.randomness import Streams, stream
 from tiny import LENGTHS, Diary, Numbers, Shown
 
 

@@ -15,8 +15,8 @@ from gymnasium import spaces
 import polyak
 from polyak import Run, UsageError
 from polyak.collector import Collector, Episode
-from polyak.environments import Environments, make_environments
-from polyak.randomness import Streams
+from polyak.environments.make import Environments, make_environments
+from polyak.system.randomness import Streams
 from polyak.types import Float, Transitions
 from test_training import Watcher
 from tiny import Numbers, Shown

@@ -9,11 +9,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from polyak.algorithms import algorithm
-from polyak.environments import Environments, make_environments
+from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
 from polyak.evaluation import Evaluation, critic_of, evaluate
 from polyak.policy import Policy
-from polyak.randomness import Streams
+from polyak.system.randomness import Streams
 from reference import common as oracle
 from reference.cases import make_case
 from tiny import LENGTHS, Broken, Diary, Numbers, Shown, constant_policy, make_policy

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polyak.files import write_atomically
+from polyak.system.files import write_atomically
 
 
 def test_content_is_written_and_replaced(tmp_path: Path) -> None:

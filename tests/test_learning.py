@@ -11,12 +11,12 @@ from gymnasium import spaces
 
 from polyak.algorithms import NAMES, algorithm
 from polyak.collector import Collector
-from polyak.environments import make_environments
+from polyak.environments.make import make_environments
 from polyak.evaluation import evaluate
 from polyak.learners import make_learner
 from polyak.policy import Policy
-from polyak.randomness import Streams
 from polyak.replay import Replay
+from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec
 
 DISCOUNT = 0.5

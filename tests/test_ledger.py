@@ -7,7 +7,7 @@ import pytest
 
 from polyak.collector import Episode
 from polyak.ledger import FIRST_NAMES, Ledger
-from polyak.stopwatch import PARTS
+from polyak.system.stopwatch import PARTS
 from polyak.types import Metrics
 
 NAMES = ("critic_loss", "q", "q_std")

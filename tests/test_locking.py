@@ -10,13 +10,13 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from polyak.locking import locked
+from polyak.system.locking import locked
 from tiny_cli import Tiny, process_environment, run_cli, untrained_run
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from polyak.locking import locked
+from polyak.system.locking import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from polyak.randomness import Streams, episode_seed, stream
+from polyak.system.randomness import Streams, episode_seed, stream
 
 SEEDS = st.integers(min_value=0, max_value=2**64)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)

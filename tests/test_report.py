@@ -18,7 +18,7 @@ from polyak.report.advice import LEADS, advice, time_spent
 from polyak.report.groups import grouped
 from polyak.report.page import page, write_report
 from polyak.report.statistics import improvement_interval, interval, iqm, probability_of_improvement
-from polyak.stopwatch import PARTS
+from polyak.system.stopwatch import PARTS
 from test_pages import Tags
 from tiny_cli import untrained_run
 

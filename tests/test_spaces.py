@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from gymnasium import Space, spaces
 
+from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.errors import UsageError
-from polyak.spaces import needs_flattening, spec_of
 
 OBSERVATION = spaces.Box(-1.0, 1.0, (3,))
 ACTION = spaces.Box(-1.0, 1.0, (2,))

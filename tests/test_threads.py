@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from frameworks import NAMES
 from polyak import UsageError, learners
 from polyak.learners.edge import Execution, threads_or_default
-from polyak.threads import one_numpy_thread, physical_cores
+from polyak.system.threads import one_numpy_thread, physical_cores
 from tiny_cli import process_environment
 
 VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")

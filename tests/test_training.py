@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import polyak
-from polyak import Interrupted, TrainingError, UsageError, loop, stopwatch, training
+from polyak import Interrupted, TrainingError, UsageError, loop, training
 from polyak.algorithms import ddpg, sac
 from polyak.algorithms.settings import Settings
 from polyak.configuration import resolve
@@ -24,6 +24,7 @@ from polyak.policy import Policy
 from polyak.progress import Progress
 from polyak.runs import Run
 from polyak.schedule import UpdateSchedule
+from polyak.system import stopwatch
 from polyak.types import Arrays, Learned, Metrics
 from tiny_cli import SMALL, TINY, Tiny, making, start_cli
 

@@ -9,7 +9,8 @@ from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
-from polyak.environments import make_environments
+from polyak.environments.make import make_environments
+from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution, count_of_threads
 from polyak.ledger import Ledger
@@ -18,11 +19,10 @@ from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
-from polyak.randomness import Streams
 from polyak.replay import Replay, memory_free, memory_needed, readable_bytes
 from polyak.runs import Run
-from polyak.signals import Limit
-from polyak.stepping import Environments
+from polyak.system.randomness import Streams
+from polyak.system.signals import Limit
 from polyak.types import Arrays, Learner, Spec
 from polyak.updates import Updates
 

@@ -12,15 +12,15 @@ from polyak.assembly import MakeLearner, make_loop, make_replay, make_worlds
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.configuration import resolve
-from polyak.environments import Environment, Vectorization
+from polyak.environments.make import Environment, Vectorization
 from polyak.learners.edge import Device, Execution
-from polyak.locking import locked
 from polyak.loop import Loop
 from polyak.plan import Plan
 from polyak.progress import Observer
-from polyak.randomness import Streams
 from polyak.runs import Run
-from polyak.signals import Limit
+from polyak.system.locking import locked
+from polyak.system.randomness import Streams
+from polyak.system.signals import Limit
 
 
 def planned(

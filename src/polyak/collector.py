@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.environments.stepping import Environments, Step
 from polyak.errors import TrainingError
 from polyak.policy import Policy
-from polyak.randomness import go_on_from, state_of
-from polyak.stepping import Environments, Step
-from polyak.stopwatch import no_lap
+from polyak.system.randomness import go_on_from, state_of
+from polyak.system.stopwatch import no_lap
 from polyak.types import Arrays, Bool, Float, Transitions
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from polyak import presets
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.environments import Environment, make_environments
+from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
-from polyak.randomness import Streams
 from polyak.runs import Run
+from polyak.system.randomness import Streams
 
 
 def resolve(

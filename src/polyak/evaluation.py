@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.environments import Environments
+from polyak.environments.make import Environments
 from polyak.errors import UsageError
 from polyak.networks import forward
 from polyak.policy import Policy

@@ -9,7 +9,7 @@ import numpy as np
 
 from polyak.collector import Episode
 from polyak.metrics import Record
-from polyak.stopwatch import Stopwatch
+from polyak.system.stopwatch import Stopwatch
 from polyak.types import Float, Metrics
 
 FIRST_NAMES = ("critic_loss", "actor_loss", "q", "alpha", "entropy")

@@ -10,16 +10,16 @@ import numpy as np
 
 from polyak.checkpoints import Checkpoints, Content
 from polyak.collector import Collector
+from polyak.environments.stepping import Environments
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.evaluation import Evaluation, critic_of, evaluate
-from polyak.files import write_atomically
 from polyak.ledger import Ledger
 from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress
 from polyak.runs import Run
-from polyak.signals import signals_noted
-from polyak.stepping import Environments
+from polyak.system.files import write_atomically
+from polyak.system.signals import signals_noted
 from polyak.types import Arrays
 from polyak.updates import Updates
 

@@ -13,7 +13,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Literal, Protocol, Self, cast
 
 from polyak.errors import Interrupted, UsageError
-from polyak.files import read_plain_file, write_atomically
+from polyak.system.files import read_plain_file, write_atomically
 
 NAME = "metrics.jsonl"
 SIZE_LIMIT = 1_000_000_000

@@ -7,7 +7,7 @@ from typing import Any, cast, get_args
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings, require
-from polyak.environments import Environment, Vectorization
+from polyak.environments.make import Environment, Vectorization
 from polyak.learners.edge import Execution
 
 LONGEST_TIMEOUT = 10_000_000

@@ -10,10 +10,10 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
-from polyak.arrayfiles import Form, content_of, read_arrays
 from polyak.errors import UsageError
-from polyak.files import write_atomically
 from polyak.networks import forward
+from polyak.system.arrayfiles import Form, content_of, read_arrays
+from polyak.system.files import write_atomically
 from polyak.types import Arrays, Float, Spec
 
 FORM = Form("polyak-policy", 1, "policy", ("F32",))

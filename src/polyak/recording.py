@@ -14,11 +14,11 @@ from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
-from polyak.environments import Environment, Environments, make_environment, make_environments
+from polyak.environments.make import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
-from polyak.files import prepare_to_write
-from polyak.randomness import Streams
+from polyak.system.files import prepare_to_write
+from polyak.system.randomness import Streams
 
 if TYPE_CHECKING:
     from polyak.runs import Run

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.environments.stepping import Environments
 from polyak.replay import Replay
-from polyak.stepping import Environments
 from polyak.types import Batch, Bool, Float
 
 

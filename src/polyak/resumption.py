@@ -14,15 +14,15 @@ from polyak.assembly import make_replay
 from polyak.checkpoints import Checkpoints
 from polyak.checkpoints.manifest import Manifest
 from polyak.collector import Collector
-from polyak.environments import Environment
+from polyak.environments.make import Environment
 from polyak.errors import UsageError
 from polyak.ledger import names_measured
 from polyak.networks import actor_sizes, parameter_count
 from polyak.plan import Plan, plan_of
-from polyak.randomness import Streams
 from polyak.reenactment import reenact
 from polyak.replay import Replay
 from polyak.runs import Run, described, environment_of
+from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec
 
 PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",), "tensorflow": ("tensorflow",)}

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 import polyak
 from polyak import metrics
 from polyak.errors import UnreadableError, UsageError
-from polyak.files import read_plain_file, write_atomically
 from polyak.policy import Policy
+from polyak.system.files import read_plain_file, write_atomically
 
 if TYPE_CHECKING:
-    from polyak.environments import Environment
+    from polyak.environments.make import Environment
     from polyak.evaluation import Evaluation
 
 FORMAT_VERSION = 1
@@ -280,6 +280,6 @@ def _versions() -> dict[str, str]:
 
 
 def _machine() -> dict[str, Any]:
-    from polyak.threads import physical_cores
+    from polyak.system.threads import physical_cores
 
     return {"system": platform.platform(), "processor": platform.machine(), "cores": physical_cores()}

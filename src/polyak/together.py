@@ -13,7 +13,7 @@ from typing import Any
 from polyak import learners
 from polyak.algorithms.settings import Settings
 from polyak.beginning import begun, planned
-from polyak.environments import Environment, Vectorization
+from polyak.environments.make import Environment, Vectorization
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.learners import Group
 from polyak.learners.edge import Device
@@ -21,8 +21,8 @@ from polyak.loop import Loop
 from polyak.plan import Plan
 from polyak.progress import Observer, Silent
 from polyak.runs import Run
-from polyak.signals import signals_noted, time_limit
-from polyak.threads import one_numpy_thread
+from polyak.system.signals import signals_noted, time_limit
+from polyak.system.threads import one_numpy_thread
 
 
 class SomeFailedError(TrainingError):

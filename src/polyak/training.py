@@ -15,19 +15,19 @@ from polyak.assembly import make_loop, make_worlds
 from polyak.beginning import begun, planned
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
-from polyak.environments import Environment, Vectorization
+from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
-from polyak.files import remove_leftovers
 from polyak.learners.edge import Device
-from polyak.locking import locked
 from polyak.loop import Loop
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent
-from polyak.randomness import Streams
 from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
 from polyak.runs import Run
-from polyak.signals import time_limit
-from polyak.threads import one_numpy_thread
+from polyak.system.files import remove_leftovers
+from polyak.system.locking import locked
+from polyak.system.randomness import Streams
+from polyak.system.signals import time_limit
+from polyak.system.threads import one_numpy_thread
 
 REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""

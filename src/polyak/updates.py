@@ -12,9 +12,9 @@ from polyak.ledger import Ledger
 from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Progress
-from polyak.randomness import Streams, go_on_from, state_of
 from polyak.replay import Replay
 from polyak.schedule import UpdateSchedule
+from polyak.system.randomness import Streams, go_on_from, state_of
 from polyak.types import Arrays, Learned, Learner, Metrics
 
 Waited = Callable[[], Learned]

@@ -46,12 +46,12 @@ sys.path.insert(0, str(TESTS))  # for the environment `tiny_cli:Tiny-v0`
 import polyak  # noqa: E402
 from polyak.checkpoints import Checkpoints, Content, manifest, segments  # noqa: E402
 from polyak.checkpoints.manifest import Manifest  # noqa: E402
-from polyak.locking import locked  # noqa: E402
 from polyak.progress import Progress, Silent  # noqa: E402
 from polyak.replay import Replay  # noqa: E402
 from polyak.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
 from polyak.runs import Run, described  # noqa: E402
-from polyak.stopwatch import PARTS  # noqa: E402
+from polyak.system.locking import locked  # noqa: E402
+from polyak.system.stopwatch import PARTS  # noqa: E402
 from tiny_cli import SMALL  # noqa: E402
 
 READ_LIMIT, RUN_LIMIT = 10.0, 30.0

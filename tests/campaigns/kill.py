@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import polyak
-from polyak import stopwatch
 from polyak.checkpoints import manifest
 from polyak.checkpoints.manifest import Manifest
 from polyak.runs import described
+from polyak.system import stopwatch
 
 COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
 COMMON = (

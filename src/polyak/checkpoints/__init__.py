@@ -22,12 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from polyak.arrayfiles import Form, arrays_in, content_of
 from polyak.checkpoints import manifest, segments
 from polyak.checkpoints.manifest import SERIALS, File, Manifest
 from polyak.errors import SavingError, UnreadableError, UsageError
-from polyak.files import read_plain_file, sync_folder, write_atomically
 from polyak.replay import Replay, memory_free
+from polyak.system.arrayfiles import Form, arrays_in, content_of
+from polyak.system.files import read_plain_file, sync_folder, write_atomically
 from polyak.types import Arrays
 
 LEARNER = Form("polyak-learner", 1, "learner", ("F32", "I32"))

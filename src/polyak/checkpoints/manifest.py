@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from polyak.errors import NewerFormatError, UnreadableError, UsageError
-from polyak.files import read_plain_file
+from polyak.system.files import read_plain_file
 
 FORMAT = "polyak-checkpoint"
 VERSION = 3

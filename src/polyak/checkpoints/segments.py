@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from polyak.arrayfiles import Form, arrays_in, content_of
 from polyak.checkpoints.manifest import File, Segment
 from polyak.errors import UsageError
 from polyak.replay import Replay
+from polyak.system.arrayfiles import Form, arrays_in, content_of
 from polyak.types import Float
 
 FORM = Form("polyak-replay", 1, "replay segment", ("F32",))

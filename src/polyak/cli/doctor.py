@@ -16,7 +16,7 @@ import polyak
 from polyak import learners
 from polyak.errors import UsageError
 from polyak.replay import memory_free, readable_bytes
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 
 MINIMUM_PYTHON = (3, 11)
 FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}

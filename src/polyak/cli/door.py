@@ -6,13 +6,13 @@ from polyak import learners, tracking
 from polyak.algorithms.settings import require
 from polyak.assembly import make_replay
 from polyak.cli.train import Request
-from polyak.environments import make_environments
+from polyak.environments.make import make_environments
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution
 from polyak.plan import Plan
-from polyak.randomness import Streams
 from polyak.replay import memory_free, memory_needed, readable_bytes
-from polyak.threads import physical_cores
+from polyak.system.randomness import Streams
+from polyak.system.threads import physical_cores
 
 MOST_RUNS = 10_000
 

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from polyak.errors import UsageError
-from polyak.files import prepare_to_write
 from polyak.lessons import LESSONS, entropy, overestimation, reparameterization
 from polyak.lessons.common import Progress, Table
 from polyak.pages import number, write_page
+from polyak.system.files import prepare_to_write
 
 Output = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
 AsJson = Annotated[bool, tyro.conf.arg(name="json")]

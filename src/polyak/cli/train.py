@@ -16,7 +16,7 @@ from polyak.algorithms.settings import Settings
 from polyak.cli.output import PrintsFolder, own_output
 from polyak.configuration import resolve
 from polyak.display import make_view
-from polyak.environments import Vectorization
+from polyak.environments.make import Vectorization
 from polyak.errors import UsageError
 from polyak.learners.edge import Device
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from polyak.threads import physical_cores
+from polyak.system.threads import physical_cores
 from polyak.types import Batch, Float
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from polyak.errors import UsageError
-from polyak.files import prepare_to_write, read_plain_file, write_atomically
+from polyak.system.files import prepare_to_write, read_plain_file, write_atomically
 
 COLOURS = ("#3a80c9", "#e07b39", "#2f9e77", "#c2579c", "#8a78e0", "#b8941f", "#d1495b", "#4aa3b5")
 """Of the lines in a chart, in order; each has contrast on white and on near-black."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from polyak.metrics import Record
-from polyak.stopwatch import PARTS
+from polyak.system.stopwatch import PARTS
 
 LEADS = (
     (

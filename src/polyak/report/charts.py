@@ -10,7 +10,7 @@ from polyak.pages import COLOURS, Chart, line
 from polyak.report.advice import time_spent
 from polyak.report.groups import Group
 from polyak.report.statistics import interval, iqm
-from polyak.stopwatch import PARTS
+from polyak.system.stopwatch import PARTS
 
 STEPS = "environment steps"
 FEW = 100

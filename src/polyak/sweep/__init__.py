@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from polyak.errors import Interrupted, UsageError
-from polyak.files import prepare_to_write
-from polyak.signals import signals_noted
 from polyak.sweep.trial import Job, News, State, Trial
+from polyak.system.files import prepare_to_write
+from polyak.system.signals import signals_noted
 
 __all__ = ["Job", "News", "Silent", "State", "SweepInterrupted", "Trial", "Watcher", "run"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from polyak.errors import UsageError
-from polyak.files import read_plain_file, write_atomically
 from polyak.metrics import Ending, Record, Sink
 from polyak.runs import Run
+from polyak.system.files import read_plain_file, write_atomically
 
 NAMES = ("wandb", "mlflow")
 """Each is a package, an extra of polyak's, and a module here."""

@@ -10,7 +10,7 @@ import numpy as np
 from polyak.lessons.common import Measured, require_count, require_list, require_number
 from polyak.lessons.entropy import formulas
 from polyak.lessons.quadrature import Array, root
-from polyak.randomness import stream
+from polyak.system.randomness import stream
 
 MUS = (0.0, 1.0, 2.0)
 ALPHAS = (0.05, 0.1, 0.3, 1.0)

@@ -11,7 +11,7 @@ from polyak.lessons.overestimation import formulas
 from polyak.lessons.overestimation.formulas import RULES, Rule
 from polyak.lessons.overestimation.results import Climb, Equal, Learning, Result
 from polyak.lessons.quadrature import Array
-from polyak.randomness import stream
+from polyak.system.randomness import stream
 
 COUNTS = (1, 2, 5, 10, 30, 100)
 DIMENSIONS = (1, 2, 6, 17)

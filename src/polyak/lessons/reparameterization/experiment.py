@@ -13,8 +13,8 @@ import numpy as np
 from polyak.lessons.common import Measured, Progress, require_count, require_list, require_number
 from polyak.lessons.reparameterization import formulas
 from polyak.lessons.reparameterization.formulas import Array
-from polyak.randomness import stream
-from polyak.threads import physical_cores
+from polyak.system.randomness import stream
+from polyak.system.threads import physical_cores
 
 SAMPLES = (10, 100, 1_000, 10_000, 100_000)
 BLOCK = 2**16

@@ -14,11 +14,11 @@ import gymnasium
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 
+from polyak.environments.pools import make_pool
+from polyak.environments.spaces import needs_flattening, spec_of
+from polyak.environments.stepping import Environments, GeneratorOf
 from polyak.errors import UsageError
-from polyak.pools import make_pool
-from polyak.signals import Limit
-from polyak.spaces import needs_flattening, spec_of
-from polyak.stepping import Environments, GeneratorOf
+from polyak.system.signals import Limit
 
 Environment = str | Callable[..., Any]
 """An id (`Pendulum-v1`), `module:Id`, or a callable that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`."""

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.errors import TrainingError, UsageError
-from polyak.randomness import episode_seed, go_on_from, state_of
-from polyak.signals import Limit, NoAnswer
-from polyak.spaces import needs_flattening, spec_of
+from polyak.system.randomness import episode_seed, go_on_from, state_of
+from polyak.system.signals import Limit, NoAnswer
 from polyak.types import Bool, Float, Spec
 
 GeneratorOf = Callable[[int], np.random.Generator]

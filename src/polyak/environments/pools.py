@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.errors import UsageError
-from polyak.spaces import needs_flattening, spec_of
 
 OTHERWISE = "choose the vectorization sync or async instead"
 UNLIMITED = 2**31 - 2

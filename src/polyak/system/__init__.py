@@ -1,0 +1,1 @@
+"""Below everything: files, locks, signals, threads, time and random streams; knows nothing of learning."""
