@@ -35,16 +35,18 @@ class Policy:
     def act(self, observation: Any) -> Float:
         """The deterministic action in environment units: [*S] -> [*action shape], or [N, *S] -> [N, *action shape].
 
-        S is the environment's observation shape (flattened as Gymnasium's `flatten` does where it was a Dict or Tuple).
+        S is `spec.observation_shape`: that of the environment's observation space, by which one observation and many
+        are told apart. Where the space is no Box and no MultiBinary, it is the vector that Gymnasium's `flatten` makes.
 
         Raises:
             UsageError: an observation that is no array, or of another shape.
         """
         try:
             given = np.asarray(observation, np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor that has a gradient
             raise UsageError(
-                f"the observation is no array of numbers ({error}): flatten a Dict or Tuple first"
+                f"the observation is no array of numbers ({error}): give a Dict or Tuple as the vector that "
+                "gymnasium.spaces.flatten makes of it"
             ) from error
         shape = self.spec.observation_shape
         if given.shape == shape:
@@ -54,8 +56,8 @@ class Policy:
         else:
             many = ", ".join(map(str, ("N", *shape)))
             raise UsageError(f"the observation has shape {given.shape}, but this policy takes {shape} or ({many})")
-        action = self.spec.to_environment(self.mean(given.reshape(*leading, self.spec.observation_size)))
-        return action.reshape(*leading, *self.spec.action_shape)
+        action = self.spec.to_environment(self.mean(given.reshape((*leading, self.spec.observation_size))))
+        return action.reshape((*leading, *self.spec.action_shape))
 
     def mean(self, observation: Float) -> Float:
         """The deterministic action, normalized: [..., O] -> [..., A] in [-1, 1]."""

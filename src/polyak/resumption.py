@@ -195,8 +195,10 @@ def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapp
         TrainingError: an environment raised or did not answer.
     """
     environments, state = collector.environments, saved.manifest.state
+    was, vector = saved.spec, (environments.spec.observation_size,)  # earlier versions kept the vector's shape
+    shown = was.observation_shape if was.observation_shape != vector else environments.spec.observation_shape
     for now, then, name in (
-        (environments.spec.to_json(), saved.spec.to_json(), "observations and actions"),
+        (environments.spec.to_json(), {**was.to_json(), "observation_shape": shown}, "observations and actions"),
         (environments.count, len(state["environments"]["seeds"]), "number of environments"),
     ):
         if json.dumps(now) != json.dumps(then):

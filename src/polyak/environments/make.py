@@ -1,5 +1,6 @@
 """Makes the environments that were asked for: by an id or by a callable, one to many, in one process or in several."""
 
+import dataclasses
 import difflib
 import functools
 import importlib
@@ -11,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any, Literal, cast, get_args
 
 import gymnasium
+from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 
@@ -62,12 +64,30 @@ def make_environments(
             first.close()
             workers: list[Callable[[], Any]] = [functools.partial(_in_worker, make)] * count
             apart = AsyncVectorEnv(workers, autoreset_mode=autoreset, context=_start_method())
-            return Environments(apart, generator_of, limit)
+            return _in_shape(Environments(apart, generator_of, limit), first)
         ready = [lambda: first, *[make] * (count - 1)]
-        return Environments(SyncVectorEnv(ready, autoreset_mode=autoreset), generator_of, limit)
+        return _in_shape(Environments(SyncVectorEnv(ready, autoreset_mode=autoreset), generator_of, limit), first)
     except BaseException:
         first.close()
         raise
+
+
+def _in_shape(environments: Environments, one: Any) -> Environments:
+    """With the shape of what each of them shows in their spec, where polyak makes a vector of it."""
+    if isinstance(one, _Flattened):
+        environments.spec = dataclasses.replace(environments.spec, observation_shape=one.shape_shown)
+    return environments
+
+
+class _Flattened(FlattenObservation[Any, Any, Any]):
+    """What polyak itself makes a vector of; whoever wraps an environment so himself means the vector."""
+
+    @property
+    def shape_shown(self) -> tuple[int, ...]:
+        """The observation's own shape, where it is one array of as many numbers; else the vector's."""
+        space: Any = self.env.observation_space
+        whole = isinstance(space, spaces.Box | spaces.MultiBinary)
+        return tuple(map(int, cast(Any, space if whole else self.observation_space).shape))
 
 
 def _start_method() -> str:
@@ -106,7 +126,7 @@ def make_environment(
                 made = cast(Any, made).env
             made = TimeLimit(made, max_episode_steps)
     try:
-        return FlattenObservation(made) if needs_flattening(made.observation_space) else made
+        return _Flattened(made) if needs_flattening(made.observation_space) else made
     except UsageError:
         made.close()
         raise
