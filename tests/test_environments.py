@@ -267,7 +267,7 @@ def test_module_and_id_imports_the_module(registering_module: str) -> None:
 
 
 def test_module_and_wrong_id_suggests_the_nearest(registering_module: str) -> None:
-    with pytest.raises(UsageError, match=r"registering:Registred-v0'. Did you mean Registered-v0"):
+    with pytest.raises(UsageError, match=r"registering:Registred-v0'. Did you mean registering:Registered-v0"):
         make(f"{registering_module}:Registred-v0")
 
 

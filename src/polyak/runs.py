@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polyak
 from polyak import metrics
+from polyak.environments.names import module_of
 from polyak.errors import UnreadableError, UsageError
 from polyak.policy import Policy
 from polyak.system.files import read_plain_file, write_atomically
@@ -198,7 +199,7 @@ def _require_module_elsewhere(name: str, folder: Path) -> None:
     Raises:
         UsageError: it does.
     """
-    top = name.rpartition(":")[0].partition(".")[0]
+    top = module_of(name).partition(".")[0]
     try:
         found = find_spec(top) if top else None
     except (ImportError, ValueError):

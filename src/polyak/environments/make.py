@@ -1,21 +1,19 @@
 """Makes the environments that were asked for: by an id or by a callable, one to many, in one process or in several."""
 
 import dataclasses
-import difflib
 import functools
-import importlib
-import inspect
 import multiprocessing
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal, cast, get_args
 
-import gymnasium
 from gymnasium import spaces
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 
+from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
+from polyak.environments.foreign import foreign
 from polyak.environments.pools import make_pool
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
@@ -66,7 +64,9 @@ def make_environments(
             apart = AsyncVectorEnv(workers, autoreset_mode=autoreset, context=_start_method())
             return _in_shape(Environments(apart, generator_of, limit), first)
         ready = [lambda: first, *[make] * (count - 1)]
-        return _in_shape(Environments(SyncVectorEnv(ready, autoreset_mode=autoreset), generator_of, limit), first)
+        with foreign(lambda error: not_made(_name(environment), error)):  # which compares them
+            together = SyncVectorEnv(ready, autoreset_mode=autoreset)
+        return _in_shape(Environments(together, generator_of, limit), first)
     except BaseException:
         first.close()
         raise
@@ -108,71 +108,45 @@ def make_environment(
     """One environment with a flat observation, or the VectorEnv that a callable makes.
 
     Raises:
-        UsageError: an unknown environment, a missing dependency, an observation that cannot be a vector.
+        UsageError: an unknown environment, a missing dependency, an observation that cannot be a vector, a reward of
+            several numbers; or the environment's own code raised something, which is the cause.
     """
-    if isinstance(environment, str):
-        made = _make_registered(environment, max_episode_steps, render_mode)
-    else:
-        made = _make_by_call(environment, render_mode)
-        if isinstance(made, VectorEnv):
-            if max_episode_steps is not None:
-                made.close()
-                raise UsageError(
-                    f"max_episode_steps is {max_episode_steps}, but a VectorEnv keeps its own time limit: set it there"
-                )
-            return cast(Any, made)
-        if max_episode_steps is not None:
-            while isinstance(made, TimeLimit):
-                made = cast(Any, made).env
-            made = TimeLimit(made, max_episode_steps)
-    try:
-        return _Flattened(made) if needs_flattening(made.observation_space) else made
-    except UsageError:
-        made.close()
-        raise
-
-
-def _make_by_call(make: Callable[..., Any], render_mode: str | None) -> Any:
-    takes_mode = render_mode is not None and "render_mode" in inspect.signature(make).parameters
-    made: Any = make(render_mode=render_mode) if takes_mode else make()
-    if not isinstance(made, gymnasium.Env | VectorEnv):
-        raise UsageError(f"{make!r} made a {type(made).__name__}, but must make a gymnasium.Env or VectorEnv")
-    return cast(Any, made)
-
-
-def _make_registered(name: str, max_episode_steps: int | None, render_mode: str | None) -> gymnasium.Env[Any, Any]:
-    module, _, plain = name.rpartition(":")
-    if module:
+    name = _name(environment)
+    with foreign(lambda error: not_made(name, error, render_mode)):
+        if isinstance(environment, str):
+            made = make_registered(environment, max_episode_steps, render_mode)
+        else:
+            made = make_by_call(environment, render_mode)
         try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"environment {name!r}: cannot import {error.name!r}; install it or mend the path"
-            ) from error
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"environment {name!r}: {module!r} is no module's name: {error}") from error
-    if plain not in gymnasium.registry:
-        raise UsageError(f"unknown environment {name!r}.{_suggestion(plain)}")
-    try:
-        shown = {} if render_mode is None else {"render_mode": render_mode}
-        return gymnasium.make(plain, max_episode_steps=max_episode_steps, disable_env_checker=True, **shown)
-    except gymnasium.error.DependencyNotInstalled as error:
-        raise UsageError(f"environment {name!r} needs what is not installed: {_remedy(plain, error)}") from error
-    except (gymnasium.error.Error, ImportError) as error:
-        raise UsageError(f"environment {name!r} cannot be made: {error}") from error
+            complete(made, name)
+            if isinstance(made, VectorEnv):
+                return _keeping_its_limit(made, max_episode_steps)
+            return _flat(_limited(made, environment, max_episode_steps))
+        except BaseException:
+            made.close()
+            raise
 
 
-def _suggestion(name: str) -> str:
-    names = list(gymnasium.registry)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    base = name.partition("-v")[0].lower()
-    near = sorted((known for known in names if known.partition("-v")[0].lower() == base), reverse=True) or near
-    return f" Did you mean {' or '.join(near)}?" if near else " `gymnasium.pprint_registry()` lists those installed."
+def _name(environment: Environment) -> str:
+    return environment if isinstance(environment, str) else name_of(environment)
 
 
-def _remedy(name: str, error: Exception) -> str:
-    entry = str(gymnasium.registry[name].entry_point)
-    for extra in ("box2d", "mujoco"):
-        if f"envs.{extra}" in entry:
-            return f'pip install "polyak[{extra}]"'
-    return str(error)
+def _keeping_its_limit(vector: Any, max_episode_steps: int | None) -> Any:
+    if max_episode_steps is not None:
+        raise UsageError(
+            f"max_episode_steps is {max_episode_steps}, but a VectorEnv keeps its own time limit: set it there"
+        )
+    return vector
+
+
+def _limited(made: Any, environment: Environment, max_episode_steps: int | None) -> Any:
+    """With the time limit that was asked for; an id's is in it already."""
+    if max_episode_steps is None or isinstance(environment, str):
+        return made
+    while isinstance(made, TimeLimit):
+        made = cast(Any, made).env
+    return TimeLimit(made, max_episode_steps)
+
+
+def _flat(made: Any) -> Any:
+    return _Flattened(made) if needs_flattening(made.observation_space) else made

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
+from typing import Any
 
 
 @contextmanager
@@ -30,6 +31,33 @@ def signals_noted() -> Generator[list[int]]:
         yield noted
     finally:
         restore()
+
+
+@contextmanager
+def signals_seen() -> Generator[list[int]]:
+    """Let signals act as ever and list those that came, so that what their handlers raise is told from other errors."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen  # no handler runs in another thread
+        return
+    usual = {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+    def noting(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
+        def note(number: int, frame: FrameType | None) -> None:
+            seen.append(number)
+            handler(number, frame)
+
+        return note
+
+    ours = {number: noting(handler) for number, handler in usual.items() if callable(handler)}
+    for number, handler in ours.items():
+        signal.signal(number, handler)
+    try:
+        yield seen
+    finally:
+        for number, handler in ours.items():
+            if signal.getsignal(number) is handler:  # else the code within has set one of its own
+                signal.signal(number, usual[number])
 
 
 class NoAnswer(BaseException):
