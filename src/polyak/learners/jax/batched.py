@@ -14,6 +14,7 @@ import numpy as np
 
 from polyak.algorithms.settings import Settings
 from polyak.learners.edge import Execution, packed
+from polyak.learners.jax.device import compiler_options
 from polyak.learners.jax.learner import JaxLearner
 from polyak.learners.jax.packing import Packed
 from polyak.types import Batch, Float, Learned, Spec
@@ -66,7 +67,8 @@ class Stacked:
     ) -> "Seat":
         """A learner for one run; all have the same algorithm, sizes, settings and device."""
         seat = Seat(self, algorithm, spec, config, arrays, execution)
-        self._burst = self._burst or jax.jit(jax.vmap(seat.pure_burst), donate_argnums=0)
+        options = compiler_options(execution)
+        self._burst = self._burst or jax.jit(jax.vmap(seat.pure_burst), donate_argnums=0, compiler_options=options)
         return seat
 
     def put(self, seat: "Seat", records: Float) -> "Burst":

@@ -34,6 +34,15 @@ def device_of(execution: Execution) -> Any:
     return cast(list[Any], jax.devices(execution.device))[0]
 
 
+def compiler_options(execution: Execution) -> dict[str, Any]:
+    """What XLA is asked for when it compiles for this device.
+
+    On a GPU it would otherwise time several kernels for each product and keep the fastest, which in the next process
+    may be another, rounding otherwise: equal seeds would not be equal runs, and a resumed run would not be the same.
+    """
+    return {"xla_gpu_deterministic_ops": True} if execution.device == "cuda" else {}
+
+
 def describe(execution: Execution) -> str:
     """Version, devices and threads, in a line."""
     found = cast(list[Any], jax.devices())

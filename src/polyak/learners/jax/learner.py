@@ -17,7 +17,7 @@ from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.learners.edge import Execution, noise_columns, packed
 from polyak.learners.jax.common import Batch
-from polyak.learners.jax.device import device_of
+from polyak.learners.jax.device import compiler_options, device_of
 from polyak.learners.jax.packing import Packed, Packing
 from polyak.networks import flattened, nested
 from polyak.types import Arrays, Float, Learned, Metrics, Spec
@@ -52,7 +52,10 @@ class JaxLearner:
         self._plainly = nullcontext if execution.fast else jax.disable_jit
         self.pure_burst: Any = partial(_burst, how.update, what, spec, config, self._packing)
         """(packed state, records [K, B, R]) -> (packed state, metrics and actor in one vector)."""
-        self._burst: Any = like._burst if like else jax.jit(self.pure_burst, donate_argnums=0)  # noqa: SLF001
+        options = compiler_options(execution)
+        self._burst: Any = (
+            like._burst if like else jax.jit(self.pure_burst, donate_argnums=0, compiler_options=options)  # noqa: SLF001
+        )
 
     def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates in one dispatch; the previous state's memory is reused (donated)."""
