@@ -1,6 +1,7 @@
 """Checkpoints: what they cost, what a crash at any of their moments leaves, and what is not believed."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ import polyak
 from frameworks import NAMES
 from polyak import Run, TrainingError, UsageError, cli
 from polyak.checkpoints import LEARNER, Checkpoints, Content, manifest, segments
-from polyak.errors import NewerFormatError, UnreadableError
+from polyak.errors import NewerFormatError, UnavailableError, UnreadableError
 from polyak.replay import Replay
 from polyak.resumption import read_checkpoint
 from polyak.system import arrayfiles
@@ -376,7 +377,7 @@ def swap_files(segments: list[dict[str, Any]]) -> None:
     ("change", "told"),
     [
         (lambda body: body["run"]["settings"].update(hidden_sizes=[HUGE, HUGE]), "hidden_sizes"),
-        (lambda body: body["run"]["settings"].update(replay_size=HUGE), "replay_size 1,000,000,000,000,000 needs"),
+        (lambda body: body["run"]["settings"].update(replay_size=HUGE, steps=HUGE), "the run will keep 1,000,000,000,"),
         (lambda body: body["run"].update(envs=HUGE), "exploration_noise"),
         (lambda body: body["state"].update(measured=HUGE), "measured"),
         (lambda body: body["state"]["spec"].update(observation_shape=[HUGE]), "makes no sense: ValueError shapes"),
@@ -444,16 +445,66 @@ def test_a_number_that_nobody_counts_to_changes_nothing(name: str, copy: Path) -
         assert Checkpoints(copy).newest(lambda made: made).step == step
 
 
-def test_a_file_that_would_not_fit_into_memory_is_not_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_would_not_fit_into_memory_is_not_read_and_no_damage(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest checkpoint is whole: an older one in its place would have the next save remove it."""
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with monkeypatch.context() as short:
+        short.setattr("polyak.checkpoints.memory_free", lambda: 1_000)
+        with pytest.raises(
+            UnavailableError, match=r"-000004\..* read just now: it takes .* of memory, more than is fre"
+        ):
+            read(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert read(copy)[0].manifest.step == 60
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.EINTR, errno.EACCES, errno.ENOMEM])
+@pytest.mark.parametrize("name", ["checkpoint-000004.json", "learner-000004.safetensors", "replay-", "metrics"])
+def test_what_may_be_over_in_a_moment_is_no_damage(
+    copy: Path, code: int, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def refuse(path: Path, *rest: Any, **others: Any) -> int:
+        if name in str(path):
+            raise OSError(code, os.strerror(code))
+        return open_file(path, *rest, **others)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UnavailableError, match=f"{name}.* read just now: {os.strerror(code)}; .* try again once"):
+        read(copy)
+
+
+@pytest.mark.parametrize("where", ["json.loads", "polyak.system.arrayfiles.load"])
+def test_no_memory_while_it_is_read_is_no_damage(copy: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(UnavailableError, match="read just now: memory is short"):
+        read(copy)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_damage(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(UnavailableError, match="checkpoints cannot be read just now: Too many open files"):
+        read(copy)
+
+
+def test_a_file_larger_than_its_kind_can_be_is_not_read(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = copy / "metrics-000004.jsonl"
     with path.open("r+b") as file:
-        file.truncate(50_000_000)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    rewrite(newest(copy), lambda body: body["files"]["metrics"].update(bytes=50_000_000, sha256=digest))
-    monkeypatch.setattr("polyak.checkpoints.memory_free", lambda: 40_000_000)
+        file.truncate(100_000_000)
+    rewrite(newest(copy), lambda body: body["files"]["metrics"].update(bytes=100_000_000))
+    monkeypatch.setattr("polyak.checkpoints.memory_free", lambda: 10**12)
     older, checkpoints = read(copy)
     assert older.manifest.step == 40
-    assert "has 50,000,000 bytes, but at most 20,000,000 can be right" in str(checkpoints.faults[0])
+    assert "has 100,000,000 bytes, but at most 64,000,000 can be right" in str(checkpoints.faults[0])
 
 
 def test_a_deep_or_endless_manifest_is_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,6 +515,11 @@ def test_a_deep_or_endless_manifest_is_refused(copy: Path, monkeypatch: pytest.M
     monkeypatch.setattr(manifest, "SIZE_LIMIT", 9_999)
     newest(copy).write_text(" " * 10_001)
     assert "holds more than 9,999 bytes" in str(read(copy)[1].faults[0])
+
+
+def test_a_manifest_that_would_take_much_more_memory_than_its_bytes_is_refused(copy: Path) -> None:
+    newest(copy).write_text('{"state": [' + "[]," * 1_000_000 + "[]]}")
+    assert "holds more than 1,000,000 values" in str(read(copy)[1].faults[0])
 
 
 def test_a_checkpoint_of_another_run_under_this_ones_name_is_noticed(copy: Path, run: Run, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ ALLOWED = {
     "learners.tensorflow": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.tensorflow"},
     "collector": {"types", "errors", "policy", "system", "environments.stepping"},
     "reenactment": {"types", "replay", "environments.stepping"},
-    "replay": {"types", "errors"},
+    "replay": {"types", "errors", "system"},
     "policy": {"types", "errors", "system", "networks", "algorithms.sac"},
     "checkpoints": {"types", "errors", "system", "replay", "checkpoints"},
     "lessons": {"errors", "pages", "system", "algorithms.sac", "lessons"},

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from polyak import replay as module
 from polyak.errors import UsageError
-from polyak.replay import Replay, memory_needed, readable_bytes
+from polyak.replay import Replay, memory_needed
 from polyak.types import Batch, Transitions
 
 O, A = 3, 2  # noqa: E741 - the letters of the shapes
@@ -131,13 +131,17 @@ def test_a_replay_that_cannot_fit_is_refused_with_numbers(monkeypatch: pytest.Mo
     assert Replay(595_238, 17, 6).capacity == 595_238  # what the message says fits does
 
 
-def test_free_memory_is_a_positive_number_no_larger_than_the_machines() -> None:
-    assert 0 < module.memory_free() <= module.psutil.virtual_memory().total
+def test_where_few_transitions_are_expected_memory_is_needed_for_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "memory_free", lambda: 200_000)
+    ring = Replay(1_000_000, 17, 6, expected=1_000)
+    assert ring._records.nbytes == memory_needed(1_000, 17, 6)
+    assert ring.capacity == 1_000_000
+    with pytest.raises(UsageError, match=r"keep 2,000 transitions, for 336 kB, but 200 kB are free: .*; free some, or"):
+        Replay(1_000_000, 17, 6, expected=2_000)
+    assert Replay(1_000, 17, 6, expected=10**9).capacity == 1_000  # never more than the ring holds
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1_500, "1.5 kB"), (168_000_000, "168 MB"), (2_340_000_000, "2.3 GB")],
-)
-def test_bytes_are_readable(count: int, text: str) -> None:
-    assert readable_bytes(count) == text
+def test_what_the_system_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "memory_free", lambda: 10**30)
+    with pytest.raises(UsageError, match=r"replay_size 1,000,000,000,000,000 needs .* GB, which the system refuses"):
+        Replay(10**15, 17, 6)

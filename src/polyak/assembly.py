@@ -19,8 +19,9 @@ from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
-from polyak.replay import Replay, memory_free, memory_needed, readable_bytes
+from polyak.replay import Replay, memory_needed
 from polyak.runs import Run
+from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
 from polyak.system.signals import Limit
 from polyak.types import Arrays, Learner, Spec
@@ -51,8 +52,10 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) ->
     return environments, alone
 
 
-def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1) -> Replay:
+def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int | None = None) -> Replay:
     """An empty replay, for so many environments; one of so many runs' in this process.
+
+    A run that goes on says how many transitions are `expected` ever, and needs memory for no more.
 
     Raises:
         UsageError: it, what is sampled from it at once, or all that the runs will keep does not fit into memory.
@@ -66,7 +69,7 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1) -> Replay:
                 f"{runs} runs together will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are "
                 "free: train fewer seeds together, or lower replay_size"
             )
-    replay = Replay(config.replay_size, spec.observation_size, spec.action_size)
+    replay = Replay(config.replay_size, spec.observation_size, spec.action_size, expected)
     replay.require_burst(max(config.update_every, envs) * config.updates_per_step, config.batch_size)
     return replay
 

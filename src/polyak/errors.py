@@ -9,6 +9,10 @@ class UnreadableError(UsageError):
     """A file is missing or damaged."""
 
 
+class UnavailableError(UsageError):
+    """A file cannot be read just now, for want of memory, say; nothing says that it is damaged."""
+
+
 class NewerFormatError(UsageError):
     """A file of a format that a later polyak wrote: upgrade polyak."""
 

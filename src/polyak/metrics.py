@@ -16,8 +16,8 @@ from polyak.errors import Interrupted, UsageError
 from polyak.system.files import read_plain_file, write_atomically
 
 NAME = "metrics.jsonl"
-SIZE_LIMIT = 1_000_000_000
-"""Bytes of the file at most."""
+SIZE_LIMIT = 64_000_000
+"""Bytes of the file at most: a hundred thousand records."""
 
 Record = dict[str, float]
 """One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""

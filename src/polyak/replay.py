@@ -1,26 +1,27 @@
 """Experience replay: a ring of packed records in NumPy, sampled uniformly (Lin 1992; Lillicrap et al. 2016)."""
 
-import contextlib
-import sys
-from pathlib import Path
-
 import numpy as np
-import psutil
 
 from polyak.errors import UsageError
+from polyak.system.memory import memory_free, readable_bytes
 from polyak.types import Batch, Float, Transitions
 
 
 class Replay:
     """The last `capacity` transitions, one contiguous float32 record each, so that one gather serves K x B samples."""
 
-    def __init__(self, capacity: int, observation_size: int, action_size: int) -> None:
+    def __init__(self, capacity: int, observation_size: int, action_size: int, expected: int | None = None) -> None:
         """Reserve `capacity * (2 O + A + 2) * 4` bytes; the system hands them over as transitions arrive.
+
+        Where no more than so many transitions are `expected` ever, memory is reserved for these alone, and no more of
+        them may be added.
 
         Raises:
             UsageError: more than the memory that is free.
         """
-        require_memory(capacity, observation_size, action_size)
+        rows = capacity if expected is None else min(capacity, expected)
+        require_memory(capacity, observation_size, action_size, expected)
+        self._remedy = "lower one of them" if expected is None else "free some"  # a run that goes on keeps its settings
         self.observation_size = observation_size
         self.action_size = action_size
         self.capacity = capacity
@@ -28,7 +29,11 @@ class Replay:
         """Transitions held."""
         self.added = 0
         """Transitions ever added; the next one goes to row `added % capacity`."""
-        self._records: Float = np.zeros((capacity, record_size(observation_size, action_size)), np.float32)
+        try:
+            self._records: Float = np.zeros((rows, record_size(observation_size, action_size)), np.float32)
+        except (MemoryError, ValueError) as error:  # a limit that is not the memory's; more than can be counted
+            needed = readable_bytes(memory_needed(rows, observation_size, action_size))
+            raise UsageError(f"replay_size {capacity:,} needs {needed}, which the system refuses: {error}") from error
 
     @property
     def row_bytes(self) -> int:
@@ -45,7 +50,7 @@ class Replay:
         if needed > free:
             raise UsageError(
                 f"updates_per_step and update_every make bursts of {updates:,.0f} updates, whose batches of "
-                f"{batch_size:,} need {readable_bytes(needed)}, but {readable_bytes(free)} are free: lower one of them"
+                f"{batch_size:,} need {readable_bytes(needed)}, but {readable_bytes(free)} are free: {self._remedy}"
             )
 
     def add(self, transitions: Transitions) -> None:
@@ -105,35 +110,19 @@ def memory_needed(capacity: int, observation_size: int, action_size: int) -> int
     return capacity * record_size(observation_size, action_size) * np.dtype(np.float32).itemsize
 
 
-def require_memory(capacity: int, observation_size: int, action_size: int) -> None:
-    """Check that a full replay fits into the memory that is free.
+def require_memory(capacity: int, observation_size: int, action_size: int, expected: int | None = None) -> None:
+    """Check that a full replay, or as many transitions as are `expected` in it, fits into the memory that is free.
 
     Raises:
         UsageError: it does not; the message says how many transitions would.
     """
-    needed, free = memory_needed(capacity, observation_size, action_size), memory_free()
+    rows = capacity if expected is None else min(capacity, expected)
+    needed, free = memory_needed(rows, observation_size, action_size), memory_free()
     if needed > free:
         fits = free // memory_needed(1, observation_size, action_size)
+        what = f"replay_size {capacity:,} needs" if expected is None else f"the run will keep {rows:,} transitions, for"
+        remedy = "lower replay_size" if expected is None else "free some, or ask for fewer steps"
         raise UsageError(
-            f"replay_size {capacity:,} needs {readable_bytes(needed)}, but {readable_bytes(free)} are free: "
-            f"at most {fits:,} transitions of this environment fit; lower replay_size"
+            f"{what} {readable_bytes(needed)}, but {readable_bytes(free)} are free: "
+            f"at most {fits:,} transitions of this environment fit; {remedy}"
         )
-
-
-def memory_free() -> int:
-    """Bytes that this process may still take: the machine's, or its control group's where that is less."""
-    free = int(psutil.virtual_memory().available)
-    if sys.platform == "linux":
-        limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-        with contextlib.suppress(OSError, ValueError):  # no control group, or no limit ("max")
-            free = min(free, int(limit.read_text()) - int(used.read_text()))
-    return free
-
-
-def readable_bytes(count: int) -> str:
-    """`168_000_000` as `168 MB`."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            amount = count / size
-            return f"{amount:.0f} {unit}" if amount >= 10 else f"{amount:.1f} {unit}"
-    return f"{count} bytes"

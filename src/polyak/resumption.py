@@ -17,11 +17,13 @@ from polyak.collector import Collector
 from polyak.environments.make import Environment
 from polyak.errors import UsageError
 from polyak.ledger import names_measured
+from polyak.metrics import SIZE_LIMIT
 from polyak.networks import actor_sizes, parameter_count
 from polyak.plan import Plan, plan_of
 from polyak.reenactment import reenact
 from polyak.replay import Replay
 from polyak.runs import Run, described, environment_of
+from polyak.system import arrayfiles
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec
 
@@ -42,15 +44,17 @@ class Saved:
     best: bytes | None
 
 
-def read_checkpoint(checkpoints: Checkpoints, of: Manifest) -> Saved:
-    """Read all of a checkpoint.
+def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = None) -> Saved:
+    """Read all of a checkpoint, whose run is to have `steps` in the end if they are to be other than before.
 
     No array takes memory before its file was found to be as long as the manifest says, and its shape to be that of the
     settings.
 
     Raises:
         UnreadableError: a file is missing or damaged.
-        UsageError: the checkpoint is not what it should be; the message names the manifest.
+        UnavailableError: a file cannot be read just now.
+        UsageError: memory is short for what the run will keep, or the checkpoint is not what it should be; the message
+            names the manifest.
     """
     with sensible(checkpoints, of):
         plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
@@ -58,9 +62,10 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest) -> Saved:
         learner = checkpoints.learner(
             of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
         )
-        replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs))
-        metrics = checkpoints.content(of.files["metrics"])
-        best = checkpoints.content(of.files["best"]) if "best" in of.files else None
+        ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
+        replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
+        metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
+        best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
     return Saved(of, spec, learner, loop, replay, metrics, best)
 
 

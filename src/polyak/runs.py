@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polyak.evaluation import Evaluation
 
 FORMAT_VERSION = 1
-SETTINGS_LIMIT = 10_000_000
+SETTINGS_LIMIT = 1_000_000
 """Bytes of `settings.json` at most."""
 PARTS = {"settings": ("steps", "max_episode_steps"), "versions": (), "machine": ()}
 """The tables within `settings.json`, and what the readers here take from them."""

@@ -169,7 +169,7 @@ def resume(
         stack.enter_context(one_numpy_thread())
         stack.enter_context(locked(run.folder))
         checkpoints = Checkpoints(run.checkpoints)
-        saved = _read(checkpoints, run)
+        saved = _read(checkpoints, run, steps)
         with sensible(checkpoints, saved.manifest):
             plan, ended = plan_to_go_on(run, saved, changes, steps, environment)
         if ended:
@@ -184,11 +184,15 @@ def resume(
     return Run(run.folder)
 
 
-def _read(checkpoints: Checkpoints, run: Run) -> Saved:
+def _read(checkpoints: Checkpoints, run: Run, steps: int | None) -> Saved:
     try:
-        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made))
+        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made, steps))
     except UnreadableError as error:
-        hint = f"`polyak train ... --from {run.folder}` may still begin a new run with its learner"
+        try:  # what a new run would begin with
+            checkpoints.newest(lambda made: checkpoints.content(made.files["learner"]))
+        except UsageError:
+            raise error from error.__cause__
+        hint = f"its learner is whole, and `polyak train ... --from {run.folder}` begins a new run with it"
         raise UnreadableError(f"{error}; {hint}") from error
 
 

@@ -25,9 +25,10 @@ from typing import Any, TypeVar
 from polyak.checkpoints import manifest, segments
 from polyak.checkpoints.manifest import SERIALS, File, Manifest
 from polyak.errors import SavingError, UnreadableError, UsageError
-from polyak.replay import Replay, memory_free
+from polyak.replay import Replay
 from polyak.system.arrayfiles import Form, arrays_in, content_of
-from polyak.system.files import read_plain_file, sync_folder, write_atomically
+from polyak.system.files import not_read, read_plain_file, sync_folder, unavailable, write_atomically
+from polyak.system.memory import memory_free, readable_bytes
 from polyak.types import Arrays
 
 LEARNER = Form("polyak-learner", 1, "learner", ("F32", "I32"))
@@ -115,12 +116,18 @@ class Checkpoints:
     def newest(self, read: Callable[[Manifest], T]) -> T:
         """What `read` makes of the newest whole checkpoint; where it finds one damaged, of that before.
 
+        Only one that is damaged is passed over: the next `save` removes it.
+
         Raises:
             UnreadableError: there is no checkpoint, or none is whole; the message names the file.
+            UnavailableError: the newest cannot be read just now, or memory is short.
             NewerFormatError: a later polyak wrote the newest; an older one is not taken in its place.
             UsageError: what is whole does not fit what it is read for.
         """
-        found = sorted((path for path in self._ours() if path.suffix == ".json"), key=_serial, reverse=True)
+        try:
+            found = sorted((path for path in self._ours() if path.suffix == ".json"), key=_serial, reverse=True)
+        except OSError as error:
+            raise not_read(self.folder, error) from error
         if not found:
             raise UnreadableError(f"there is no checkpoint in {self.folder}")
         faults: list[UnreadableError] = []
@@ -130,6 +137,8 @@ class Checkpoints:
                 result = read(made)
             except UnreadableError as error:
                 faults.append(error)
+            except MemoryError as error:
+                raise unavailable(path, "memory is short") from error
             else:
                 self._kept, self.faults = [made], faults
                 return result
@@ -175,12 +184,15 @@ class Checkpoints:
         """The content of one of a checkpoint's files, compared with what the manifest says of it.
 
         Raises:
-            UnreadableError: it is missing, damaged, larger than `limit` bytes, or would not fit into memory.
+            UnreadableError: it is missing, damaged, or larger than `limit` bytes.
+            UnavailableError: it would not fit into the memory that is free, or cannot be read just now.
         """
         path = self.folder / file.name
-        limit = min(memory_free() // 2, limit or file.bytes)
-        if file.bytes > limit:
+        if limit is not None and file.bytes > limit:
             raise UnreadableError(f"{path} has {file.bytes:,} bytes, but at most {limit:,} can be right")
+        self.size(file)
+        if file.bytes > memory_free() // 2:
+            raise unavailable(path, f"it takes {readable_bytes(2 * file.bytes)} of memory, more than is free")
         content = read_plain_file(path, file.bytes)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise UnreadableError(f"{path} is damaged: its content does not have the SHA-256 that the manifest states")
@@ -191,12 +203,13 @@ class Checkpoints:
 
         Raises:
             UnreadableError: it is missing, no plain file, or of another length.
+            UnavailableError: the system does not say so just now.
         """
         path = self.folder / file.name
         try:
             status = path.lstat()
         except OSError as error:
-            raise UnreadableError(f"{path} cannot be read: {error.strerror or error}") from error
+            raise not_read(path, error) from error
         if not stat.S_ISREG(status.st_mode) or status.st_size != file.bytes:
             raise UnreadableError(f"{path} is damaged: it is no plain file of {file.bytes:,} bytes")
         return file.bytes
@@ -209,9 +222,10 @@ class Checkpoints:
 
     def _ours(self) -> list[Path]:
         """The files here that belong to checkpoints, by their names; others are left alone."""
-        if not self.folder.is_dir():
+        try:
+            return [path for path in self.folder.iterdir() if _is_ours(path.name)]
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return [path for path in self.folder.iterdir() if _is_ours(path.name)]
 
     def _remove(self, unwanted: Callable[[Path], bool]) -> None:
         """Manifests first, so that none is left without its files; what cannot be removed stays."""

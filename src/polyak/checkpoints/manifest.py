@@ -18,8 +18,8 @@ FORMAT = "polyak-checkpoint"
 VERSION = 3
 """Since 2, `state` names the columns of what was measured (`metrics`); since 3, there may be a burst that was launched
 and not waited for (`launched`, with a lag)."""
-SIZE_LIMIT = 64_000_000
-"""Bytes of a manifest at most: a hundred for each of as many segments as nobody has."""
+SIZE_LIMIT, VALUES = 16_000_000, 1_000_000
+"""Bytes of a manifest at most, and values in it: a few for each of as many segments and episodes as nobody has."""
 SERIALS = 10**9
 """Checkpoints of a run have smaller numbers: what claims a larger one is none, and does not count."""
 MANIFEST_NAME = re.compile(r"checkpoint-([0-9]{6,12})\.json", re.ASCII)
@@ -91,8 +91,11 @@ def read(path: Path) -> Manifest:
     Raises:
         NewerFormatError: a later polyak wrote it.
         UnreadableError: it is missing, damaged, or no manifest.
+        UnavailableError: it cannot be read just now.
     """
     content = read_plain_file(path, SIZE_LIMIT)
+    if sum(map(content.count, (b",", b"[", b"{"))) > VALUES:  # each takes up to a hundred times its bytes in memory
+        raise UnreadableError(f"{path} holds more than {VALUES:,} values, which is more than it should")
     try:
         body: Any = json.loads(content)
         claimed = body.pop("sha256")

@@ -15,7 +15,7 @@ from rich.text import Text
 import polyak
 from polyak import learners
 from polyak.errors import UsageError
-from polyak.replay import memory_free, readable_bytes
+from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.threads import physical_cores
 
 MINIMUM_PYTHON = (3, 11)

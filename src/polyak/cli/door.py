@@ -10,7 +10,8 @@ from polyak.environments.make import make_environments
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution
 from polyak.plan import Plan
-from polyak.replay import memory_free, memory_needed, readable_bytes
+from polyak.replay import memory_needed
+from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
 from polyak.system.threads import physical_cores
 

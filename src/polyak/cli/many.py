@@ -20,9 +20,9 @@ from polyak.cli.output import own_output
 from polyak.cli.train import Request, value_in
 from polyak.display import readable_time
 from polyak.errors import UsageError
-from polyak.replay import readable_bytes
 from polyak.runs import Run
 from polyak.sweep.views import LiveView, PlainView, make_view
+from polyak.system.memory import readable_bytes
 
 SETTLED = ("--seed", "--seeds", "--jobs", "--threads", "--run-dir", "--plain", "--no-plain")
 """What of the command line is settled here for each run; the rest is passed on as it is."""

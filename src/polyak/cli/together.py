@@ -14,9 +14,9 @@ from polyak.cli.train import Request, arguments_of, value_in
 from polyak.errors import TrainingError, UsageError
 from polyak.learners.edge import Execution, count_of_threads
 from polyak.progress import Progress
-from polyak.replay import readable_bytes
 from polyak.runs import Run
 from polyak.sweep.views import make_view
+from polyak.system.memory import readable_bytes
 
 SETTLED = ("--seed", "--seeds", "--together", "--no-together", "--run-dir", "--plain", "--no-plain")
 """What of the command line is not passed on to a run that is to be started by itself."""

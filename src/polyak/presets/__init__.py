@@ -28,7 +28,10 @@ from numpy.typing import ArrayLike
 from polyak.algorithms import NAMES
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import UsageError
+from polyak.system.files import read_plain_file
 
+SIZE_LIMIT = 100_000
+"""Bytes of a preset's file at most."""
 Table = dict[str, Any]
 STRUCTURE = ("environments", "sources", "only", *NAMES)  # the keys of a file that are not settings
 
@@ -112,8 +115,8 @@ def _tuned(name: str) -> bool:
 
 def _own(path: str) -> Table:
     try:
-        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(read_plain_file(Path(path).expanduser(), SIZE_LIMIT, follow=True).decode())
+    except (UsageError, RuntimeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"preset {path} cannot be read: {error}") from error
 
 

@@ -13,6 +13,10 @@ from polyak.report.groups import Group, grouped
 from polyak.runs import Run
 
 
+METRICS_LIMIT, VIDEOS_LIMIT = 500_000_000, 300_000_000
+"""Bytes of all runs' metrics that a page is made from, and of the videos of one environment in it, at most."""
+
+
 def write_report(runs: Sequence[Run], output: Path | None = None) -> Path:
     """Write the page about one run or many, and return its path.
 
@@ -25,6 +29,10 @@ def write_report(runs: Sequence[Run], output: Path | None = None) -> Path:
     """
     if not runs:
         raise UsageError("there are no runs to report on")
+    if sum(run.metrics_file.lstat().st_size for run in runs if run.metrics_file.exists()) > METRICS_LIMIT:
+        raise UsageError(
+            f"the metrics of {len(runs):,} runs hold more than {METRICS_LIMIT:,} bytes together: report on fewer runs"
+        )
     return write_page(output or (runs[0].report_file if len(runs) == 1 else Path("report.html")), page(runs))
 
 
@@ -101,8 +109,12 @@ def _videos(groups: Sequence[Group]) -> Iterable[str]:
         ]
     if films:
         yield "<h2>Video</h2>"
+        room = VIDEOS_LIMIT
         for caption, film in films:
+            room -= film.lstat().st_size
             try:
+                if room < 0:
+                    raise UnreadableError(f"{film} is left out: there are {VIDEOS_LIMIT:,} bytes of video already")
                 yield video(film, caption)
             except UnreadableError as error:  # a report without it is better than none
                 yield f'<p class="note">{text(error)}</p>'

@@ -56,7 +56,7 @@ class Process:
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-                text = file.read().decode(errors="replace")
+                text = file.read(TAIL_BYTES).decode(errors="replace")
         except OSError as error:
             return [f"{self.log} cannot be read: {error.strerror or error}"]
         return [line.rstrip() for line in text.splitlines() if line.strip()][-TAIL_LINES:]

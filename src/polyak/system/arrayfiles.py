@@ -1,6 +1,8 @@
 """Named arrays in a safetensors file, which cannot run code: what policies and checkpoints are kept in."""
 
 import json
+import operator
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +12,14 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from polyak.errors import NewerFormatError, UsageError
+from polyak.errors import NewerFormatError, UnreadableError, UsageError
+from polyak.system.files import opened, too_long
 from polyak.types import Arrays
 
-HEADER_LIMIT = 10_000_000
+HEADER_LIMIT = 1_000_000
 """Bytes of a file's header, which names the arrays, at most."""
+SIZE_LIMIT = 500_000_000
+"""Bytes of a file that stands for itself at most: a policy of ten thousand units in each of two layers."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,19 @@ def read_arrays(path: Path, form: Form) -> tuple[Arrays, dict[str, str]]:
     """The arrays and the metadata of a file of this form.
 
     Raises:
-        UsageError: it is missing, broken, of another form, of a newer version, or holds other kinds of numbers.
+        UsageError: it is missing, broken, of another form, of a newer version, or holds other kinds of numbers; or,
+            which is found before it is read, it is longer than its header says.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"there is no {form.what} file {path}")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-    return arrays_in(content, path, form)
+    with opened(path, follow=True) as (file, size):
+        if size > SIZE_LIMIT:
+            raise too_long(path, SIZE_LIMIT)
+        lead = file.read(8 + HEADER_LIMIT)
+        needed = len(lead[:8]) + int.from_bytes(lead[:8], "little") + _data_bytes(_header(lead, path), path)
+        if size != needed:
+            raise UnreadableError(f"{path} is damaged: it has {size:,} bytes, but {needed:,} by its own header")
+        return arrays_in(lead + file.read(max(needed - len(lead), 0)), path, form)
 
 
 def arrays_in(
@@ -88,6 +97,15 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise UsageError(f"{path} cannot be read as safetensors: its header names no arrays")
     return cast(dict[str, Any], header)
+
+
+def _data_bytes(header: Mapping[str, Any], path: Path) -> int:
+    """The bytes that follow a header, which says where each array ends."""
+    try:
+        ends = [described["data_offsets"][1] for name, described in header.items() if name != "__metadata__"]
+        return max(map(operator.index, ends), default=0)
+    except (TypeError, KeyError, IndexError) as error:
+        raise UsageError(f"{path} cannot be read as safetensors: its header does not say where arrays end") from error
 
 
 def _require_form(path: Path, form: Form, metadata: Any) -> None:

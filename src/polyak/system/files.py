@@ -3,10 +3,16 @@
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from polyak.errors import UnreadableError, UsageError
+from polyak.errors import UnavailableError, UnreadableError, UsageError
+
+DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL}
+"""What the system answers where a file is not there or no file. Everything else may be over in a moment: too many open
+files, a network that is away, a disk that fails to answer, a permission."""
 
 
 def prepare_to_write(file: Path) -> None:
@@ -58,26 +64,64 @@ def remove_leftovers(folder: Path) -> None:
             leftover.unlink()
 
 
-def read_plain_file(path: Path, limit: int) -> bytes:
-    """The content of a file that somebody else may have put there.
-
-    Neither a link is followed nor a pipe waited for, and no more than `limit` bytes are taken into memory.
+def read_plain_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """The content of a file that somebody else may have put there, of so many bytes at most.
 
     Raises:
-        UnreadableError: there is none, it is no plain file, it is longer, or it cannot be read; the message names it.
+        UnreadableError: it is longer, which is found before it is read; or as for `opened`.
+        UnavailableError: as for `opened`.
+    """
+    with opened(path, follow=follow) as (file, size):
+        if size > limit:
+            raise too_long(path, limit)
+        content = file.read(limit + 1)
+        if len(content) > limit:  # it has grown meanwhile
+            raise too_long(path, limit)
+    return content
+
+
+@contextmanager
+def opened(path: Path, *, follow: bool = False) -> Generator[tuple[BinaryIO, int]]:
+    """A file that somebody else may have put there, opened to be read, and its size in bytes.
+
+    No pipe is waited for, and unless `follow`, no link is followed.
+
+    Raises:
+        UnreadableError: there is none, or it is no plain file; the message names it.
+        UnavailableError: it cannot be read just now, or memory is short for what this block does with it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError(f"{path} is not a plain file")
-            content = file.read(limit + 1)
-    except FileNotFoundError as error:
-        raise UnreadableError(f"there is no file {path}") from error
+            yield file, status.st_size
     except OSError as error:
-        reason = "it is a link" if error.errno == errno.ELOOP else error.strerror or error
-        raise UnreadableError(f"{path} cannot be read: {reason}") from error
-    if len(content) > limit:
-        raise UnreadableError(f"{path} holds more than {limit:,} bytes, which is more than it should")
-    return content
+        raise not_read(path, error) from error
+    except MemoryError as error:
+        raise unavailable(path, "memory is short") from error
+
+
+def not_read(path: Path, error: OSError) -> UsageError:
+    """What to raise where the system answers with an error instead of a file: damage, or not."""
+    if error.errno == errno.ENOENT:
+        return UnreadableError(f"there is no file {path}")
+    if error.errno not in DAMAGE:
+        return unavailable(path, str(error.strerror or error))
+    return UnreadableError(
+        f"{path} cannot be read: {'it is a link' if error.errno == errno.ELOOP else error.strerror or error}"
+    )
+
+
+def unavailable(path: Path, reason: str) -> UnavailableError:
+    """What to raise where a file cannot be read just now."""
+    return UnavailableError(
+        f"{path} cannot be read just now: {reason}; nothing says that it is damaged, and nothing was changed: "
+        "try again once that is mended"
+    )
+
+
+def too_long(path: Path, limit: int) -> UnreadableError:
+    """What to raise where a file is longer than its kind can be."""
+    return UnreadableError(f"{path} holds more than {limit:,} bytes, which is more than it should")
