@@ -12,7 +12,6 @@ from polyak.report.advice import advice, time_spent
 from polyak.report.groups import Group, grouped
 from polyak.runs import Run
 
-
 METRICS_LIMIT, VIDEOS_LIMIT = 500_000_000, 300_000_000
 """Bytes of all runs' metrics that a page is made from, and of the videos of one environment in it, at most."""
 
@@ -112,9 +111,11 @@ def _videos(groups: Sequence[Group]) -> Iterable[str]:
         room = VIDEOS_LIMIT
         for caption, film in films:
             room -= film.lstat().st_size
+            if room < 0:
+                said = f"{film} is left out: there are {VIDEOS_LIMIT:,} bytes of video already"
+                yield f'<p class="note">{text(said)}</p>'
+                continue
             try:
-                if room < 0:
-                    raise UnreadableError(f"{film} is left out: there are {VIDEOS_LIMIT:,} bytes of video already")
                 yield video(film, caption)
             except UnreadableError as error:  # a report without it is better than none
                 yield f'<p class="note">{text(error)}</p>'
