@@ -1,53 +1,163 @@
-"""One process at a time writes to a run's folder."""
+"""One process at a time writes to a run's folder.
 
+On Linux two locks of `.lock` together say who does. The lock of an open file (OFD) is given back by no other opening
+and closing of it, such as a copy of the folder, but a child that was forked shares it: Python's children close it at
+once, a program that is started has it closed, and what remains is a fork by foreign code. A record lock (POSIX) is no
+child's, but any closing of the file gives it back. Where only the first is left and the process that took it is dead,
+an orphan keeps it, and it does not count. A process's number says so only among those that it was counted with: which
+these are is told by the length of the first lock.
+
+Elsewhere `flock` is the lock of the open file, and an orphan of foreign code keeps it.
+"""
+
+import errno
 import fcntl
 import os
 import stat
-from collections.abc import Generator
+import struct
+import zlib
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polyak.errors import UsageError
 
-_held: set[tuple[int, int]] = set()
-"""Device and inode of the locks that this process holds: the system's locks do not keep a process from itself."""
+FLOCK = "hhqqi"
+"""C's `struct flock`: kind, whence, start, length, process."""
+OFD: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+BUSY = (errno.EACCES, errno.EAGAIN)
+RECORD = 2**40
+"""The byte of the record lock, beyond what the other may cover: to the system, they would exclude each other."""
+
+_held: dict[tuple[int, int], int] = {}
+"""Device and inode of the locks that this process holds, and the descriptors: the system's locks do not keep a process
+from itself."""
 
 
 @contextmanager
 def locked(folder: Path) -> Generator[None]:
     """Keep every other process from training in this folder.
 
-    The system takes the lock back when the process ends, however it ends: a dead process keeps none. It is a record
-    lock, which children do not inherit.
+    The system takes the lock back when the process ends, however it ends: neither a dead process nor its children keep it.
 
     Raises:
         UsageError: a living process holds it, or the folder cannot be written; the message says which.
     """
     path = folder / ".lock"
     with suppress(OSError):
-        if _identity(path.stat()) in _held:  # before it is opened: to close it again would give the lock back
+        if _identity(path.stat()) in _held:
             raise UsageError(f"{folder} is in use: this process is training in it")
+    descriptor = _taken(path, folder)
+    identity = _identity(os.fstat(descriptor))
+    _held[identity] = descriptor
+    try:
+        with suppress(OSError):  # on a full disk the lock holds without its holder's name
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        if _held.pop(identity, None) is not None:  # in a forked child it is closed already
+            os.close(descriptor)
+
+
+def _taken(path: Path, folder: Path) -> int:
+    """The descriptor of the lock's file, locked."""
+    while True:
+        descriptor = _open(path)
+        try:
+            state = _try(descriptor)
+            if state == "busy":
+                raise UsageError(
+                    f"{folder} is in use: {_holder(descriptor) or 'another process'} is training in it; wait for it, "
+                    "or end it"
+                )
+            with suppress(FileNotFoundError):
+                if _identity(path.stat()) == _identity(os.fstat(descriptor)):
+                    if state == "free":
+                        kept, descriptor = descriptor, -1
+                        return kept
+                    path.unlink()  # an orphan keeps this one: the next has another file; nobody else is here meanwhile
+        except OSError as error:
+            raise UsageError(f"cannot lock {path}: {error.strerror or error}") from error
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _open(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{path} is not a plain file: remove it")
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = file.read(100).decode(errors="replace").strip() or "another process"
-            raise UsageError(f"{folder} is in use: {holder} is training in it; wait for it, or end it") from error
-        identity = _identity(os.fstat(file.fileno()))
-        _held.add(identity)
-        try:
-            with suppress(OSError):  # on a full disk the lock holds without its holder's name
-                file.truncate(0)
-                file.write(f"process {os.getpid()}\n".encode())
-            yield
-        finally:
-            _held.discard(identity)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"{path} is not a plain file: remove it")
+    return descriptor
+
+
+def _try(descriptor: int) -> str:
+    """Take both locks: whether they were "free" and are ours, are "busy", or are an "orphan"'s."""
+    command = OFD
+    if command is None:
+        return "free" if _granted(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)) else "busy"
+    # The record lock first: whoever has it is alone with what follows.
+    if not _granted(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, RECORD)):
+        return "busy"
+    among = _processes()
+    asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 1 + among, 0)
+    if _granted(lambda: fcntl.fcntl(descriptor, command, asked)):
+        return "free"
+    length = struct.unpack(FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[3]
+    return "orphan" if among and length == 1 + among and not _lives(_holder(descriptor)) else "busy"
+
+
+def _processes() -> int:
+    """Among whom processes are counted, as a number: the machine since it was started, and the container; 0 is none."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        return zlib.crc32(f"{boot}{Path('/proc/self/ns/pid').readlink()}".encode())
+    except OSError:
+        return 0
+
+
+def _granted(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except OSError as error:
+        if error.errno in BUSY:
+            return False
+        raise
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    """What the file says of who took the lock last."""
+    return os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+
+
+def _lives(holder: str) -> bool:
+    """Whether a process of this number lives; who cannot be named may."""
+    number = holder.removeprefix("process ")
+    if not number.isascii() or not number.isdigit():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True
+
+
+def _let_go() -> None:
+    """In a forked child: close what it shares, which leaves the parent's locks as they are."""
+    for descriptor in _held.values():
+        with suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
