@@ -8,9 +8,11 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 
-from polyak.learners.jax import compiled
+from polyak.learners.edge import Execution
+from polyak.learners.jax import compiled, device
 from tiny_cli import SMALL, TINY, process_environment
 
 PROGRAM = f"""
@@ -174,3 +176,11 @@ def test_the_oldest_entries_go_beyond_the_limit(
         os.utime(entry, (time.time() - age, time.time() - age))
     compiled.keep_compiled(1)
     assert [file.name for file in entries(tmp_path)] == ["0-cache", "1-cache"]
+
+
+def test_what_a_gpu_is_compiled_for_is_deterministic_and_known_to_jax() -> None:
+    """The CPU takes the option too, an unknown one would be refused; that it helps is tested where there is a GPU."""
+    options = device.compiler_options(Execution("cuda"))
+    assert options["xla_gpu_deterministic_ops"] is True
+    assert float(jax.jit(lambda x: 2 * x, compiler_options=options)(21.0)) == 42.0
+    assert device.compiler_options(Execution("cpu")) == {}

@@ -68,6 +68,18 @@ def test_equal_seeds_are_equal_runs(backend: str, algorithm: str, tmp_path: Path
     assert_same_numbers(learner_in(runs[0]), learner_in(runs[1]))
 
 
+def test_equal_seeds_are_equal_policies_at_full_width(backend: str, tmp_path: Path) -> None:
+    """In processes of their own, each of which could choose its kernels by itself."""
+    asked = ("--steps", "60", "--steps-per-epoch", "60", "--start-steps", "30", "--update-after", "30", "--plain")
+    policies: list[bytes] = []
+    for number in range(3):
+        place = ("--backend", backend, "--device", "cuda", "--run-dir", str(tmp_path / str(number)))
+        code, folder, errors = run_cli("train", "sac", TINY, *place, *asked)
+        assert code == 0, errors
+        policies.append(polyak.load(folder.strip()).policy_file.read_bytes())
+    assert len(set(policies)) == 1
+
+
 @pytest.mark.parametrize("lag", [0, 1])
 @pytest.mark.parametrize("algorithm", ["td3", "sac"])
 def test_a_run_goes_on_as_if_nothing_had_been(backend: str, algorithm: str, lag: int, tmp_path: Path) -> None:
