@@ -8,7 +8,8 @@
 Every contender is a process of its own, with the same networks, batch and schedule (`peers/job.py`). It trains on an
 environment that keeps the time (`peers/clock.py`): when the steps of a round are done it waits, within `env.step`,
 until it is asked for the next one. Rounds go A B C A B C ..., so that a busy minute slows all of them. What counts are
-the ratios within a round. The limit is the algorithm's matrix products alone, in JAX, in the same rounds.
+the ratios within a round. The limit is the algorithm's matrix products alone, in the same rounds, through the library
+that multiplies fastest on this processor: of JAX, oneDNN, MKL and NumPy's OpenBLAS, that of the smallest median.
 
 A case is an algorithm, an environment, a rhythm (an update after every step, or 50 after 50) and how many environments
 are stepped, one after another, in the training process. There are as many updates as environment steps in all of them.
@@ -22,6 +23,7 @@ import json
 import os
 import platform
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -31,25 +33,27 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from learners import Sizes, limit
-from peers.cases import ALGORITHMS, CONTENDERS, RHYTHMS, SIZES, Case, absent, compared, merged, table
+from learners import LIMITS, Sizes, limit
+from peers.cases import ALGORITHMS, CONTENDERS, RHYTHMS, SIZES, Case, absent, compared, merged, summary, table
 from peers.measures import MEASURES, output_folder, show
 from peers.processes import ROOT, Process, require_peers, trainer
+from threadpoolctl import threadpool_info
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.system.threads import physical_cores
 
 PACKAGES = ("polyak", "stable_baselines3", "sbx-rl", "tianshou", "torchrl", "tensordict", "skrl")
 PACKAGES += ("gymnasium", "mujoco", "box2d", "jax", "jaxlib", "flax", "torch", "numpy")
+LIBRARIES = tuple(name.removeprefix("products ") for name in LIMITS)
 LIMIT_UPDATES = 440  # JAX computes the products 11 times in a call, TD3's for two updates at once
 
 
 # The rounds
 
 
-def serve_limit(algorithm: str, environment: str) -> None:
-    """Seconds an update of the matrix products alone, for every line read."""
-    run = limit("jax", algorithm, 256, Sizes(*SIZES[environment], (256, 256)))
+def serve_limit(library: str, algorithm: str, environment: str) -> None:
+    """Seconds an update of the matrix products alone through a library, for every line read."""
+    run = limit(library, algorithm, 256, Sizes(*SIZES[environment], (256, 256)))
     run(LIMIT_UPDATES)
     print("limit 0", flush=True)
     for _ in sys.stdin:
@@ -59,16 +63,17 @@ def serve_limit(algorithm: str, environment: str) -> None:
 
 
 def start(case: Case, names: list[str], options: argparse.Namespace) -> list[Process]:
-    """The limit's process and the contenders', past their first round, two of them at a time.
+    """Every limit's process, then the contenders', past their first round, two of them at a time.
 
     Raises:
         RuntimeError: one ended; the others have been closed.
     """
-    command = [sys.executable, __file__, "--serve-limit", case.algorithm, case.environment]
     running: list[Process] = []
     try:
-        running.append(Process("limit", command, options.threads))
-        running[0].answer()
+        for library in LIBRARIES:
+            command = [sys.executable, __file__, "--serve-limit", library, case.algorithm, case.environment]
+            running.append(Process(library, command, options.threads))
+            running[-1].answer()
         for first in range(0, len(names), 2):
             pair = [trainer(name, case.job(options.threads), options.peers) for name in names[first : first + 2]]
             running += pair
@@ -86,26 +91,33 @@ def run_case(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     settings = [field.name for field in dataclasses.fields(algorithm_module(case.algorithm).Config)]
     reasons = {name: absent(name, case, settings) for name in options.contenders}
     names = [name for name, reason in reasons.items() if not reason]
-    limits, steps = list[float](), case.aligned(options.steps)
+    steps = case.aligned(options.steps)
+    limits: dict[str, list[float]] = {library: [] for library in LIBRARIES}
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    products_alone, *running = start(case, names, options)
+    running = start(case, names, options)
     try:
         for number in range(options.rounds):
-            limits.append(float(products_alone.ask("")[0]))
             for process in running:
-                seconds[process.name].append(float(process.ask(case.quota(options.steps))[0]))
+                if process.name in limits:
+                    limits[process.name].append(float(process.ask("")[0]))
+                else:
+                    seconds[process.name].append(float(process.ask(case.quota(options.steps))[0]))
             print(f"{case.name}: round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
     finally:
-        for process in (products_alone, *running):
+        for process in running:
             process.close()
+    fastest = min(limits, key=lambda library: statistics.median(limits[library]))
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": processor(),
         "steps": steps,
         "rounds": options.rounds,
-        **compared(seconds, steps, limits),
+        **compared(seconds, steps, limits[fastest]),
+        "limit_library": fastest,
+        "limits_milliseconds": {name: summary([value * 1e3 for value in rounds]) for name, rounds in limits.items()},
         "absent": {name: reason for name, reason in reasons.items() if reason},
         "seconds": {name: [round(value, 5) for value in rounds] for name, rounds in seconds.items()},
-        "limit_seconds": [round(value, 8) for value in limits],
+        "limit_seconds": [round(value, 8) for value in limits[fastest]],
     }
 
 
@@ -135,14 +147,22 @@ def versions(peers: str) -> dict[str, Any]:
     return {"python": platform.python_version(), "polyak's": ours, "the peers'": theirs}
 
 
+def processor() -> str:
+    """Its name with family and model, since one name serves several generations: `AMD EPYC, family 26, model 2`."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().partition("\n\n")[0].splitlines() if information.exists() else []
+    found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    return f"{found['model name']}, family {found.get('cpu family')}, model {found.get('model')}"
+
+
 def machine(threads: int) -> dict[str, Any]:
     """The processor, and what every library may use of it."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "system": platform.platform(),
-        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "processor": processor(),
+        "openblas": sorted({str(each["architecture"]) for each in threadpool_info() if "architecture" in each}),
         "cores": physical_cores(),
         "logical_cores": os.cpu_count(),
         "threads": threads,
@@ -184,7 +204,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--threads", type=int, default=physical_cores(), help="of every library")
     made.add_argument("--peers", default=str(ROOT / ".venv-peers" / "bin" / "python"), help="the peers' Python")
     made.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "peers.json")
-    made.add_argument("--serve-limit", nargs=2, help=argparse.SUPPRESS)
+    made.add_argument("--serve-limit", nargs=3, help=argparse.SUPPRESS)
     return made
 
 

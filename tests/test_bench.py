@@ -99,10 +99,11 @@ def test_without_polyak_there_is_no_ratio(cases: Any) -> None:
 
 def test_the_table_has_a_row_a_contender_and_the_reasons(cases: Any) -> None:
     result = cases.compared({"polyak": [1.0], "SBX": [2.0]}, 200, [0.001])
-    text = cases.table("a case", {**result, "steps": 200, "rounds": 1, "absent": {"skrl": "it has no bursts"}})
+    about = {"steps": 200, "rounds": 1, "limit_library": "numpy", "absent": {"skrl": "it has no bursts"}}
+    text = cases.table("a case", {**result, **about})
     assert "| polyak | 200 (200 to 200) |  | 20% |" in text
     assert "| SBX | 100 (100 to 100) | 2 (2 to 2) | 10% |" in text
-    assert "a case: 200 steps a round, 1 rounds; the products alone take 1 (1 to 1) ms" in text
+    assert "a case: 200 steps a round, 1 rounds; the products alone take 1 (1 to 1) (numpy) ms" in text
     assert text.endswith("\nskrl: it has no bursts.")
 
 

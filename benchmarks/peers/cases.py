@@ -142,8 +142,9 @@ def spread(row: Mapping[str, float], unit: str = "") -> str:
 def table(case: str, result: Mapping[str, Any]) -> str:
     """Markdown."""
     rounds = f"{result['steps']} steps a round, {result['rounds']} rounds"
+    alone = f"{spread(result['limit_milliseconds'])} ({result.get('limit_library', 'jax')})"
     lines = [
-        f"\n{case}: {rounds}; the products alone take {spread(result['limit_milliseconds'])} ms an update\n",
+        f"\n{case}: {rounds}; the products alone take {alone} ms an update\n",
         f"| | steps/s: median (lowest to highest) | {OURS} is so many times as fast | fraction of the limit |",
         "|---|---|---|---|",
     ]

@@ -111,7 +111,9 @@ def peers_setting() -> str:
     """With what the peers were measured."""
     about = _peers()
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"]["the peers'"].items())
-    return f"{about['machine']['cores']} cores, {about['machine']['threads']} threads for each; {versions}."
+    processors = sorted({result.get("processor", about["machine"]["processor"]) for result in about["cases"].values()})
+    cores, threads = about["machine"]["cores"], about["machine"]["threads"]
+    return f"{' and '.join(processors)}; {cores} cores, {threads} threads for each; {versions}."
 
 
 def _cases(rhythm: str, envs: str) -> dict[tuple[str, str], Any]:
