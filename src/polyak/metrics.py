@@ -12,12 +12,15 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Literal, Protocol, Self, cast
 
+from polyak.description import is_text
 from polyak.errors import Interrupted, UsageError
 from polyak.system.files import read_plain_file, write_atomically
 
 NAME = "metrics.jsonl"
 SIZE_LIMIT = 64_000_000
 """Bytes of the file at most: a hundred thousand records."""
+LARGEST = 1e100
+"""What a run writes is smaller: rewards and losses are float32, and there are fewer steps than float32 has numbers."""
 
 Record = dict[str, float]
 """One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""
@@ -33,31 +36,39 @@ def read_metrics(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    records: list[Record] = []
-    try:
-        lines = read_plain_file(path, SIZE_LIMIT).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-    for number, line in enumerate(lines, start=1):
-        try:
-            record: Any = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            if number == len(lines):
-                break
-            raise UsageError(f"{path}, line {number}, is not JSON: {error}") from error
-        if not _is_record(record):
-            raise UsageError(f"{path}, line {number}, is not a record: {line[:40]!r}")
-        records.append(cast(Record, record))
+    *lines, last = read_plain_file(path, SIZE_LIMIT).split(b"\n")
+    records = [_record(line, path, number) for number, line in enumerate(lines, start=1)]
+    if last and not _cut_off(last):
+        records.append(_record(last, path, len(lines) + 1))
     return records
 
 
+def _cut_off(line: bytes) -> bool:
+    """Whether a last line is the beginning of a record; a whole one with something after it is damaged."""
+    try:
+        json.JSONDecoder().raw_decode(line.decode())
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def _record(line: bytes, path: Path, number: int) -> Record:
+    try:
+        record: Any = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}, line {number}, is not JSON: {error}") from error
+    if not _is_record(record):
+        raise UsageError(f"{path}, line {number}, is not a record: {line[:40].decode(errors='replace')!a}")
+    return cast(Record, record)
+
+
 def _is_record(value: Any) -> bool:
-    """Whether it is a table of numbers that a float can hold, `step` and `seconds` among them."""
+    """Whether it is a table of numbers that can be added up, `step` and `seconds` among them, with printable names."""
     if not isinstance(value, dict):
         return False
     table = cast(dict[str, Any], value)
-    numbers = all(type(number) in (int, float) and abs(number) <= sys.float_info.max for number in table.values())
-    return numbers and {"step", "seconds"} <= table.keys()
+    numbers = all(type(number) in (int, float) and abs(number) <= LARGEST for number in table.values())
+    return numbers and {"step", "seconds"} <= table.keys() and all(map(is_text, table))
 
 
 def best_evaluation(records: list[Record]) -> tuple[int, float] | None:

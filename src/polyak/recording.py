@@ -133,7 +133,8 @@ def video(path: Path, fps: int) -> Generator[Any]:
     import av
 
     prepare_to_write(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # absolute: PyAV takes what begins with s3: or pipe: for no file
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp").absolute()
     stream: Any = None
     try:
         with av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container:

@@ -14,6 +14,7 @@ from polyak.assembly import make_replay
 from polyak.checkpoints import Checkpoints
 from polyak.checkpoints.manifest import Manifest
 from polyak.collector import Collector
+from polyak.description import require_description
 from polyak.environments.make import Environment
 from polyak.errors import UsageError
 from polyak.ledger import names_measured
@@ -58,6 +59,7 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
     """
     with sensible(checkpoints, of):
         plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
+        require_description(of.run, str(checkpoints.folder / of.name))
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
         learner = checkpoints.learner(
             of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))

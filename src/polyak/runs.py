@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import polyak
 from polyak import metrics
+from polyak.description import require_description
 from polyak.environments.names import module_of
 from polyak.errors import UnreadableError, UsageError
 from polyak.policy import Policy
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 SETTINGS_LIMIT = 1_000_000
 """Bytes of `settings.json` at most."""
-PARTS = {"settings": ("steps", "max_episode_steps"), "versions": (), "machine": ()}
-"""The tables within `settings.json`, and what the readers here take from them."""
-FACTS = (
-    "algorithm",
-    "environment",
-    "environment_is_callable",
-    "backend",
-    "preset",
-    "seed",
-    "envs",
-    "vectorization",
-    "threads",
-)
 
 
 @dataclass(frozen=True)
@@ -86,7 +74,7 @@ class Run:
         """What `settings.json` holds.
 
         Raises:
-            UsageError: it is missing, broken, or of a newer format.
+            UsageError: it is missing, broken, of a newer format, or a field holds what it cannot; the field is named.
         """
         try:
             settings: Any = json.loads(read_plain_file(self.settings_file, SETTINGS_LIMIT))
@@ -96,7 +84,7 @@ class Run:
             raise
         except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
-        if not isinstance(settings, dict) or not isinstance(cast(dict[str, Any], settings).get("format"), int):
+        if not isinstance(settings, dict) or type(cast(dict[str, Any], settings).get("format")) is not int:
             raise UsageError(f"{self.settings_file} is not the settings of a run")
         settings = cast(dict[str, Any], settings)
         if settings["format"] > FORMAT_VERSION:
@@ -104,14 +92,7 @@ class Run:
                 f"{self.folder} is a run of format {settings['format']}, but this polyak reads up to {FORMAT_VERSION}: "
                 "upgrade polyak"
             )
-        tables = [(settings.get(name), keys) for name, keys in PARTS.items()]
-        if not (
-            set(FACTS) <= settings.keys()
-            and all(isinstance(table, dict) and set(keys) <= table.keys() for table, keys in tables)
-            and type(settings["seed"]) is int
-            and type(settings["settings"]["steps"]) is int
-        ):
-            raise UsageError(f"{self.settings_file} is not the settings of a run")
+        require_description(settings, str(self.settings_file))
         return settings
 
     @property
@@ -234,7 +215,13 @@ def create(directory: Path, environment: str, algorithm: str, seed: int, setting
 
 def described(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A run's settings with what its folder says besides: the format, the versions and the machine of now."""
-    return {"format": FORMAT_VERSION, **settings, "versions": _versions(), "machine": _machine()}
+    named = {name: value if name == "from_run" else _as_text(value) for name, value in settings.items()}
+    return {"format": FORMAT_VERSION, **named, "versions": _versions(), "machine": _machine()}
+
+
+def _as_text(value: Any) -> Any:
+    """A name as it can be printed: that of a file may hold bytes that are no text."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def write_settings(run: Run, settings: Mapping[str, Any]) -> None:

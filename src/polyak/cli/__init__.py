@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 
 import polyak
+from polyak.cli.output import spell_everything
 from polyak.errors import Interrupted, SavingError, TrainingError, UsageError
 
 COMMANDS = {
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if "" not in sys.path:  # as `python -m` does: `my_file:MyEnv-v0` finds my_file.py where the user stands
         sys.path.insert(0, "")
+    spell_everything(sys.stdout)
     try:
         return _dispatch(given)
     except UsageError as error:

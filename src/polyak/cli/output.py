@@ -1,14 +1,35 @@
 """Standard output kept for what the command itself has to say."""
 
+import codecs
 import contextlib
 import io
 import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from polyak.progress import Observer, Progress
+if TYPE_CHECKING:
+    from polyak.progress import Observer, Progress
+
+
+def spelled(error: UnicodeError) -> tuple[bytes | str, int]:
+    """How a stream writes what its encoding has no letters for: a path's bytes as they are, the rest as escapes."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letter = error.object[error.start]
+    found = bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else ascii(letter)[1:-1].encode()
+    return found, error.start + 1
+
+
+SPELLED = "polyak-spelled"
+codecs.register_error(SPELLED, spelled)
+
+
+def spell_everything(stream: TextIO) -> None:
+    """Let no name of a file or run make printing fail; a path that was printed leads back to its file."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=SPELLED)
 
 
 @contextmanager
@@ -26,7 +47,7 @@ def own_output() -> Generator[TextIO]:
     kept = os.dup(descriptor)
     os.dup2(errors, descriptor)
     try:
-        with os.fdopen(os.dup(kept), "w") as own, contextlib.redirect_stdout(sys.stderr):
+        with os.fdopen(os.dup(kept), "w", errors=SPELLED) as own, contextlib.redirect_stdout(sys.stderr):
             yield own
     finally:
         os.dup2(kept, descriptor)
@@ -36,12 +57,12 @@ def own_output() -> Generator[TextIO]:
 class PrintsFolder:
     """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
 
-    def __init__(self, output: TextIO, view: Observer) -> None:
+    def __init__(self, output: TextIO, view: "Observer") -> None:
         self._output = output
         self._view = view
         self.ended, self.epoch_ended = view.ended, view.epoch_ended
 
-    def started(self, progress: Progress) -> None:
+    def started(self, progress: "Progress") -> None:
         """Print it, and let the view begin."""
         print(progress.folder, file=self._output, flush=True)
         self._view.started(progress)

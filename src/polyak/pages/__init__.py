@@ -152,7 +152,7 @@ def write_page(path: Path, content: str) -> Path:
     """
     prepare_to_write(path)
     try:
-        write_atomically(path, content.encode())
+        write_atomically(path, content.encode(errors="backslashreplace"))  # a path may hold bytes that are no text
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
     return path
