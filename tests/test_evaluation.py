@@ -1,5 +1,6 @@
 """Evaluation: exact returns and lengths, a fair share of episodes for every environment, and errors."""
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -13,10 +14,12 @@ from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
 from polyak.evaluation import Evaluation, critic_of, evaluate
 from polyak.policy import Policy
+from polyak.runs import load
 from polyak.system.randomness import Streams
 from reference import common as oracle
 from reference.cases import make_case
 from tiny import LENGTHS, Broken, Diary, Numbers, Shown, constant_policy, make_policy
+from tiny_cli import Tiny, untrained_run
 
 MODES = list(AutoresetMode)
 
@@ -211,6 +214,40 @@ def test_an_environment_that_raises_is_a_training_error_with_its_cause() -> None
     with pytest.raises(TrainingError, match=r"raised OSError.*the simulator fell over") as caught:
         evaluate(make_policy(environments.spec), environments, 1)
     assert caught.value.__cause__ is cause
+
+
+@pytest.mark.parametrize("in_reset", [False, True])
+def test_a_fault_says_in_which_episode_of_which_evaluation_it_was(in_reset: bool, tmp_path: Path) -> None:
+    made: list[Any] = []
+
+    class Late(Tiny):
+        """It fails in the second evaluation of a run, where it is the environment that evaluates."""
+
+        def __init__(self) -> None:
+            super().__init__(raises_at=None if in_reset or not made else 10 + 5 + 3 + 1)
+            self.number = len(made)
+            made.append(self)
+
+        def reset(self, **options: Any) -> Any:
+            if in_reset and self.number and self.taken == 10 + 5:
+                raise RuntimeError("the simulator broke")
+            return super().reset(**options)
+
+    place = "in episode 1 of 2, after 4 of its steps" if in_reset else "in episode 2 of 2, after 3 of its steps"
+    told = f"^the environment raised RuntimeError in the evaluation at step 40 of the run, {place}: the simulator broke"
+    with pytest.raises(TrainingError, match=told):
+        untrained_run(tmp_path, Late)
+    if not in_reset:
+        (run,) = (load(path.parent) for path in tmp_path.rglob("settings.json"))
+        told = "raised RuntimeError in the evaluation, in episode 4 of 9, after 3 of its steps: "
+        with pytest.raises(TrainingError, match=told):
+            run.evaluate(9, environment=Late)
+
+
+def test_a_fault_of_environments_side_by_side_says_how_many_episodes_have_ended() -> None:
+    environments = make(lambda: Tiny(raises_at=9), 2)
+    with pytest.raises(TrainingError, match=r"in the evaluation, after 2 of 30 episodes and 16 steps in all: the sim"):
+        evaluate(make_policy(environments.spec), environments, 30)
 
 
 def test_the_summary_is_that_of_the_episodes() -> None:

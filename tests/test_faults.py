@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import polyak
 from polyak import Run, TrainingError
 from test_resume import CONFIG
-from tiny_cli import TINY, Tiny, run_cli, start_cli
+from tiny_cli import TINY, Tiny, run_cli, start_cli, untrained_run
 from whole_runs import assert_same, saved
 
 
@@ -176,7 +178,8 @@ def test_a_cut_step_is_not_gone_on_from(tmp_path: Path) -> None:
     whole = training(tmp_path / "whole")
 
     def cut(environment: Faulty, result: Any) -> Any:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     Faulty.fault = cut
     with pytest.raises(KeyboardInterrupt):
@@ -184,6 +187,127 @@ def test_a_cut_step_is_not_gone_on_from(tmp_path: Path) -> None:
     run = the_run(tmp_path / "failed")
     assert saved(run).manifest.step == 20
     assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+class Leaving(Tiny):
+    """It leaves by another way than an exception, in its step `at` or, where that is 0, in a reset."""
+
+    how: type[BaseException] = SystemExit
+    at = 23
+
+    def reset(self, **options: Any) -> Any:
+        if self.taken and not self.at:
+            raise self.how
+        return super().reset(**options)
+
+    def step(self, action: Any) -> Any:
+        if self.taken + 1 == self.at:
+            raise self.how
+        return super().step(action)
+
+
+@pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("at", [23, 0])
+def test_an_exit_or_an_interrupt_of_an_environments_own_is_its_fault(
+    how: type[BaseException], at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Leaving, "how", how)
+    monkeypatch.setattr(Leaving, "at", at)
+    steps = at - 1 if at else 4
+    with pytest.raises(TrainingError, match=f"^the environment raised {how.__name__} after {steps} environment steps$"):
+        untrained_run(tmp_path, Leaving)
+    run = the_run(tmp_path)
+    assert saved(run).manifest.step == saved(run).replay.added == steps
+
+
+def test_a_ctrl_c_that_an_environment_makes_something_else_of_is_a_ctrl_c(tmp_path: Path) -> None:
+    """The first is noted, the second raises; and where none is noted, in an evaluation, the first does."""
+
+    class Quitting(Tiny):
+        def step(self, action: Any) -> Any:
+            result = super().step(action)
+            if self.taken == 4:
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                    signal.raise_signal(signal.SIGINT)
+                except KeyboardInterrupt:
+                    sys.exit(0)
+            return result
+
+    with pytest.raises(KeyboardInterrupt):
+        untrained_run(tmp_path / "cut", Quitting)
+    run = untrained_run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(1, environment=Quitting)
+    with pytest.raises(TrainingError, match=r"KeyboardInterrupt in the evaluation, in episode 2 of 3, after 2 of"):
+        run.evaluate(3, environment=lambda: Pressing(at=8))
+
+
+class Pressing(Tiny):
+    """It raises what a Ctrl-C raises."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at = at
+
+    def step(self, action: Any) -> Any:
+        if self.taken + 1 == self._at:
+            raise KeyboardInterrupt
+        return super().step(action)
+
+
+# Closing
+
+
+class Unclosing(Tiny):
+    """Its close raises."""
+
+    how: BaseException = RuntimeError("not connected to the server")
+
+    def close(self) -> None:
+        raise self.how
+
+
+@pytest.mark.parametrize("how", [RuntimeError("no server"), SystemExit(0), KeyboardInterrupt()], ids=repr)
+def test_a_close_that_raises_replaces_no_result(
+    how: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Unclosing, "how", how)
+    told = rf"did not close as it should \({type(how).__name__}: .*nothing else depends on it"
+    with pytest.warns(RuntimeWarning, match=told):
+        run = untrained_run(tmp_path, Unclosing)
+    assert run.metrics[-1]["step"] == 40
+    with pytest.warns(RuntimeWarning, match=told):
+        assert run.evaluate(2, environment=Unclosing).lengths == (5, 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert run.evaluate(2, environment=Unclosing).lengths == (5, 5)  # even where a warning is an error
+
+
+def test_a_close_that_raises_replaces_no_error(tmp_path: Path) -> None:
+    class Both(Unclosing):
+        def step(self, action: Any) -> Any:
+            if self.taken == 7:
+                raise ValueError("sim lost")
+            return super().step(action)
+
+    with pytest.warns(RuntimeWarning, match="not connected"), pytest.raises(TrainingError, match="sim lost"):
+        untrained_run(tmp_path, Both)
+    with pytest.warns(RuntimeWarning, match="not connected"), pytest.raises(polyak.UsageError, match="time limit"):
+        untrained_run(tmp_path, lambda: SyncVectorEnv([Both]), envs=2, max_episode_steps=3)
+
+
+def test_a_close_that_does_not_come_back_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also that of somebody's vector environment."""
+    monkeypatch.setattr("polyak.environments.closing.CLOSING_SECONDS", 0.05)
+
+    class Staying(Tiny):
+        def close(self) -> None:
+            time.sleep(600)
+
+    for environment in (Staying, lambda: SyncVectorEnv([Staying] * 2, autoreset_mode=AutoresetMode.DISABLED)):
+        with pytest.warns(RuntimeWarning, match=r"it had not come back after 0\.05 s"):
+            untrained_run(tmp_path, environment)
 
 
 # Processes of environments

@@ -61,6 +61,7 @@ def evaluate(
     seed: int | None = None,
     discount: float = 1.0,
     value: Callable[[Float], Float] | None = None,
+    occasion: str = "in the evaluation",
 ) -> Evaluation:
     """Run `episodes` whole episodes with the deterministic policy.
 
@@ -74,10 +75,12 @@ def evaluate(
         discount: of the discounted returns.
         value: expects a discounted return of observations, [n, O] -> [n], for instance `critic_of` a learner; without
             it, the result has no `values` and no `discounted_returns`.
+        occasion: for the message of an error.
 
     Raises:
         UsageError: fewer than one episode, or spaces that are not the policy's.
-        TrainingError: the environment raised, or returned a number that is not finite.
+        TrainingError: the environment raised, or returned a number that is not finite; the occasion, the episode and
+            its step are named.
     """
     if episodes < 1:
         raise UsageError(f"episodes is {episodes}, but must be at least 1")
@@ -85,22 +88,34 @@ def evaluate(
     quota = np.full(environments.count, episodes // environments.count)
     quota[: episodes % environments.count] += 1
     results: list[list[_Episode]] = [[] for _ in range(environments.count)]
-    observation = environments.reset()
-    running = [_Episode(first) for first in observation]
-    while any(len(result) < share for result, share in zip(results, quota, strict=True)):
-        step = environments.step(policy.mean(observation))
-        for index in np.flatnonzero(step.valid):
-            episode = running[index]
-            episode.add(float(step.reward[index]), discount)
-            if step.terminated[index] or step.truncated[index]:
-                if not step.terminated[index]:
-                    episode.cut_off_at = step.next_observation[index].copy()
-                if len(results[index]) < quota[index]:
-                    results[index].append(episode)
-        observation = step.observation
-        for index in np.flatnonzero(step.terminated | step.truncated | ~step.valid):
-            running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
+    running: list[_Episode] = []
+    with environments.told_as(lambda: f"{occasion}, {_moment(results, running, episodes)}"):
+        observation = environments.reset()
+        running += [_Episode(first) for first in observation]
+        while any(len(result) < share for result, share in zip(results, quota, strict=True)):
+            step = environments.step(policy.mean(observation))
+            for index in np.flatnonzero(step.valid):
+                episode = running[index]
+                episode.add(float(step.reward[index]), discount)
+                if step.terminated[index] or step.truncated[index]:
+                    if not step.terminated[index]:
+                        episode.cut_off_at = step.next_observation[index].copy()
+                    if len(results[index]) < quota[index]:
+                        results[index].append(episode)
+            observation = step.observation
+            for index in np.flatnonzero(step.terminated | step.truncated | ~step.valid):
+                running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
     return _result([episode for result in results for episode in result], seed, value)
+
+
+def _moment(results: "list[list[_Episode]]", running: "list[_Episode]", episodes: int) -> str:
+    """How far an evaluation is: in which episode, or where several run side by side, how many have ended."""
+    ended = sum(map(len, results))
+    if len(results) == 1:
+        steps = running[0].length if running else 0
+        return f"in episode {ended + 1} of {episodes}, after {steps} of its steps"
+    steps = sum(episode.length for result in (*results, running) for episode in result)
+    return f"after {ended} of {episodes} episodes and {steps} steps in all"
 
 
 class _Episode:

@@ -164,6 +164,7 @@ class Loop:
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
                 value=critic_of(self.updates.learner.arrays(), policy),
+                occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
             )
         except BaseException:
             self.test_environments.restore(before)  # so that a run that goes on evaluates with the same seeds

@@ -14,11 +14,13 @@ from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from polyak.environments.closing import close
 from polyak.environments.make import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
 from polyak.system.files import prepare_to_write
 from polyak.system.randomness import Streams
+from polyak.system.signals import interrupts_marked
 
 if TYPE_CHECKING:
     from polyak.runs import Run
@@ -50,6 +52,7 @@ def run_environments(run: "Run", seed: int, *, environment: Environment | None =
     return make_environments(run.environment(environment), 1, Streams(seed).evaluation, max_episode_steps=limit)
 
 
+@interrupts_marked()
 def record(
     run: "Run",
     episodes: int = 1,
@@ -79,9 +82,9 @@ def record(
         _require_rendering(made, run.settings["environment"])
         with video(output, int(made.metadata.get("render_fps") or 30)) as add_frame:
             environments = make_environments(lambda: _Filmed(made, add_frame), 1, Streams(seed).evaluation)
-            result = evaluate(policy, environments, episodes, seed=seed)
+            result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
     finally:
-        made.close()
+        close(made)
     return Recording(output, result)
 
 

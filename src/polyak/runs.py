@@ -124,12 +124,14 @@ class Run:
         """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable."""
         from polyak.evaluation import evaluate
         from polyak.recording import run_environments
+        from polyak.system.signals import interrupts_marked
 
-        environments = run_environments(self, seed, environment=environment)
-        try:
-            return evaluate(self.best_policy if best else self.policy, environments, episodes, seed=seed)
-        finally:
-            environments.close()
+        with interrupts_marked():
+            environments = run_environments(self, seed, environment=environment)
+            try:
+                return evaluate(self.best_policy if best else self.policy, environments, episodes, seed=seed)
+            finally:
+                environments.close()
 
     def record(
         self,

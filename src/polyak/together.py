@@ -21,7 +21,7 @@ from polyak.loop import Loop
 from polyak.plan import Plan
 from polyak.progress import Observer, Silent
 from polyak.runs import Run
-from polyak.system.signals import signals_noted, time_limit
+from polyak.system.signals import interrupts_marked, signals_noted, time_limit
 from polyak.system.threads import one_numpy_thread
 
 
@@ -79,6 +79,7 @@ def train_together(
         raise UsageError(f"seeds is {list(seeds)[:20]}, but must name at least one seed, and each once")
     learners.require_together(backend)
     with ExitStack() as stack:
+        stack.enter_context(interrupts_marked())
         stack.enter_context(one_numpy_thread())
         plan = planned(
             algorithm,

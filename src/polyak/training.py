@@ -26,7 +26,7 @@ from polyak.runs import Run
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
-from polyak.system.signals import time_limit
+from polyak.system.signals import interrupts_marked, time_limit
 from polyak.system.threads import one_numpy_thread
 
 REPLAY_SECONDS = 300.0
@@ -87,6 +87,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
     with ExitStack() as stack:
+        stack.enter_context(interrupts_marked())
         stack.enter_context(one_numpy_thread())
         plan = planned(
             algorithm,
@@ -166,6 +167,7 @@ def resume(
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     with ExitStack() as stack:
+        stack.enter_context(interrupts_marked())
         stack.enter_context(one_numpy_thread())
         stack.enter_context(locked(run.folder))
         checkpoints = Checkpoints(run.checkpoints)

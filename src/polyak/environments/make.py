@@ -2,21 +2,24 @@
 
 import dataclasses
 import functools
-import multiprocessing
-import signal
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, Literal, cast, get_args
 
+import gymnasium
 from gymnasium import spaces
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import FlattenObservation, TimeLimit
 
+from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
 from polyak.environments.foreign import foreign
 from polyak.environments.pools import make_pool
+from polyak.environments.registry import registered
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
+from polyak.environments.workers import Workers, end_a_script_run_again
 from polyak.errors import UsageError
 from polyak.system.signals import Limit
 
@@ -44,31 +47,36 @@ def make_environments(
     Raises:
         UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
     """
+    end_a_script_run_again()
     make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps)
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
     if vectorization not in get_args(Vectorization):
         raise UsageError(f"vectorization is {vectorization!r}, but must be {', '.join(get_args(Vectorization))}")
-    first = make()  # in this process, so that its errors are plain; reused below where environments run here
+    made = [make()]  # in this process, so that its errors are plain; reused below where environments run here
     try:
+        first = made[0]
         if vectorization == "envpool":
             pool = make_pool(environment, count, first)
-            first.close()
+            close(made.pop())
             return Environments(pool, generator_of, limit)
         if isinstance(first, VectorEnv):
             return Environments(first, generator_of, limit)
         spec_of(first.observation_space, first.action_space)
         if vectorization == "async":
-            first.close()
-            workers: list[Callable[[], Any]] = [functools.partial(_in_worker, make)] * count
-            apart = AsyncVectorEnv(workers, autoreset_mode=autoreset, context=_start_method())
+            close(made.pop())
+            if isinstance(environment, str):
+                known = gymnasium.registry[registered(environment)]
+                make = functools.partial(_registered_there, make, environment, known)
+            apart = Workers(_name(environment), make, count, first, autoreset)
             return _in_shape(Environments(apart, generator_of, limit), first)
         ready = [lambda: first, *[make] * (count - 1)]
         with foreign(lambda error: not_made(_name(environment), error)):  # which compares them
             together = SyncVectorEnv(ready, autoreset_mode=autoreset)
         return _in_shape(Environments(together, generator_of, limit), first)
     except BaseException:
-        first.close()
+        for each in made:
+            close(each)
         raise
 
 
@@ -90,15 +98,11 @@ class _Flattened(FlattenObservation[Any, Any, Any]):
         return tuple(map(int, cast(Any, space if whole else self.observation_space).shape))
 
 
-def _start_method() -> str:
-    """How worker processes start: never by a plain fork, which a process that runs JAX's threads does not survive."""
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-
-
-def _in_worker(make: Callable[[], Any]) -> Any:
-    """Make an environment in a worker process, which leaves Ctrl-C to the main process."""
-    if multiprocessing.parent_process() is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _registered_there(make: Callable[[], Any], name: str, spec: EnvSpec) -> Any:
+    """Make an environment in a process that may not know its id, or may know another by it."""
+    with suppress(UsageError):
+        registered(name)  # which imports its module
+    gymnasium.registry[spec.id] = spec
     return make()
 
 
@@ -123,7 +127,7 @@ def make_environment(
                 return _keeping_its_limit(made, max_episode_steps)
             return _flat(_limited(made, environment, max_episode_steps))
         except BaseException:
-            made.close()
+            close(made)
             raise
 
 

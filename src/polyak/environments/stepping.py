@@ -1,16 +1,18 @@
 """Environments as the rest of polyak sees them: N behind one `reset` and `step`, in float32, every fault named."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from polyak.environments.closing import close
 from polyak.environments.spaces import needs_flattening, spec_of
+from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
 from polyak.system.randomness import episode_seed, go_on_from, state_of
-from polyak.system.signals import Limit, NoAnswer
+from polyak.system.signals import Limit, NoAnswer, came_by_signal
 from polyak.types import Bool, Float, Spec
 
 GeneratorOf = Callable[[int], np.random.Generator]
@@ -86,6 +88,7 @@ class Environments:
         self._generators = [generator_of(index) for index in range(self.count)]
         self._limit = limit
         self._lost = False
+        self._moment: Callable[[], str] | None = None
         self._ended: Bool = np.zeros(self.count, np.bool_)
         self._everywhere: Bool = np.ones(self.count, np.bool_)
 
@@ -208,22 +211,32 @@ class Environments:
                 f"the environment did not answer within the time limit (step_timeout) {self._when()}; the fault is in "
                 "the environment, or the limit is too short for it"
             ) from error
-        except (EOFError, ConnectionError) as error:
-            self._lost = True
-            raise TrainingError(f"{self._dead_worker()} {self._when()}: {type(error).__name__} {error}") from error
-        except Exception as error:
-            raise TrainingError(f"the environment raised {type(error).__name__} {self._when()}: {error}") from error
+        except BaseException as error:
+            if came_by_signal(error):
+                raise KeyboardInterrupt from error  # also where the environment has made something else of it
+            raise TrainingError(self._told(error)) from error
+
+    def _told(self, error: BaseException) -> str:
+        inner = getattr(self.vector, "unwrapped", self.vector)
+        dead = None
+        if isinstance(inner, AsyncVectorEnv) and isinstance(error, EOFError | ConnectionError):
+            dead = dead_worker(cast(Any, inner))
+        if dead is not None:
+            return f"{dead} {self._when()}: {type(error).__name__} {error}"
+        said = str(error)
+        return f"the environment raised {type(error).__name__} {self._when()}{': ' if said else ''}{said}"
 
     def _when(self) -> str:
-        return f"after {self.steps} environment steps"
+        return self._moment() if self._moment else f"after {self.steps} environment steps"
 
-    def _dead_worker(self) -> str:
-        if isinstance(self.vector, AsyncVectorEnv):
-            for index, process in enumerate(self.vector.processes):
-                process.join(timeout=1)
-                if process.exitcode is not None:
-                    return f"the process of environment {index} died (exit code {process.exitcode})"
-        return "the environment lost its connection"
+    @contextmanager
+    def told_as(self, moment: Callable[[], str]) -> Generator[None]:
+        """Let faults within this block say `moment()` instead of how many steps there have been."""
+        self._moment = moment
+        try:
+            yield
+        finally:
+            self._moment = None
 
     def _require_shape(self, what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
         if shape != expected:
@@ -242,13 +255,5 @@ class Environments:
             )
 
     def close(self) -> None:
-        """Close all environments and the processes they run in; those that do not answer any more are killed."""
-        if self._lost and isinstance(self.vector, AsyncVectorEnv):
-            for process in self.vector.processes:
-                process.kill()
-            for process in self.vector.processes:
-                process.join()
-            for pipe in filter(None, self.vector.parent_pipes):
-                pipe.close()
-            self.vector.closed = True
-        self.vector.close()
+        """Close all environments and the processes they run in, as `closing.close` does."""
+        close(self.vector, lost=self._lost)

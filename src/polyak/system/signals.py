@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noted instead of obeyed at once; and a time limit, which is a signal too."""
+"""Ctrl-C and SIGTERM, noted instead of obeyed at once; Ctrl-C, told from what only looks so; and a time limit."""
 
 import signal
 import threading
@@ -58,6 +58,42 @@ def signals_seen() -> Generator[list[int]]:
         for number, handler in ours.items():
             if signal.getsignal(number) is handler:  # else the code within has set one of its own
                 signal.signal(number, usual[number])
+
+
+class CtrlC(KeyboardInterrupt):
+    """A KeyboardInterrupt that a signal brought; one that some code raises by itself is plain."""
+
+
+@contextmanager
+def interrupts_marked() -> Generator[None]:
+    """Let SIGINT act as usual, but raise `CtrlC` where it raised KeyboardInterrupt."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        try:
+            usual(number, frame)
+        except KeyboardInterrupt as error:
+            raise CtrlC(*error.args) from None
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def came_by_signal(error: BaseException) -> bool:
+    """Whether a Ctrl-C is behind an error; where those are not marked, each KeyboardInterrupt counts as one."""
+    chain: BaseException | None = error
+    while chain is not None and not isinstance(chain, CtrlC):
+        chain = chain.__cause__ or chain.__context__
+    if chain is not None or not isinstance(error, KeyboardInterrupt):
+        return chain is not None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 class NoAnswer(BaseException):

@@ -1,0 +1,41 @@
+"""Closing environments: in bounded time, and whatever goes wrong then replaces neither a result nor an error."""
+
+import warnings
+from contextlib import suppress
+from typing import Any, cast
+
+from gymnasium.vector import AsyncVectorEnv
+
+from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST, end
+from polyak.system.signals import NoAnswer, came_by_signal, time_limit
+
+
+def close(environment: Any, *, lost: bool = False) -> None:
+    """Close an environment or a vector of them; what goes wrong is a warning.
+
+    Processes that have not ended in time are killed, sooner where one of them has not answered before (`lost`). In this
+    process the time is limited where this is its main thread.
+    """
+    try:
+        inner: Any = getattr(environment, "unwrapped", environment)
+        if isinstance(inner, AsyncVectorEnv) and not inner.closed:
+            for fault in end(cast(Any, inner), SECONDS_OF_THE_LOST if lost else CLOSING_SECONDS):
+                _warn(fault)
+        with time_limit(CLOSING_SECONDS) as limit, limit():
+            environment.close()
+    except NoAnswer:
+        _warn(TimeoutError(f"it had not come back after {CLOSING_SECONDS:g} s"))
+    except BaseException as error:
+        if came_by_signal(error):
+            raise
+        _warn(error)
+
+
+def _warn(error: BaseException) -> None:
+    """Say it, but raise nothing even where warnings are errors."""
+    with suppress(Warning):
+        warnings.warn(
+            f"an environment did not close as it should ({type(error).__name__}: {error}); nothing else depends on it",
+            RuntimeWarning,
+            stacklevel=3,
+        )
