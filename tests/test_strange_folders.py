@@ -112,7 +112,7 @@ def test_whatever_settings_say_no_command_breaks(command: str, run: Run) -> None
             "settings.max_episode_steps is 'x', but must be a whole number, or null",
         ),
         (("settings", "max_episode_steps"), -3, "settings.max_episode_steps is -3, but must be at least 1"),
-        (("environment",), "\ud800", "environment is '\\ud800', but must be text"),
+        (("environment",), "\ud800", "environment is '\\ud800', but must be printable text"),
     ],
 )
 def test_the_field_is_named(field: tuple[str, ...], value: Any, said: str, run: Run) -> None:

@@ -33,8 +33,8 @@ def _number(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """A text that can be written: JSON can spell halves of characters, which nothing can print."""
-    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    """A text that can be shown in a line: JSON can spell halves of characters and what moves a terminal's cursor."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def _path(value: str) -> bool:
@@ -74,7 +74,7 @@ def _or_none(kind: Kind) -> Kind:
     return Kind(f"{kind.words}, or null", lambda value: value is None or kind.holds(value))
 
 
-TEXT = Kind("text", is_text)
+TEXT = Kind("printable text", is_text)
 TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
 NUMBER = Kind("a number", _number)
 COUNT = Kind("a whole number of at least 1", _whole(1))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +17,7 @@ from polyak.environments.names import module_of
 from polyak.errors import UnreadableError, UsageError
 from polyak.policy import Policy
 from polyak.system.files import read_plain_file, write_atomically
+from polyak.system.modules import refuse_code_of
 
 if TYPE_CHECKING:
     from polyak.environments.make import Environment
@@ -163,7 +163,7 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
     """What a run of these settings was trained on, or what is `given` instead.
 
     Raises:
-        UsageError: it was a callable, which no folder can hold, and none is given.
+        UsageError: it was a callable, which no folder can hold, and none is given; or a module that came with the run.
     """
     if given is None and settings["environment_is_callable"]:
         raise UsageError(
@@ -172,27 +172,8 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
         )
     name = given or str(settings["environment"])
     if given is None:
-        _require_module_elsewhere(str(name), folder)
+        refuse_code_of(folder, module_of(str(name)), f"{folder} was trained on {name!r}")
     return name
-
-
-def _require_module_elsewhere(name: str, folder: Path) -> None:
-    """Check that `module:Id` does not name a module that came with the run: to import it would run its code.
-
-    Raises:
-        UsageError: it does.
-    """
-    top = module_of(name).partition(".")[0]
-    try:
-        found = find_spec(top) if top else None
-    except (ImportError, ValueError):
-        return  # it cannot be imported, which is said when it is
-    places = [found.origin, *(found.submodule_search_locations or [])] if found else []
-    if any(place and Path(place).resolve().is_relative_to(folder.resolve()) for place in places):
-        raise UsageError(
-            f"{folder} was trained on {name!r}, and {top!r} would be imported from the run's own folder, which may be "
-            "a stranger's: move that module elsewhere, or name the environment yourself"
-        )
 
 
 def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:
@@ -222,8 +203,10 @@ def described(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_text(value: Any) -> Any:
-    """A name as it can be printed: that of a file may hold bytes that are no text."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+    """A name as it can be shown in a line: that of a file may hold bytes that are no text."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value)
 
 
 def write_settings(run: Run, settings: Mapping[str, Any]) -> None:

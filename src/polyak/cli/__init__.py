@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import polyak
 from polyak.cli.output import spell_everything
@@ -29,8 +31,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted (143 by SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if "" not in sys.path:  # as `python -m` does: `my_file:MyEnv-v0` finds my_file.py where the user stands
-        sys.path.insert(0, "")
+    _find_modules_here()
     spell_everything(sys.stdout)
     try:
         return _dispatch(given)
@@ -48,6 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _find_modules_here() -> None:
+    """As `python -m` does: `my_file:MyEnv-v0` finds my_file.py where the user stands.
+
+    Not where that is a run's folder, or within one: what lies there came with the run, which may be a stranger's, and
+    whatever is imported from now on would be looked for there first.
+    """
+    with suppress(OSError):  # the folder has been removed, or one above may not be looked into
+        here = Path.cwd()
+        if any(
+            (each / "settings.json").exists() and (each / "metrics.jsonl").exists() for each in (here, *here.parents)
+        ):
+            sys.path[:] = [place for place in sys.path if place not in ("", str(here))]
+            return
+    if "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 def _dispatch(given: list[str]) -> int:
