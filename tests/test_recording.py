@@ -1,20 +1,28 @@
 """Videos: real files that a decoder reads, on a machine without a screen; and clear errors where there can be none."""
 
+import io
 import os
+import re
 import subprocess
 import sys
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
+import gymnasium
 import numpy as np
 import pytest
 
 import polyak
 from polyak import Run, UsageError, recording
-from polyak.recording import record, video, working_gl
-from tiny_cli import Blank, Tiny, Unseen, process_environment, untrained_run
+from polyak.drawing import drawing_without_a_screen
+from polyak.filming import Filming, PlainFilm, Unwatched, make_film_view
+from polyak.pictures import Pictures
+from polyak.recording import record, working_gl
+from polyak.video import rate_of, video
+from tiny_cli import Blank, Tiny, Unseen, call_cli, process_environment, untrained_run
 
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]
 
@@ -208,22 +216,405 @@ def test_odd_sizes_are_made_even(given: tuple[int, int], shown: tuple[int, int],
     assert frames[0].shape == (*shown, 3)
 
 
-def test_pygame_needs_neither_screen_nor_sound(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER", "PYGAME_HIDE_SUPPORT_PROMPT")
+SDL = ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER", "PYGAME_HIDE_SUPPORT_PROMPT", "XDG_RUNTIME_DIR", "MUJOCO_GL")
 
-    def prepared(**before: str) -> list[str | None]:
-        for name in (*names, "DISPLAY"):
-            monkeypatch.setenv(name, "")
-            monkeypatch.delenv(name)
-        for name, value in before.items():
-            monkeypatch.setenv(name, value)
-        recording.prepare_headless_rendering()
-        return [os.environ.get(name) for name in names]
 
-    monkeypatch.setattr("sys.platform", "linux")
-    assert prepared() == ["dummy", "dummy", "1"]
-    assert prepared(DISPLAY=":0") == [None, "dummy", "1"]
-    assert prepared(SDL_VIDEODRIVER="offscreen") == ["offscreen", "dummy", "1"]
+class Window(Tiny):
+    """Draws as pygame does that finds no screen: only with the drivers `works`; notes the variables of each try."""
+
+    def __init__(self, *works: str | None, where: str = "render", **options: Any) -> None:
+        super().__init__(render_mode="rgb_array", **options)
+        self.works, self.where, self.tried = works, where, list[str | None]()
+        self.variables: dict[str, str] = {}
+
+    def reset(self, **options: Any) -> Any:
+        if self.where == "reset":
+            self._open()
+        return super().reset(**options)
+
+    def render(self) -> Any:
+        if self.where == "render":
+            self._open()
+        self.variables = {name: os.environ[name] for name in SDL if name in os.environ}
+        return super().render()
+
+    def _open(self) -> None:
+        import pygame
+
+        self.tried.append(os.environ.get("SDL_VIDEODRIVER"))
+        if self.tried[-1] not in self.works:
+            raise pygame.error("No available video device")
+
+
+@pytest.mark.parametrize("where", ["render", "reset"])
+@pytest.mark.parametrize(
+    ("works", "tried"),
+    [((None,), [None]), (("offscreen",), [None, "offscreen"]), (("dummy",), [None, "offscreen", "dummy"])],
+)
+def test_a_video_driver_is_chosen_only_where_drawing_fails_without(
+    works: tuple[str | None, ...], tried: list[str | None], where: str, tiny: Run, tmp_path: Path, monkeypatch: Any
+) -> None:
+    for name in SDL:
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    window = Window(*works, where=where)
+    made = record(tiny, output=tmp_path / "film.mp4", environment=lambda: window)
+    assert len(frames_of(made.path)[0]) == 6
+    assert window.tried[: len(tried)] == tried
+    assert set(window.tried[len(tried) :]) <= {tried[-1]}
+    assert window.variables.get("SDL_VIDEODRIVER") == tried[-1]
+    assert (window.variables["SDL_AUDIODRIVER"], window.variables["PYGAME_HIDE_SUPPORT_PROMPT"]) == ("dummy", "1")
+    assert dict(os.environ) == before
+
+
+def test_a_constructor_that_opens_a_window_gets_a_driver_too(tiny: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    tried: list[str | None] = []
+
+    def make() -> Tiny:
+        import pygame
+
+        tried.append(os.environ.get("SDL_VIDEODRIVER"))
+        if tried[-1] is None:
+            raise pygame.error("No available video device")
+        return Tiny(render_mode="rgb_array")
+
+    record(tiny, output=tmp_path / "film.mp4", environment=make)
+    assert tried == [None, "offscreen"]
+    assert "SDL_VIDEODRIVER" not in os.environ
+
+
+def test_the_users_driver_a_screen_and_other_faults_are_left_alone(tiny: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+    for _ in range(2):
+        window = Window("dummy")
+        with pytest.raises(UsageError, match=r"its render\(\) raised error: No available video device"):
+            record(tiny, output=tmp_path / "film.mp4", environment=lambda window=window: window)
+        assert len(window.tried) == 1
+        monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+        monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("DISPLAY")
+    window = Window()
+    with pytest.raises(UsageError, match=r"its render\(\) raised error: No available video device"):
+        record(tiny, output=tmp_path / "film.mp4", environment=lambda: window)
+    assert window.tried == [None, "offscreen", "dummy"]
+    assert "SDL_VIDEODRIVER" not in os.environ
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_choice_for_mujoco_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "working_gl", lambda: "egl")
+    with drawing_without_a_screen():
+        recording.require_mujoco_rendering()
+        assert os.environ["MUJOCO_GL"] == "egl"
+    assert "MUJOCO_GL" not in os.environ
+
+
+# Pictures
+
+GREY = np.arange(12 * 16, dtype=np.uint8).reshape(12, 16)
+COLOUR = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+RGBA = np.dstack([COLOUR, np.zeros((12, 16), np.uint8)])
+COLOURED_GREY = np.repeat(GREY[:, :, None], 3, axis=2)
+
+
+class Tensor:
+    """As PyTorch's, which wants a gradient."""
+
+    ndim = 3
+
+    def detach(self) -> "Tensor":
+        return self
+
+    def cpu(self) -> Any:
+        return COLOUR
+
+
+def image(mode: str, array: Any = COLOUR) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(array).convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"),
+    [
+        (COLOUR, COLOUR),
+        (RGBA, COLOUR),
+        (COLOUR / 255, COLOUR),
+        ((COLOUR / 255).astype(np.float32), COLOUR),
+        (RGBA / 255, COLOUR),
+        (COLOUR.astype(np.float64), COLOUR),
+        (COLOUR.astype(np.int64), COLOUR),
+        (COLOUR.astype(np.uint16), COLOUR),
+        (GREY, COLOURED_GREY),
+        (GREY[:, :, None], COLOURED_GREY),
+        (np.dstack([GREY, GREY]), COLOURED_GREY),
+        (GREY / 255, COLOURED_GREY),
+        (GREY > 100, np.where(COLOURED_GREY > 100, 255, 0)),
+        ((COLOUR > 100)[:, :, :3], np.where(COLOUR > 100, 255, 0)),
+        (COLOUR[::-1, ::-1], COLOUR[::-1, ::-1]),
+        (np.asfortranarray(COLOUR), COLOUR),
+        (np.moveaxis(COLOUR, 2, 0), COLOUR),
+        (GREY[None, :, :], COLOURED_GREY),
+        (COLOUR.tolist(), COLOUR),
+        (tuple(COLOUR.tolist()), COLOUR),
+        ([COLOUR], COLOUR),
+        (COLOUR[None], COLOUR),
+        (Tensor(), COLOUR),
+        (COLOUR / 255 * 1.0000001, COLOUR),
+        (np.zeros((12, 16, 3)), np.zeros((12, 16, 3))),
+        (np.ma.masked_array(COLOUR), COLOUR),
+    ],
+)
+def test_every_kind_of_picture_becomes_its_colours(picture: Any, expected: Any) -> None:
+    (frame,) = Pictures().frames(picture)
+    assert (frame.dtype, frame.flags.c_contiguous) == (np.uint8, True)
+    np.testing.assert_array_equal(frame, expected)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "F", "I", "CMYK"])
+def test_images_of_pil_are_taken(mode: str) -> None:
+    pytest.importorskip("PIL", reason="Pillow is not installed")
+    given = image(mode)
+    (frame,) = Pictures().frames(given)
+    np.testing.assert_allclose(frame, np.asarray(given.convert("RGB")), atol=1)  # Pillow cuts off, we round
+    assert len(Pictures().frames([given, given])) == 2
+
+
+def test_several_frames_of_one_step_are_all_taken() -> None:
+    pictures = Pictures()
+    for given in ([COLOUR, GREY, RGBA / 255], np.stack([COLOUR] * 3), (GREY, GREY, GREY)):
+        assert len(pictures.frames(given)) == 3
+    assert pictures.frames([]) == []
+    assert pictures.count == 9
+
+
+def test_floats_up_to_255_are_remembered_in_a_dark_frame() -> None:
+    pictures = Pictures()
+    dark = np.full((4, 4, 3), 1.0)
+    assert pictures.frames(dark)[0].max() == 255
+    pictures.frames(COLOUR.astype(np.float32))
+    assert pictures.frames(dark)[0].max() == 1
+
+
+class Odd:
+    """Neither picture nor array."""
+
+
+class Failing:
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("it is on another device")
+
+
+@pytest.mark.parametrize(
+    ("picture", "said"),
+    [
+        (None, "no picture"),
+        ("text of the ansi mode", "a str"),
+        ({"front": COLOUR}, "a dict"),
+        (Odd(), "a Odd"),
+        (Failing(), "a Failing that is no array (it is on another device"),
+        (3.0, "the shape ()"),
+        (np.zeros(7, np.uint8), r"the shape (7,)"),
+        (np.zeros((12, 16, 5), np.uint8), "the shape (12, 16, 5)"),
+        (np.zeros((0, 16, 3), np.uint8), "the shape (0, 16, 3)"),
+        (np.zeros((2, 2, 2, 2, 3), np.uint8), "the shape (2, 2, 2, 2, 3)"),
+        (np.zeros((12, 16, 3), complex), "of complex128"),
+        (np.full((12, 16, 3), np.nan), "numbers from nan to nan"),
+        (np.full((12, 16, 3), -0.5), "numbers from -0.5 to -0.5 (float64)"),
+        (np.full((12, 16), 65535, np.uint16), "numbers from 65535 to 65535 (uint16)"),
+        ([[1, 2], [3]], "a list that is no array"),
+    ],
+)
+def test_what_is_no_picture_is_named_with_render(picture: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot be recorded: its render\(\) gives ") as caught:
+        Pictures().frames(picture)
+    assert re.search(re.escape(said).replace("\\ \\.it", " .it").replace(r"\.it", ".it"), str(caught.value))
+    assert "right is an array [height, width, 3]" in str(caught.value)
+
+
+class Drawing(Tiny):
+    """Shows what it is given, one after another."""
+
+    def __init__(self, *pictures: Any) -> None:
+        super().__init__(render_mode="rgb_array")
+        self._pictures = pictures
+
+    def render(self) -> Any:
+        picture = self._pictures[min(self._time, len(self._pictures) - 1)]
+        if isinstance(picture, BaseException):
+            raise picture
+        return picture
+
+
+def test_a_video_of_floats_is_not_black(tiny: Run, tmp_path: Path) -> None:
+    drawing = Drawing(np.full((40, 64, 3), 0.5), np.full((40, 64), True), np.full((40, 64, 4), 1.0, np.float32))
+    frames, _ = frames_of(record(tiny, output=tmp_path / "film.mp4", environment=lambda: drawing).path)
+    assert [round(float(frame.mean()), -1) for frame in frames] == [130, 260, 260, 260, 260, 260]
+
+
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        (np.zeros((44, 64, 3), np.uint8), r"render\(\) gives a frame of \(44, 64\) after some of \(40, 64\)"),
+        ("text", r"render\(\) gives a str"),
+        (TypeError("no context"), r"render\(\) raised TypeError: no context"),
+        (SystemExit(0), r"render\(\) raised SystemExit: 0"),
+    ],
+)
+def test_a_fault_in_render_is_named_and_leaves_no_file(later: Any, said: str, tiny: Run, tmp_path: Path) -> None:
+    first = np.full((40, 64, 3), 9, np.uint8)
+    with pytest.raises(UsageError, match=f"^the environment cannot be recorded: its {said}"):
+        record(tiny, output=tmp_path / "film.mp4", environment=lambda: Drawing(first, later))
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_frame_at_all_is_refused(tiny: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"its render\(\) gave no frame"):
+        record(tiny, output=tmp_path / "film.mp4", environment=lambda: Drawing([]))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_is_not_the_environments_fault(tiny: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise av.error.OSError(28, "No space left on device")
+
+    monkeypatch.setattr(av, "open", full)
+    with pytest.raises(UsageError, match=r"cannot write the video .*film\.mp4.*No space left"):
+        record(tiny, output=tmp_path / "film.mp4")
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (10, 200, 30)])
+def test_one_colour_in_all_frames_is_noticed(colour: Any) -> None:
+    blank = np.full((40, 64, 3), colour, np.uint8)
+    pictures, spotted, faded = Pictures(), Pictures(), Pictures()
+    assert pictures.one_colour is None  # no frame, no colour
+    spot = blank.copy()
+    spot[3, 4] = 128
+    for _ in range(3):
+        pictures.frames(blank)
+        spotted.frames(blank)
+        faded.frames(blank)
+    assert pictures.one_colour == spotted.one_colour == colour
+    spotted.frames(spot)
+    faded.frames(blank // 2 + 50)
+    assert spotted.one_colour is faded.one_colour is None
+
+
+def test_a_video_of_one_colour_is_warned_of(tiny: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    path, blank = tmp_path / "film.mp4", np.zeros((40, 64, 3), np.uint8)
+    for driver in ("", "; SDL_VIDEODRIVER is dummy, with which"):
+        said = (
+            f"all 6 frames of {path} are of one colour, RGB (0, 0, 0): nothing that render() gives can be seen{driver}"
+        )
+        with pytest.warns(UserWarning, match=re.escape(said)):
+            record(tiny, output=path, environment=lambda: Drawing(blank))
+        assert path.exists()
+        monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+
+
+@pytest.mark.parametrize(
+    ("asked", "rate"),
+    [
+        (29.97, Fraction(2997, 100)),
+        (30_000 / 1001, Fraction(30_000, 1001)),
+        (12.5, Fraction(25, 2)),
+        (np.float32(12.5), Fraction(25, 2)),
+        (np.int64(50), Fraction(50)),
+        (np.array(25.0), Fraction(25)),
+        (1000, Fraction(1000)),
+        (0.5, Fraction(1, 2)),
+        *((wrong, Fraction(30)) for wrong in (0, None, -5, float("nan"), float("inf"), "fast", [], 1e300, 1e-9, {})),
+    ],
+)
+def test_frames_per_second_are_the_environments_own_as_a_fraction(asked: Any, rate: Fraction) -> None:
+    assert rate_of({"render_fps": asked}) == rate
+
+
+@pytest.mark.parametrize("rate", [Fraction(2997, 100), Fraction(25, 2), Fraction(1000), Fraction(1, 2), 12.5])
+def test_rates_that_are_no_whole_numbers_are_kept(rate: Any, tmp_path: Path) -> None:
+    with video(tmp_path / "film.mp4", rate) as add_frame:
+        for _ in range(3):
+            add_frame(COLOUR)
+    assert frames_of(tmp_path / "film.mp4")[1] == pytest.approx(float(rate))
+
+
+def test_a_video_that_is_cut_off_by_an_odd_size_of_one_is_doubled(tmp_path: Path) -> None:
+    with video(tmp_path / "film.mp4", 30) as add_frame:
+        add_frame(np.zeros((1, 1, 3), np.uint8))
+    assert frames_of(tmp_path / "film.mp4")[0][0].shape == (2, 2, 3)
+
+
+# How far it is
+
+
+class Watching(Unwatched):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def started(self, filming: Filming) -> None:
+        self.lines.append("started")
+
+    def stepped(self, filming: Filming) -> None:
+        self.lines.append(filming.line())
+
+    def ended(self, filming: Filming) -> None:
+        self.lines.append("ended")
+
+
+def test_a_recording_says_how_far_it_is(tiny: Run, tmp_path: Path) -> None:
+    watching = Watching()
+    record(tiny, 2, output=tmp_path / "film.mp4", observer=watching)
+    assert (watching.lines[0], watching.lines[-1], len(watching.lines)) == ("started", "ended", 12)
+    assert watching.lines[1] == "recording episode 1 of 2  step 1  2 frames"
+    assert watching.lines[-2] == "recording episode 2 of 2  step 5  12 frames"
+    watching = Watching()
+    with pytest.raises(UsageError):
+        record(tiny, output=tmp_path / "film.mp4", environment=lambda: Drawing("text"), observer=watching)
+    assert watching.lines == ["started", "ended"]
+
+
+def test_plain_lines_come_by_the_clock() -> None:
+    now = [100.0]
+    stream = io.StringIO()
+    view, filming = PlainFilm(stream, lambda: now[0]), Filming(Path("film.mp4"), 3)
+    view.started(filming)
+    for seconds in (100.5, 101.0, 102.0, 105.9, 106.0, 106.5):
+        now[0] = seconds
+        filming.step += 1
+        view.stepped(filming)
+    assert [line.split("  ")[1] for line in stream.getvalue().splitlines()] == ["step 2", "step 5"]
+
+
+def test_the_live_line_is_for_terminals() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    assert isinstance(make_film_view(stream, plain=True), PlainFilm)
+    assert isinstance(make_film_view(io.StringIO()), PlainFilm)
+    view, filming = make_film_view(stream), Filming(Path("film.mp4"), 3, frames=7)
+    view.ended(filming)  # one that never started
+    view.started(filming)
+    view.ended(filming)
+    assert "recording episode 1 of 3" in stream.getvalue()
+
+
+@pytest.mark.filterwarnings("default:.*of one colour")
+def test_the_command_line_warns_in_one_line(tiny: Run, tmp_path: Path) -> None:
+    gymnasium.register("Dark-v0", entry_point=lambda render_mode=None: Drawing(np.zeros((40, 64, 3), np.uint8)))
+    try:
+        output = ("--output", str(tmp_path / "film.mp4"))
+        code, out, err = call_cli("record", str(tiny.folder), "--environment", "Dark-v0", *output)
+    finally:
+        del gymnasium.registry["Dark-v0"]
+    assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n")
+    (warned,) = [line for line in err.splitlines() if "one colour" in line]
+    assert warned.startswith("polyak: all 6 frames of ")
+    assert "warnings.warn" not in err
 
 
 def test_path_of_another_kind_of_file_is_refused(tmp_path: Path) -> None:

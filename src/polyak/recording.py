@@ -3,30 +3,30 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
 
+from polyak.drawing import drawing_without_a_screen, drawn, has_display
 from polyak.environments.closing import close
+from polyak.environments.foreign import foreign, told
 from polyak.environments.make import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
-from polyak.system.files import prepare_to_write
+from polyak.filming import Filming, FilmObserver, Unwatched
+from polyak.pictures import Frame, Pictures
 from polyak.system.randomness import Streams
 from polyak.system.signals import interrupts_marked
+from polyak.video import rate_of, video
 
 if TYPE_CHECKING:
     from polyak.runs import Run
-
-Frame = NDArray[np.uint8]
-"""[height, width, 3]"""
 
 GL_BACKENDS = ("egl", "osmesa")
 GL_REMEDY = "install libegl1 (EGL) or libosmesa6 (OSMesa) with your system's package manager"
@@ -61,13 +61,17 @@ def record(
     best: bool = False,
     output: Path | None = None,
     environment: Environment | None = None,
+    observer: FilmObserver | None = None,
 ) -> Recording:
     """Record `episodes` of the latest (or best) policy to `output`, by default in the run's `videos/`.
 
-    The episodes are those of `run_environments` with the same seed.
+    The episodes are those of `run_environments` with the same seed. Where nothing can be seen on the video, its frames
+    being all of one colour, this is warned of. Variables that drawing needs (`polyak.drawing.VARIABLES`) are in the
+    process's environment only meanwhile.
 
     Raises:
-        UsageError: the environment has no `rgb_array` rendering, or MuJoCo finds no way to render.
+        UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no
+            way to render.
     """
     policy = run.best_policy if best else run.policy
     if seed < 0:
@@ -75,17 +79,32 @@ def record(
     output = output or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
     if output.suffix.lower() != ".mp4":
         raise UsageError(f"the video's path is {output}, but must end in .mp4, which is what is written")
-    prepare_headless_rendering()
     limit = run.settings["settings"]["max_episode_steps"]
-    made = make_environment(run.environment(environment), max_episode_steps=limit, render_mode="rgb_array")
-    try:
+    asked, pictures = run.environment(environment), Pictures()
+    with ExitStack() as stack:
+        stack.enter_context(drawing_without_a_screen())
+        made = drawn(lambda: make_environment(asked, max_episode_steps=limit, render_mode="rgb_array"))
+        stack.callback(close, made)
         _require_rendering(made, run.settings["environment"])
-        with video(output, int(made.metadata.get("render_fps") or 30)) as add_frame:
-            environments = make_environments(lambda: _Filmed(made, add_frame), 1, Streams(seed).evaluation)
+        filming, watcher = Filming(output, episodes), observer or Unwatched()
+        watcher.started(filming)
+        stack.callback(watcher.ended, filming)
+        with video(output, rate_of(made.metadata)) as add_frame:
+            filmed = _Filmed(made, pictures, add_frame, filming, watcher)
+            environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
             result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
-    finally:
-        close(made)
+        if pictures.one_colour is not None:
+            warnings.warn(_nothing_seen(output, pictures), stacklevel=2)
     return Recording(output, result)
+
+
+def _nothing_seen(path: Path, pictures: Pictures) -> str:
+    driver = os.environ.get("SDL_VIDEODRIVER")
+    hint = f"; SDL_VIDEODRIVER is {driver}, with which some environments draw nothing" if driver else ""
+    return (
+        f"all {pictures.count} frames of {path} are of one colour, RGB {pictures.one_colour}: nothing that render() "
+        f"gives can be seen{hint}"
+    )
 
 
 def _require_rendering(environment: Any, name: str) -> None:
@@ -106,74 +125,42 @@ def _require_rendering(environment: Any, name: str) -> None:
 class _Filmed(Wrapper[Any, Any, Any, Any]):
     """Adds a frame after every step, and one before an episode's first; a reset that no step follows adds none."""
 
-    def __init__(self, environment: Any, add_frame: Callable[[Frame], None]) -> None:
+    def __init__(
+        self,
+        environment: Any,
+        pictures: Pictures,
+        add_frame: Callable[[Frame], None],
+        filming: Filming,
+        watcher: FilmObserver,
+    ) -> None:
         super().__init__(environment)
-        self._add_frame = add_frame
-        self._fresh = False
+        self._pictures, self._add_frame = pictures, add_frame
+        self._filming, self._watcher = filming, watcher
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        self._fresh = True
-        return self.env.reset(seed=seed, options=options)
+        self._filming.ended += self._filming.step > 0
+        self._filming.step = 0
+        return drawn(lambda: self.env.reset(seed=seed, options=options))
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        if self._fresh:
+        if self._filming.step == 0:
             self._film()
-            self._fresh = False
         result = self.env.step(action)
         self._film()
+        self._filming.step += 1
+        self._watcher.stepped(self._filming)
         return result
 
     def _film(self) -> None:
-        picture: Any = self.env.render()
-        if picture is None:
-            raise UsageError("the environment cannot be recorded: its render() gives no picture")
-        self._add_frame(np.asarray(picture, np.uint8))
+        with foreign(_not_drawn):
+            picture: Any = drawn(self.env.render)
+        for frame in self._pictures.frames(picture):
+            self._add_frame(frame)
+        self._filming.frames = self._pictures.count
 
 
-@contextmanager
-def video(path: Path, fps: int) -> Generator[Any]:
-    """Write an H.264 mp4: a context that gives a function to add a frame. A failure leaves no file."""
-    import av
-
-    prepare_to_write(path)
-    # absolute: PyAV takes what begins with s3: or pipe: for no file
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp").absolute()
-    stream: Any = None
-    try:
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container:
-
-            def add_frame(frame: Frame) -> None:
-                nonlocal stream
-                frame = _even(frame)
-                if stream is None:
-                    stream = container.add_stream("h264", rate=fps)
-                    stream.height, stream.width = frame.shape[:2]
-                    stream.pix_fmt = "yuv420p"  # what browsers play
-                    stream.options = {"crf": "20"}
-                for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
-                    container.mux(packet)
-
-            yield add_frame
-            if stream is not None:
-                for packet in stream.encode():
-                    container.mux(packet)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _even(frame: Frame) -> Frame:
-    """H.264 with yuv420p takes even sizes only: drop an odd last row or column."""
-    height, width = frame.shape[:2]
-    return np.ascontiguousarray(frame[: height - height % 2, : width - width % 2])
-
-
-def prepare_headless_rendering() -> None:
-    """Let pygame draw without a screen or a sound card, and keep its greeting off standard output."""
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    if not _has_display():
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+def _not_drawn(error: BaseException) -> str:
+    return f"the environment cannot be recorded: its render() raised {type(error).__name__}{told(error)}"
 
 
 def require_mujoco_rendering() -> None:
@@ -182,7 +169,7 @@ def require_mujoco_rendering() -> None:
     Raises:
         UsageError: there is no screen, and neither EGL nor OSMesa works; the message says what to install.
     """
-    if "MUJOCO_GL" in os.environ or _has_display():
+    if "MUJOCO_GL" in os.environ or has_display():
         return
     backend = working_gl()
     if backend is None:
@@ -234,7 +221,3 @@ renderer.update_scene(mujoco.MjData(model))
 renderer.render()
 renderer.close()
 """
-
-
-def _has_display() -> bool:
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -4,10 +4,12 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sys
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from polyak.progress import Observer, Progress
@@ -52,6 +54,19 @@ def own_output() -> Generator[TextIO]:
     finally:
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+@contextmanager
+def warnings_in_one_line() -> Generator[None]:
+    """Say a warning as the command line says all else: without colours, and without the line of source that warned."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(message))
+        print(f"polyak: {' '.join(text.split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 class PrintsFolder:

@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 
 from polyak import recording, runs
-from polyak.cli.output import own_output
+from polyak.cli.output import own_output, warnings_in_one_line
+from polyak.filming import make_film_view
 
 
 def record(
@@ -18,6 +19,7 @@ def record(
     best: bool = False,
     environment: str | None = None,
     output: Path | None = None,
+    plain: bool = False,
 ) -> None:
     """Record a video (mp4) of a run's deterministic policy and print its path.
 
@@ -28,9 +30,18 @@ def record(
         best: use the policy of the best evaluation instead of the latest.
         environment: another environment than the run's, as an id or module:Id.
         output: the video's path; by default in the run's videos folder.
+        plain: print lines instead of the live view.
     """
-    with own_output():
-        made = recording.record(runs.load(run), episodes, seed=seed, best=best, output=output, environment=environment)
+    with own_output(), warnings_in_one_line():
+        made = recording.record(
+            runs.load(run),
+            episodes,
+            seed=seed,
+            best=best,
+            output=output,
+            environment=environment,
+            observer=make_film_view(plain=plain),
+        )
     returns = ", ".join(f"{value:.1f}" for value in made.evaluation.returns)
     print(f"returns: {returns}", file=sys.stderr)
     print(made.path)
