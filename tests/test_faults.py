@@ -102,7 +102,7 @@ def training(folder: Path, **options: Any) -> Run:
         (hangs_and_swallows, "the environment did not answer within the time limit"),
         (nan, "environment 0 returned a non-finite observation after 32 environment steps"),
         (nan_reward, "environment 0 returned a non-finite reward after 32 environment steps"),
-        (wrong_shape, "the environment raised ValueError after 32 environment steps"),
+        (wrong_shape, r"environment 0 returned a wrong observation: .*\(3,\).*\(2,\), after 32 environment steps"),
         (too_large, "environment 0 returned a non-finite observation after 32 environment steps"),
     ],
 )

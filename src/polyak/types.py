@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,11 @@ class Spec:
 
     def to_environment(self, action: Float) -> Float:
         """Map normalized actions [..., A] in [-1, 1] to environment units, one affine map per dimension."""
-        scaled = cast(Float, self.action_low + (action + np.float32(1)) * self.action_half_range)
-        return scaled.clip(self.action_low, self.action_high)  # rounding may step over the edge
+        scaled: Float = action + np.float32(1)
+        scaled *= self.action_half_range
+        scaled += self.action_low
+        np.maximum(scaled, self.action_low, out=scaled)  # rounding may step over the edge
+        return np.minimum(scaled, self.action_high, out=scaled)
 
     def to_normalized(self, action: Float) -> Float:
         """Map actions [..., A] in environment units to [-1, 1]; the inverse of `to_environment`."""

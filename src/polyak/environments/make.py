@@ -1,23 +1,24 @@
 """Makes the environments that were asked for: by an id or by a callable, one to many, in one process or in several."""
 
-import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from typing import Any, Literal, cast, get_args
 
 import gymnasium
-from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import FlattenObservation, TimeLimit
+from gymnasium.wrappers import TimeLimit
 
 from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
+from polyak.environments.distinct import Claim, parts_of
 from polyak.environments.foreign import foreign
+from polyak.environments.guard import Guard
 from polyak.environments.pools import make_pool
 from polyak.environments.registry import registered
-from polyak.environments.spaces import needs_flattening, spec_of
+from polyak.environments.sidebyside import SideBySide
+from polyak.environments.spaces import Flat, require_flattenable, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
 from polyak.environments.workers import Workers, end_a_script_run_again
 from polyak.errors import UsageError
@@ -48,7 +49,10 @@ def make_environments(
         UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
     """
     end_a_script_run_again()
-    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps)
+    name, make = (
+        _name(environment),
+        functools.partial(make_environment, environment, max_episode_steps=max_episode_steps),
+    )
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
     if vectorization not in get_args(Vectorization):
@@ -61,41 +65,44 @@ def make_environments(
             close(made.pop())
             return Environments(pool, generator_of, limit)
         if isinstance(first, VectorEnv):
-            return Environments(first, generator_of, limit)
-        spec_of(first.observation_space, first.action_space)
+            return Environments(first, generator_of, limit, Claim(made, name))
+        spec_of(Flat(first.observation_space), first.action_space)
         if vectorization == "async":
+            claim = Claim(made, name)
             close(made.pop())
             if isinstance(environment, str):
                 known = gymnasium.registry[registered(environment)]
                 make = functools.partial(_registered_there, make, environment, known)
-            apart = Workers(_name(environment), make, count, first, autoreset)
-            return _in_shape(Environments(apart, generator_of, limit), first)
-        ready = [lambda: first, *[make] * (count - 1)]
-        with foreign(lambda error: not_made(_name(environment), error)):  # which compares them
-            together = SyncVectorEnv(ready, autoreset_mode=autoreset)
-        return _in_shape(Environments(together, generator_of, limit), first)
+            return Environments(Workers(name, make, count, first, autoreset), generator_of, limit, claim)
+        made += [make() for _ in range(count - 1)]
+        claim = Claim(made, name)
+        return Environments(_beside(made, name, autoreset), generator_of, limit, claim)
     except BaseException:
         for each in made:
             close(each)
         raise
 
 
-def _in_shape(environments: Environments, one: Any) -> Environments:
-    """With the shape of what each of them shows in their spec, where polyak makes a vector of it."""
-    if isinstance(one, _Flattened):
-        environments.spec = dataclasses.replace(environments.spec, observation_shape=one.shape_shown)
-    return environments
+def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode) -> SyncVectorEnv:
+    """Environments that were made in this process, as a vector.
 
-
-class _Flattened(FlattenObservation[Any, Any, Any]):
-    """What polyak itself makes a vector of; whoever wraps an environment so himself means the vector."""
-
-    @property
-    def shape_shown(self) -> tuple[int, ...]:
-        """The observation's own shape, where it is one array of as many numbers; else the vector's."""
-        space: Any = self.env.observation_space
-        whole = isinstance(space, spaces.Box | spaces.MultiBinary)
-        return tuple(map(int, cast(Any, space if whole else self.observation_space).shape))
+    Raises:
+        UsageError: their spaces are not equal.
+    """
+    guards: list[Guard] = []
+    with foreign(lambda error: not_made(name, error)):
+        for index, each in enumerate(made):
+            for kind in ("observation_space", "action_space"):
+                first, other = getattr(made[0], kind), getattr(each, kind)
+                if first != other:
+                    raise UsageError(
+                        f"environment {index} that {name} made has the {kind} {other}, but environment 0 has {first}: "
+                        "they must be equal"
+                    )
+            guards.append(Guard(each, index))
+        if autoreset is AutoresetMode.DISABLED:
+            return SideBySide(guards)
+        return SyncVectorEnv([lambda guard=guard: guard for guard in guards], autoreset_mode=autoreset)
 
 
 def _registered_there(make: Callable[[], Any], name: str, spec: EnvSpec) -> Any:
@@ -109,7 +116,7 @@ def _registered_there(make: Callable[[], Any], name: str, spec: EnvSpec) -> Any:
 def make_environment(
     environment: Environment, *, max_episode_steps: int | None = None, render_mode: str | None = None
 ) -> Any:
-    """One environment with a flat observation, or the VectorEnv that a callable makes.
+    """One environment as it is, or the VectorEnv that a callable makes.
 
     Raises:
         UsageError: an unknown environment, a missing dependency, an observation that cannot be a vector, a reward of
@@ -125,7 +132,8 @@ def make_environment(
             complete(made, name)
             if isinstance(made, VectorEnv):
                 return _keeping_its_limit(made, max_episode_steps)
-            return _flat(_limited(made, environment, max_episode_steps))
+            require_flattenable(made.observation_space)
+            return made if max_episode_steps is None else _limited(made, max_episode_steps)
         except BaseException:
             close(made)
             raise
@@ -143,14 +151,22 @@ def _keeping_its_limit(vector: Any, max_episode_steps: int | None) -> Any:
     return vector
 
 
-def _limited(made: Any, environment: Environment, max_episode_steps: int | None) -> Any:
-    """With the time limit that was asked for; an id's is in it already."""
-    if max_episode_steps is None or isinstance(environment, str):
-        return made
+def _limited(made: Any, steps: int) -> Any:
+    """The environment with episodes of at most so many steps; a TimeLimit anywhere within, if it is lower, is raised.
+
+    Raises:
+        UsageError: a TimeLimit within cannot be raised.
+    """
     while isinstance(made, TimeLimit):
         made = cast(Any, made).env
-    return TimeLimit(made, max_episode_steps)
-
-
-def _flat(made: Any) -> Any:
-    return _Flattened(made) if needs_flattening(made.observation_space) else made
+    within: list[Any] = [part for part in parts_of(made).values() if isinstance(part, TimeLimit)]
+    for part in within:
+        limit = getattr(part, "_max_episode_steps", None)  # as Gymnasium's own wrappers read it
+        if limit is None:
+            raise UsageError(
+                f"max_episode_steps is {steps}, but the {type(part).__name__} within {made} keeps a limit of its own: "
+                "set it there, or take that wrapper away"
+            )
+        if limit < steps:
+            part._max_episode_steps = steps  # noqa: SLF001 - wrappers above may hold this very object
+    return TimeLimit(made, steps)

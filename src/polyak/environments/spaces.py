@@ -9,9 +9,39 @@ from gymnasium import Space, spaces
 from polyak.errors import UsageError
 from polyak.types import Spec
 
+FEWEST = 10_000
+"""Numbers that float32 must tell apart between the bounds of an action."""
+
+
+class Flat(spaces.Box):
+    """The float32 vectors that a guard makes of another space's observations; equal where those spaces are."""
+
+    def __init__(self, declared: Space[Any]) -> None:
+        """Take the space that the environment declares."""
+        self.size = spaces.flatdim(declared)
+        """O."""
+        super().__init__(-np.inf, np.inf, (self.size,), np.float32)
+        self.declared = declared
+
+    @property
+    def shape_shown(self) -> tuple[int, ...]:
+        """The observation's own shape, where it is one array of as many numbers; else the vector's."""
+        whole = isinstance(self.declared, spaces.Box | spaces.MultiBinary)
+        return tuple(map(int, cast(Any, self.declared).shape if whole else self.shape))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same was declared."""
+        return isinstance(other, Flat) and other.declared == self.declared
+
+    __hash__ = spaces.Box.__hash__
+
+    def __repr__(self) -> str:
+        """The declared space's."""
+        return repr(self.declared)
+
 
 def spec_of(observation_space: Space[Any], action_space: Space[Any]) -> Spec:
-    """The Spec of one environment (not of a vector), its observation already flattened to a Box.
+    """The Spec of one environment (not of a vector), its observation space a Box.
 
     Raises:
         UsageError: an action space that is not a bounded, non-empty Box of floats.
@@ -21,7 +51,7 @@ def spec_of(observation_space: Space[Any], action_space: Space[Any]) -> Spec:
     if not isinstance(observation_space, spaces.Box) or shape is None or int(np.prod(shape)) == 0:
         raise UsageError(f"the observation space {observation_space} holds no number to observe")
     return Spec(
-        observation_shape=shape,
+        observation_shape=observation_space.shape_shown if isinstance(observation_space, Flat) else shape,
         action_shape=box.shape,
         action_low=box.low.astype(np.float32).reshape(-1),
         action_high=box.high.astype(np.float32).reshape(-1),
@@ -52,12 +82,39 @@ def _checked_actions(space: Any) -> Any:
         )
     if not (low < high).all():
         where = np.flatnonzero(~(low < high).reshape(-1)).tolist()
-        raise UsageError(f"the action space {space} has no room in dimension {where}: low must be below high")
+        raise UsageError(
+            f"the action space {space} has no room in dimension {where}: low must be below high, in float32 too"
+        )
+    _require_fine(box)
     return box
 
 
+def _require_fine(box: Any) -> None:
+    """Check that float32, in which policies act, has enough numbers between the bounds."""
+    with np.errstate(over="ignore"):
+        size = np.maximum(np.abs(box.low), np.abs(box.high))
+        room = (box.high.astype(np.float64) - box.low) / np.spacing(size.astype(np.float32))
+    if np.issubdtype(box.dtype, np.float64) and (room < FEWEST).any():
+        where = np.flatnonzero((room < FEWEST).reshape(-1)).tolist()
+        raise UsageError(
+            f"the action space {box} is narrow beside its distance from zero: float32, in which policies act, has "
+            f"fewer than {FEWEST:,} numbers between the bounds in dimension {where}; let the space lie around zero "
+            "and add the rest in the environment, or in gymnasium.wrappers.TransformAction"
+        )
+
+
 def needs_flattening(space: Space[Any]) -> bool:
-    """Whether `FlattenObservation` must turn this observation space into a vector.
+    """Whether this observation space is not one of vectors already.
+
+    Raises:
+        UsageError: as `require_flattenable`.
+    """
+    require_flattenable(space)
+    return not (isinstance(space, spaces.Box) and len(space.shape) == 1)
+
+
+def require_flattenable(space: Space[Any]) -> None:
+    """Check that observations of this space can be vectors.
 
     Raises:
         UsageError: an image, or a space that cannot be flattened.
@@ -73,7 +130,6 @@ def needs_flattening(space: Space[Any]) -> bool:
             f"the observation space {space} cannot be flattened to a vector of fixed length: encode it in an "
             "observation wrapper (gymnasium.wrappers.TransformObservation)"
         )
-    return not (isinstance(space, spaces.Box) and len(space.shape) == 1)
 
 
 def _is_image(space: Any) -> bool:

@@ -8,6 +8,9 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from polyak.environments.closing import close
+from polyak.environments.distinct import Claim
+from polyak.environments.guard import VectorGuard, WrongAnswer
+from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
@@ -47,7 +50,6 @@ class Outcome(NamedTuple):
     """[N]"""
     truncated: Bool
     """[N]"""
-    info: Mapping[str, Any]
 
 
 class Environments:
@@ -57,8 +59,12 @@ class Environments:
     environment's own stream. A vector environment of the user's keeps its mode and seeds its later episodes itself.
     """
 
-    def __init__(self, vector: Any, generator_of: GeneratorOf, limit: Limit = nullcontext) -> None:
+    def __init__(
+        self, vector: Any, generator_of: GeneratorOf, limit: Limit = nullcontext, claim: Claim | None = None
+    ) -> None:
         """Take a vector environment, what gives each of its environments a random stream, and a limit to its answers.
+
+        `claim` is on the objects that it consists of, and released when they are closed.
 
         Raises:
             UsageError: spaces that polyak does not take, or no autoreset mode in the metadata.
@@ -77,8 +83,10 @@ class Environments:
                 "Box: wrap it in gymnasium.wrappers.vector.FlattenObservation"
             )
         self.vector: Any = vector
+        self._guarded: Any = vector if isinstance(vector, SideBySide) else VectorGuard(vector)
+        self._claim = claim
         self.count: int = vector.num_envs
-        self.spec: Spec = spec_of(vector.single_observation_space, vector.single_action_space)
+        self.spec: Spec = spec_of(self.vector.single_observation_space, self.vector.single_action_space)
         self._action_shape = (self.count, *self.spec.action_shape)
         self._action_space: Any = vector.single_action_space
         self.steps = 0
@@ -124,8 +132,8 @@ class Environments:
         """Start an episode from each seed; an environment whose seed is None goes on with its own: [N, O]."""
         which = np.array([seed is not None for seed in seeds])
         options = None if which.all() else {"reset_mask": which}
-        raw, _ = self._asked(self.vector.reset, seed=list(seeds), options=options)
-        observation = self._observations(raw)
+        observation, _ = self._asked(self._guarded.reset, seed=list(seeds), options=options)
+        self._require_finite("observation", observation)
         self.seeds = [now if now is not None else old for now, old in zip(seeds, self.seeds, strict=True)]
         return observation
 
@@ -147,8 +155,7 @@ class Environments:
                 observation = self.start_anew(ended)
             elif self._mode is AutoresetMode.SAME_STEP:
                 next_observation = observation.copy()
-                for index in np.flatnonzero(ended):
-                    next_observation[index] = outcome.info["final_obs"][index]
+                next_observation[ended] = self._asked(self._guarded.last_observations, ended)
                 self._require_finite("observation", next_observation)
         self._ended = ended
         self.steps += int(np.count_nonzero(valid))
@@ -156,12 +163,13 @@ class Environments:
 
     def advance(self, action: Float) -> Outcome:
         """Take normalized actions [N, A] and leave it at that: no episode is started where one ended."""
-        raw, reward, terminated, truncated, info = self._asked(self.vector.step, self._to_environment(action))
-        reward = np.array(reward, np.float32)
-        self._require_shape("rewards", reward.shape, (self.count,))
+        given = self._to_environment(action)
+        observation, rewards, terminated, truncated, _ = self._asked(self._guarded.step, given)
+        with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused as such
+            reward = rewards.astype(np.float32)
         self._require_finite("reward", reward)
-        ends = (np.array(terminated, np.bool_), np.array(truncated, np.bool_))
-        return Outcome(self._observations(raw), reward, *ends, info)
+        self._require_finite("observation", observation)
+        return Outcome(observation, reward, terminated, truncated)
 
     def state(self) -> dict[str, Any]:
         """Steps, and where the streams of seeds are; the episodes themselves are not in it."""
@@ -190,14 +198,6 @@ class Environments:
         given = given.astype(self._action_space.dtype)  # whose bounds float32 may have rounded
         return np.clip(given, self._action_space.low, self._action_space.high)
 
-    def _observations(self, raw: Any) -> Float:
-        """Float32, copied, because the next step may reuse the memory; checked."""
-        with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused as such
-            observation = np.array(raw, np.float32)
-        self._require_shape("observations", observation.shape, (self.count, self.spec.observation_size))
-        self._require_finite("observation", observation)
-        return observation
-
     def _asked(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """What the environments answer; where one raises, what it raised is the cause of an error that says when."""
         try:
@@ -205,6 +205,8 @@ class Environments:
                 return ask(*arguments, **options)
         except UsageError:
             raise
+        except WrongAnswer as error:
+            raise TrainingError(f"{error}, {self._when()}; the fault is in the environment") from error
         except NoAnswer as error:
             self._lost = True
             raise TrainingError(
@@ -238,16 +240,9 @@ class Environments:
         finally:
             self._moment = None
 
-    def _require_shape(self, what: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-        if shape != expected:
-            raise TrainingError(
-                f"the environments returned {what} of shape {shape} {self._when()}, but "
-                f"{expected} is right; the fault is in the environment"
-            )
-
     def _require_finite(self, what: str, values: Float) -> None:
         finite = np.isfinite(values)
-        if not finite.all():
+        if np.count_nonzero(finite) < finite.size:
             bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
             raise TrainingError(
                 f"environment {bad} returned a non-finite {what} {self._when()}: {values[bad]}; "
@@ -256,4 +251,6 @@ class Environments:
 
     def close(self) -> None:
         """Close all environments and the processes they run in, as `closing.close` does."""
+        if self._claim is not None:
+            self._claim.release()
         close(self.vector, lost=self._lost)

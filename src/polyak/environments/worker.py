@@ -10,6 +10,7 @@ from typing import Any, cast
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import CloudpickleWrapper, write_to_shared_memory
 
+from polyak.environments.guard import Guard
 from polyak.errors import UsageError
 
 
@@ -106,9 +107,9 @@ def work(
 
 
 class _Place:
-    """An environment in its worker, or what was raised when it was made, which then answers every command.
+    """A guarded environment in its worker, or what was raised when it was made, which then answers every command.
 
-    Of an info nothing is sent but what polyak reads: it may hold whatever it likes.
+    Of an info nothing is sent but what polyak reads.
     """
 
     def __init__(self, index: int, make: Callable[[], Any], memory: Any, mode: AutoresetMode) -> None:
@@ -117,7 +118,7 @@ class _Place:
         self._environment: Any = None
         self._unmade: BaseException | None = None
         try:
-            self._environment = make()
+            self._environment = Guard(make(), index)
         except BaseException as error:  # noqa: BLE001 - a stranger's code, whose fault is reported, even its exit
             self._unmade = error
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
+from polyak.environments.spaces import Flat
 from polyak.environments.worker import Fault, Received, packed, work
 from polyak.errors import UsageError
 from polyak.system.signals import came_by_signal
@@ -42,7 +43,7 @@ class Workers(AsyncVectorEnv[Any, Any]):
                 f"{OTHERWISE}"
             )
         self._called, self._started = name, False
-        sent = _Sent(name, make, _Shown(alike.observation_space, alike.action_space))
+        sent = _Sent(name, make, _Shown(Flat(alike.observation_space), alike.action_space))
         try:
             super().__init__(
                 [cast(Any, sent)] * count,

@@ -1,0 +1,186 @@
+"""Environments as polyak steps them: what they return is checked before any cast, and observations are flat."""
+
+import re
+from typing import Any, cast
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from polyak.environments.spaces import Flat
+from polyak.environments.values import Unfit, box_reader, described, flag, flags, number, numbers, reader_of
+from polyak.types import Bool, Float
+
+STEP = "(observation, reward, terminated, truncated, info)"
+RESET = "(observation, info)"
+OLD = "the old Gym interface"
+OLD_ERRORS = {
+    "reset": r"unexpected keyword argument '(seed|options)'|to unpack \(expected 2\b|cannot unpack",
+    "step": r"to unpack \(expected 5\b|cannot unpack",
+}
+"""What a wrapper's `reset` and `step` raise that meet such an environment."""
+
+
+class WrongAnswer(Exception):  # noqa: N818 - named for what happened, as Unfit is
+    """What an environment returned is not what Gymnasium says; the message names the environment, and what is right."""
+
+
+class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
+    """Checks what an environment returns; gives float32 vectors [O] of their own memory, plain numbers, and no info.
+
+    It runs where the environment does, be it another process, so that all ways of stepping see the same. `info` is not
+    read by anybody, so that nothing in it can end a run.
+    """
+
+    def __init__(self, environment: Any, index: int = 0) -> None:
+        """Take the environment, and which of N it is."""
+        super().__init__(environment)
+        self._index = index
+        self._read = reader_of(environment.observation_space)
+        flat = Flat(environment.observation_space)
+        self.observation_space = cast(Any, flat)
+        self.size = flat.size
+        """O."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Float, dict[str, Any]]:
+        """Begin an episode.
+
+        Raises:
+            WrongAnswer: it returned something else than an observation of its space, and an info.
+        """
+        try:
+            answer: Any = self.env.reset(seed=seed, options=options or None)
+        except (TypeError, ValueError) as error:
+            if (told := self._of_old("reset", error)) is not None:
+                raise told from error
+            raise
+        if not isinstance(answer, (tuple, list)) or len(cast("list[Any]", answer)) != 2:
+            raise self._wrong(f"from reset {_shape_of(answer)}, but {RESET} is right ({OLD} gave only the observation)")
+        return self._observation(cast("list[Any]", answer)[0]), {}
+
+    def step(self, action: Any) -> tuple[Float, float, bool, bool, dict[str, Any]]:
+        """Take an action in environment units.
+
+        Raises:
+            WrongAnswer: it returned something else than an observation of its space, a number, two flags and an info.
+        """
+        try:
+            answer: Any = self.env.step(action)
+        except (TypeError, ValueError) as error:
+            if (told := self._of_old("step", error)) is not None:
+                raise told from error
+            raise
+        if not isinstance(answer, (tuple, list)) or len(cast("list[Any]", answer)) != 5:
+            raise self._wrong(f"from step {_shape_of(answer)}, but {STEP} is right ({OLD} gave four)")
+        observed, reward, terminated, truncated, _ = cast("list[Any]", answer)
+        observation, name = self._observation(observed), "reward"
+        try:
+            reward, name = number(reward), "terminated"
+            terminated, name = flag(terminated), "truncated"
+            truncated = flag(truncated)
+        except Unfit as error:
+            raise self._wrong(f"a wrong {name}: {error}") from error
+        return observation, reward, terminated, truncated, {}
+
+    def _observation(self, observed: Any) -> Float:
+        try:
+            return self._read(observed)
+        except Unfit as error:
+            raise self._wrong(f"a wrong observation: {error}") from error
+
+    def _wrong(self, what: str) -> WrongAnswer:
+        return WrongAnswer(f"environment {self._index} returned {what}")
+
+    def _of_old(self, asked: str, error: Exception) -> WrongAnswer | None:
+        """Whether one of Gymnasium's wrappers, or this one, met an environment of the interface before Gymnasium's."""
+        traceback, innermost = error.__traceback__, None
+        while traceback is not None:
+            innermost, traceback = traceback.tb_frame, traceback.tb_next
+        asker = innermost.f_locals.get("self") if innermost is not None else None
+        if innermost is None or innermost.f_code.co_name != asked or not isinstance(asker, gymnasium.Wrapper):
+            return None
+        if re.search(OLD_ERRORS[asked], str(error)):
+            right = f"reset(seed=..., options=...) and {RESET}" if asked == "reset" else STEP
+            return self._wrong(f"from {asked} what belongs to {OLD} ({error}), but {right} is right")
+        return None
+
+
+class VectorGuard:
+    """Checks what a vector environment of N returns; gives arrays of their own memory, and no info."""
+
+    def __init__(self, vector: Any) -> None:
+        """Take a vector environment whose single observation space is a flat Box."""
+        self._vector: Any = vector
+        self._count: int = vector.num_envs
+        space = vector.single_observation_space
+        self._shape = (self._count, *space.shape)
+        self._read = box_reader(self._shape, space.dtype)
+        self._read_one = box_reader(space.shape, space.dtype)
+        self._last_info: Any = None
+
+    def reset(self, *, seed: list[int | None], options: dict[str, Any] | None = None) -> tuple[Float, dict[str, Any]]:
+        """Begin episodes: [N, O].
+
+        Raises:
+            WrongAnswer: it returned something else.
+        """
+        answer: Any = self._vector.reset(seed=seed, options=options)
+        if not isinstance(answer, (tuple, list)) or len(cast("list[Any]", answer)) != 2:
+            raise _wrong(f"from reset {_shape_of(answer)}, but (observations, infos) is right")
+        return self._observations(cast("list[Any]", answer)[0]), {}
+
+    def step(self, actions: Any) -> tuple[Float, NDArray[Any], Bool, Bool, dict[str, Any]]:
+        """Take actions [N, *S] in environment units: observations [N, O], rewards, terminated and truncated, each [N].
+
+        Raises:
+            WrongAnswer: it returned something else.
+        """
+        answer: Any = self._vector.step(actions)
+        if not isinstance(answer, (tuple, list)) or len(cast("list[Any]", answer)) != 5:
+            raise _wrong(f"from step {_shape_of(answer)}, but {STEP} is right, each for all environments")
+        observed, rewards, terminated, truncated, self._last_info = cast("list[Any]", answer)
+        observation, name = self._observations(observed), "reward"
+        try:
+            rewards, name = numbers(rewards, self._count), "terminated"
+            terminated, name = flags(terminated, self._count), "truncated"
+            truncated = flags(truncated, self._count)
+        except Unfit as error:
+            raise _wrong(f"a wrong {name}: {error}") from error
+        return observation, rewards, terminated, truncated, {}
+
+    def last_observations(self, ended: Bool) -> Float:
+        """[n, O]: where an episode has `ended` [N] in the last step (autoreset mode SAME_STEP), its last observation.
+
+        Raises:
+            WrongAnswer: the info does not have it.
+        """
+        info, rows = self._last_info, list[Float]()
+        if not (isinstance(info, dict) and "final_obs" in info):
+            raise _wrong(
+                f"no final_obs in its info ({described(cast(Any, info))}) where an episode ended: the autoreset mode "
+                "SAME_STEP asks for info['final_obs'], the last observation of each episode that has ended"
+            )
+        for index in np.flatnonzero(ended):
+            try:
+                rows.append(self._read_one(cast("Any", info)["final_obs"][index]))
+            except (Unfit, LookupError, TypeError) as error:
+                raise _wrong(
+                    f"a wrong info['final_obs'] for environment {index}, whose episode ended: {error}"
+                ) from error
+        return np.stack(rows)
+
+    def _observations(self, observed: Any) -> Float:
+        try:
+            return self._read(observed).reshape(self._shape)
+        except Unfit as error:
+            raise _wrong(f"a wrong observation: {error}") from error
+
+
+def _wrong(what: str) -> WrongAnswer:
+    return WrongAnswer(f"the vector environment returned {what}")
+
+
+def _shape_of(answer: Any) -> str:
+    if isinstance(answer, (tuple, list)):
+        return f"{len(cast('list[Any]', answer))} values"
+    return f"a {type(answer).__name__}"
