@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tiny_cli import PATIENCE
+
 ARGUMENTS = (
     "--no-sandbox",  # tests run as root in containers
     "--disable-quic",
@@ -47,9 +49,11 @@ def opened(path: Path, **context: Any) -> Generator[Tab]:
 
     executable = chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        patience = 1_000 * PATIENCE  # milliseconds
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS), timeout=patience)
         try:
             page = browser.new_context(**context).new_page()
+            page.set_default_timeout(patience)
             tab = Tab(page)
             page.on("console", lambda message: tab.problems.append(f"console: {message.text}"))
             page.on("pageerror", lambda error: tab.problems.append(f"error: {error}"))

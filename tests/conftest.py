@@ -20,10 +20,16 @@ import hypothesis
 import numpy as np
 import pytest
 
+from clocks import alarm, clock
 from polyak.types import Spec
 
+__all__ = ["alarm", "clock"]  # fixtures
+
 # A busy machine is no failure; the same examples every time, so that a failure can be repeated.
-hypothesis.settings.register_profile("polyak", deadline=None, derandomize=True, database=None)
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "polyak", deadline=None, derandomize=True, database=None, suppress_health_check=slow
+)
 hypothesis.settings.load_profile("polyak")
 
 

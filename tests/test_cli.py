@@ -16,7 +16,7 @@ import pytest
 
 import polyak
 from polyak import Run, cli, load
-from tiny_cli import TINY, process_environment, run_cli, start_cli, untrained_run
+from tiny_cli import PATIENCE, TINY, process_environment, run_cli, start_cli, untrained_run
 
 SHORT = "--steps 60 --steps-per-epoch 30 --start-steps 20 --update-after 20 --update-every 10 --batch-size 8"
 SMALL = f"{SHORT} --hidden-sizes 8 --evaluation-episodes 2 --replay-size 100".split()
@@ -111,7 +111,7 @@ def on_terminal(stream: str, columns: int, *arguments: str) -> tuple[int, str, s
     with contextlib.suppress(OSError):  # the other end is closed
         while block := os.read(terminal, 65_536):
             shown += block
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=PATIENCE)
     os.close(terminal)
     return process.returncode, shown.decode().replace("\r\n", "\n"), output or errors or ""
 
@@ -446,7 +446,7 @@ def test_reader_that_goes_away_is_no_error_to_talk_about() -> None:
     os.close(read)
     process = start_cli("presets", stdout=write)
     os.close(write)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert errors == ""
     assert process.returncode == 1
 

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from polyak.learners.edge import Execution
 from polyak.learners.jax import compiled, device
-from tiny_cli import SMALL, TINY, process_environment
+from tiny_cli import PATIENCE, SMALL, TINY, process_environment
 
 PROGRAM = f"""
 import hashlib, sys
@@ -43,7 +42,7 @@ def train(folder: Path, cache: str) -> tuple[str, int, int]:
         env=environment(POLYAK_COMPILE_CACHE=cache),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -173,7 +172,7 @@ def test_the_oldest_entries_go_beyond_the_limit(
     for age in range(4):
         entry = folder_of(update) / f"{age}-cache"
         entry.write_bytes(compiled.ZSTANDARD + bytes(6))
-        os.utime(entry, (time.time() - age, time.time() - age))
+        os.utime(entry, (1_000_000 - age, 1_000_000 - age))
     compiled.keep_compiled(1)
     assert [file.name for file in entries(tmp_path)] == ["0-cache", "1-cache"]
 

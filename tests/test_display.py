@@ -3,10 +3,10 @@
 import io
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
+from clocks import Clock
 from polyak.collector import Episode
 from polyak.display import LiveView, PlainView, make_view, readable_time
 from polyak.progress import Progress
@@ -125,17 +125,18 @@ def test_live_view_says_when_it_evaluates(progress: Progress, terminal: Terminal
     assert "evaluating" in terminal.getvalue()
 
 
-def test_live_view_fits_80_columns(progress: Progress, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter(range(0, 1_000, 20))
-    monkeypatch.setattr("polyak.display.time", SimpleNamespace(monotonic=lambda: next(now)), raising=False)
+def test_live_view_fits_80_columns(
+    progress: Progress, terminal: Terminal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     progress.total_steps = 1_000_000
     view = LiveView(terminal)
     view.started(progress)
+    clock.passes(20.0)
     advance(progress)
     view.ended(progress)
     last = terminal.getvalue().rpartition("╭")[2].rpartition("╰")[0]
-    assert re.search(r"4,000 of 1,000,000 steps .* steps/s .* left .*3,000 updates", last)  # on one line
+    assert re.search(r"4,000 of 1,000,000 steps  200 steps/s  1 h 23 min left  3,000 updates", last)  # on one line
 
 
 def test_brackets_in_names_are_shown_as_they_are(progress: Progress, terminal: Terminal) -> None:

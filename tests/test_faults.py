@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,9 +17,11 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import polyak
+from clocks import Alarm
 from polyak import Run, TrainingError
+from polyak.system.signals import NoAnswer, time_limit
 from test_resume import CONFIG
-from tiny_cli import TINY, Tiny, run_cli, start_cli, untrained_run
+from tiny_cli import PATIENCE, TINY, Tiny, run_cli, start_cli, untrained_run
 from whole_runs import assert_same, saved
 
 
@@ -29,6 +30,7 @@ class Faulty(Tiny):
 
     at = 43  # the 33rd in training: the first evaluation takes 10
     fault: Callable[["Faulty", Any], Any] | None = None
+    alarm: Alarm
     taken_by_all = 0
 
     def step(self, action: Any) -> Any:
@@ -43,21 +45,22 @@ def raises(environment: Faulty, result: Any) -> Any:
 
 
 def hangs(environment: Faulty, result: Any) -> Any:
-    time.sleep(600)
+    environment.alarm.ring()
 
 
 def hangs_and_ignores(environment: Faulty, result: Any) -> Any:
     """Catches everything that it may."""
     while True:
         with contextlib.suppress(Exception):
-            time.sleep(600)
+            environment.alarm.ring()
 
 
 def hangs_and_swallows(environment: Faulty, result: Any) -> Any:
     """Catches even what it may not, once."""
     with contextlib.suppress(BaseException):
-        time.sleep(600)
-    time.sleep(600)
+        environment.alarm.ring()
+    assert environment.alarm.set_to == (0.2, 0.2)  # it rings again
+    environment.alarm.ring()
 
 
 def nan(environment: Faulty, result: Any) -> Any:
@@ -77,8 +80,8 @@ def too_large(environment: Faulty, result: Any) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def repaired() -> Iterator[None]:
-    Faulty.fault, Faulty.taken_by_all = None, 0
+def repaired(alarm: Alarm) -> Iterator[None]:
+    Faulty.fault, Faulty.taken_by_all, Faulty.alarm = None, 0, alarm
     yield
     Faulty.fault = None
 
@@ -119,6 +122,21 @@ def test_a_run_whose_environment_fails_goes_on_once_it_is_repaired(
     assert saved(run).manifest.step == saved(run).replay.added == 32  # nothing of the 33rd, all before it
     Faulty.fault = None
     assert_same(polyak.resume(run.folder, environment=Faulty), whole)
+
+
+@pytest.mark.parametrize("ignored", [(), (Exception,)])
+def test_the_systems_timer_ends_what_does_not_answer(ignored: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that the others here stand in for."""
+    monkeypatch.undo()
+
+    def wait_for_ever() -> None:
+        while True:
+            with contextlib.suppress(*ignored):
+                signal.pause()
+
+    with time_limit(0.1) as limit, pytest.raises(NoAnswer), limit():
+        wait_for_ever()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 @pytest.mark.parametrize("at", [35, 36])
@@ -303,7 +321,7 @@ def test_a_close_that_does_not_come_back_is_not_waited_for(tmp_path: Path, monke
 
     class Staying(Tiny):
         def close(self) -> None:
-            time.sleep(600)
+            Faulty.alarm.ring()
 
     for environment in (Staying, lambda: SyncVectorEnv([Staying] * 2, autoreset_mode=AutoresetMode.DISABLED)):
         with pytest.warns(RuntimeWarning, match=r"it had not come back after 0\.05 s"):
@@ -313,7 +331,7 @@ def test_a_close_that_does_not_come_back_is_not_waited_for(tmp_path: Path, monke
 # Processes of environments
 
 
-def test_a_killed_worker_ends_the_run_in_order(tmp_path: Path) -> None:
+def test_a_killed_worker_ends_the_run_in_order(alarm: Alarm, tmp_path: Path) -> None:
     """And one that hangs: no process is left behind."""
     options = {**CONFIG, "envs": 2, "vectorization": "async"}
     whole = polyak.train("ddpg", TINY, run_dir=tmp_path / "whole", **options)
@@ -328,6 +346,8 @@ def test_a_killed_worker_ends_the_run_in_order(tmp_path: Path) -> None:
             if self.collector.steps == 34:
                 workers[:] = self.collector.environments.vector.processes
                 os.kill(workers[1].pid, number)
+                if number == signal.SIGSTOP:
+                    alarm.ring_in_the_next()
             return real(self)
 
         with pytest.MonkeyPatch.context() as patch:
@@ -362,31 +382,53 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return polyak.train("ddpg", TINY, run_dir=tmp_path_factory.mktemp("long"), **LONG)
 
 
-def started(folder: Path, *options: str) -> tuple[subprocess.Popen[str], Run]:
-    """A process that trains, and its run."""
+STOPPING = """
+import os, signal, stat, sys
+from polyak.cli import main
+
+left, fsync = int(sys.argv.pop(1)), os.fsync
+
+def stopping(descriptor):
+    global left
+    left -= stat.S_ISREG(os.fstat(descriptor).st_mode)
+    if left == 0:
+        left = -1
+        os.kill(os.getpid(), signal.SIGSTOP)
+    fsync(descriptor)
+
+os.fsync = stopping
+sys.exit(main())
+"""
+"""The command line, stopping by itself in the middle of the file of a number; it goes on after SIGCONT."""
+
+
+def stopped(file: int, *arguments: str) -> subprocess.Popen[str]:
+    """A process of the command line that has stopped with so many files whole and the next one half-written."""
+    process = start_cli(str(file), *arguments, command=[sys.executable, "-c", STOPPING])
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), "it ended too early"
+    return process
+
+
+def started(folder: Path, file: int, *options: str) -> tuple[subprocess.Popen[str], Run]:
+    """A process that trained and has stopped, and its run."""
     settings = [f"--{name.replace('_', '-')}={np.squeeze(value)}" for name, value in LONG.items()]
-    process = start_cli("train", "ddpg", TINY, *settings, "--run-dir", str(folder), *options)
+    process = stopped(file, "train", "ddpg", TINY, *settings, "--run-dir", str(folder), *options)
     assert process.stdout is not None
     return process, Run(Path(process.stdout.readline().rstrip("\n")))
 
 
-def wait_for(process: subprocess.Popen[str], seen: Callable[[], Any]) -> None:
-    while process.poll() is None and not seen():
-        time.sleep(0.0005)
-    assert process.poll() is None, "it ended too early"
-
-
 def test_sigkill_again_and_again(long: Run, tmp_path: Path) -> None:
     """Real processes, killed while they write one of their checkpoints; the campaign does it by the hundred."""
-    process, run = started(tmp_path, "--checkpoint-every", "3")
-    for _ in range(3):
-        first = newest_serial(run)
-        wait_for(process, lambda first=first: newest_serial(run) > first + 5)
-        wait_for(process, lambda: list(run.checkpoints.glob(".*.tmp")))
+    process, run = started(tmp_path, 40, "--checkpoint-every", "3")
+    for file in (21, 32, 0):
+        assert list(run.checkpoints.glob(".*.tmp"))
+        before = newest_serial(run)
         process.kill()
         process.communicate()
-        process = start_cli("resume", str(run.folder))
-    _, errors = process.communicate(timeout=300)
+        process = stopped(file, "resume", str(run.folder)) if file else start_cli("resume", str(run.folder))
+        assert not file or newest_serial(run) > before
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     assert_same(run, long)
@@ -398,10 +440,11 @@ def newest_serial(run: Run) -> int:
 
 
 def test_a_process_that_was_told_to_end_goes_on_elsewhere(long: Run, tmp_path: Path) -> None:
-    process, run = started(tmp_path / "ended", "--checkpoint-every", "20")
-    wait_for(process, lambda: newest_serial(run) > 4)
+    process, run = started(tmp_path / "ended", 30, "--checkpoint-every", "20")
+    assert 4 < newest_serial(run) < 20
     process.terminate()
-    _, errors = process.communicate(timeout=300)
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, errors
     assert f"polyak: interrupted; everything is saved, and this goes on: polyak resume {run.folder}" in errors
     moved = Path(shutil.move(run.folder, tmp_path / "elsewhere"))
@@ -415,13 +458,12 @@ def test_a_process_that_was_told_to_end_goes_on_elsewhere(long: Run, tmp_path: P
 
 
 def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
-    process, run = started(tmp_path, "--envs", "2", "--vectorization", "async", "--steps", "1000000")
-    wait_for(process, lambda: newest_serial(run) > 1)
+    process, _ = started(tmp_path, 12, "--envs", "2", "--vectorization", "async")
     children = psutil.Process(process.pid).children(recursive=True)
     assert len(children) >= 2
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     for child in alive:
         child.kill()
     assert alive == []
@@ -449,16 +491,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_ends_the_run_in_order_and_it_goes_on_with_more_room(small_disk: Path, long: Run) -> None:
     """Really full: a file takes what is left while the run trains."""
-    process, run = started(small_disk, "--checkpoint-every", "20")
-    wait_for(process, lambda: newest_serial(run) > 3)
+    process, run = started(small_disk, 30, "--checkpoint-every", "20")
     ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        while process.poll() is None:
-            try:
-                file.write(bytes(1_000))
-            except OSError:  # until somebody makes room
-                time.sleep(0.0005)
-    _, errors = process.communicate(timeout=300)
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1_000))
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, errors
     assert "No space left on device" in errors
     assert "is whole" in errors

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import polyak
-from tiny_cli import process_environment, untrained_run
+from tiny_cli import PATIENCE, process_environment, untrained_run
 
 SOURCE = Path(polyak.__file__).parent
 FRAMEWORKS = {"flax", "jax", "jaxlib", "keras", "optax", "tensorflow", "torch"}
@@ -58,7 +58,9 @@ for statement in {statements!r}:
 print(json.dumps(added))
 """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=process_environment(), check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command, env=process_environment(), check=True, capture_output=True, text=True, timeout=PATIENCE
+    )
     return [set(names) for names in json.loads(done.stdout)]
 
 
@@ -131,7 +133,7 @@ print(len(said))
 """
     command = [sys.executable, "-c", program]
     environment = {name: value for name, value in process_environment().items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE)
     description, lines = done.stdout.splitlines()
     assert "CPU" in description
     assert int(lines) > 0
@@ -167,7 +169,9 @@ run = polyak.load({str(run.folder)!r})
 print(run.policy.act([0.5, 2.0]).tolist(), len(run.metrics), run.settings["seed"])
 """
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, env=process_environment(), capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, env=process_environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{run.policy.act([0.5, 2.0]).tolist()} 2 0\n"
 

@@ -16,7 +16,7 @@ import polyak
 from polyak import UsageError
 from polyak.system import locking
 from polyak.system.locking import locked
-from tiny_cli import Tiny, process_environment, run_cli, untrained_run
+from tiny_cli import PATIENCE, Tiny, process_environment, run_cli, untrained_run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="locks of open files, and where processes are counted")
 
@@ -46,7 +46,7 @@ def test_another_process_is_refused_until_the_holder_is_dead(tmp_path: Path) -> 
         with pytest.raises(UsageError, match=f"is in use: process {process.pid} is training in it"), locked(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         with locked(tmp_path):  # a dead process keeps none
             assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}\n"
     finally:
@@ -83,7 +83,7 @@ def test_children_do_not_inherit_it(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
         with locked(tmp_path):  # although the child lives
             os.killpg(process.pid, 0)
     finally:
@@ -145,7 +145,7 @@ def test_children_of_a_dead_process_keep_nothing(how: str, tmp_path: Path) -> No
         with pytest.raises(UsageError, match=f"in use: process {process.pid} is training"), locked(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
         os.killpg(process.pid, 0)  # its child lives
         with locked(tmp_path):
             assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}\n"
@@ -274,7 +274,7 @@ def test_two_cannot_resume_the_same_run(tmp_path: Path) -> None:
     try:
         code, output, errors = run_cli("resume", str(run.folder), "--steps", "50")
     finally:
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     assert (code, output) == (2, "")
     assert (
         errors == f"polyak: {run.folder} is in use: process {process.pid} is training in it; wait for it, or end it\n"

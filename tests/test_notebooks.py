@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from polyak import runs
+from tiny_cli import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -58,7 +59,8 @@ def parameters(notebook: Any) -> tuple[int, set[str]]:
 def execute(notebook: Any) -> list[Any]:
     """Run all cells in a kernel of its own, which is gone afterwards, and return their outputs."""
     before = set(psutil.Process().children(recursive=True))
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}})
+    patience = {"timeout": int(PATIENCE), "startup_timeout": int(PATIENCE)}
+    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}}, **patience)
     client.execute()
     assert set(psutil.Process().children(recursive=True)) <= before
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]

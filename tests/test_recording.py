@@ -22,7 +22,7 @@ from polyak.filming import Filming, PlainFilm, Unwatched, make_film_view
 from polyak.pictures import Pictures
 from polyak.recording import record, working_gl
 from polyak.video import rate_of, video
-from tiny_cli import Blank, Tiny, Unseen, call_cli, process_environment, untrained_run
+from tiny_cli import PATIENCE, Blank, Tiny, Unseen, call_cli, process_environment, untrained_run
 
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]
 
@@ -106,7 +106,7 @@ def test_half_cheetah(tmp_path: Path) -> None:
         pytest.skip(f"MuJoCo finds no way to render: {recording.GL_REMEDY}")
     run = short_run("HalfCheetah-v5", tmp_path)
     program = f"import polyak; polyak.load({str(run.folder)!r}).record()"  # away from this process's frameworks
-    subprocess.run([sys.executable, "-c", program], env=process_environment(), check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", program], env=process_environment(), check=True, timeout=PATIENCE)
     (path,) = run.videos.glob("*.mp4")
     frames, rate = frames_of(path)
     assert (len(frames), rate, frames[0].shape) == (13, 20, (480, 480, 3))

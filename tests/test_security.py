@@ -17,7 +17,7 @@ import pytest
 import polyak
 from polyak import Run, UsageError
 from polyak.system.modules import places
-from tiny_cli import call_cli, process_environment, untrained_run
+from tiny_cli import PATIENCE, call_cli, process_environment, untrained_run
 
 ROOT = Path(__file__).parent.parent
 SOURCE = Path(polyak.__file__).parent
@@ -275,7 +275,7 @@ print("read", unpickled)
         env=process_environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stdout == "read []\n", done.stderr

@@ -14,12 +14,13 @@ import psutil
 import pytest
 from rich.console import Console
 
+from clocks import Clock
 from polyak import UsageError, load, sweep
 from polyak.cli import compare, door, many
 from polyak.runs import Run
 from polyak.sweep import process, table
 from polyak.sweep.views import LiveView, PlainView, make_view
-from tiny_cli import OPTIONS, TINY, call_cli, process_environment, start_cli
+from tiny_cli import OPTIONS, PATIENCE, TINY, call_cli, process_environment, start_cli
 
 FAULTY = """
 import sys
@@ -340,10 +341,10 @@ def started(directory: Path) -> tuple[subprocess.Popen[str], psutil.Process, Run
 def test_ctrl_c_leaves_runs_that_go_on(tmp_path: Path) -> None:
     process, child, run = started(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert Path(output.rstrip()).name.startswith("compare-")  # about what there is
-    assert not psutil.wait_procs([child], timeout=60)[1]
+    assert not psutil.wait_procs([child], timeout=PATIENCE)[1]
     assert "1 run will save and end" in errors
     assert "0 of 2 runs done" in errors
     assert f"to go on:\n  polyak resume {run.folder}\n" in errors
@@ -357,8 +358,8 @@ def test_ctrl_c_leaves_runs_that_go_on(tmp_path: Path) -> None:
 def test_runs_do_not_outlive_a_sweep_that_is_killed(tmp_path: Path) -> None:
     process, child, run = started(tmp_path)
     process.kill()
-    process.communicate(timeout=60)
-    assert not psutil.wait_procs([child], timeout=60)[1]
+    process.communicate(timeout=PATIENCE)
+    assert not psutil.wait_procs([child], timeout=PATIENCE)[1]
     assert "everything is saved" in (run.folder / "train.log").read_text()
 
 
@@ -565,21 +566,23 @@ def drawn(trials: Sequence[sweep.Trial], columns: int = 80, lines: int = 24) -> 
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_table_has_a_row_a_run_and_a_line_for_all() -> None:
     lines = drawn([trial(0, "done", steps=3_000), trial(1, "running", steps=1_500), trial(2)])
     assert lines[0].split() == ["seed", "state", "steps", "last", "eval", "best", "eval", "steps/s", "left"]
     assert lines[1].split() == ["0", "done", "3,000", "100%", "-3.2", "-3.2", "125"]
-    assert re.fullmatch(r" +1  running  1,500   50%       -3\.2 +-3\.2 +125  1[45] s", lines[2])
+    assert re.fullmatch(r" +1  running  1,500   50%       -3\.2 +-3\.2 +125  15 s", lines[2])
     assert lines[3].split() == ["2", "waiting"]
-    assert re.fullmatch(r"━.*50%  1 done, 1 running, 1 waiting  4[45] s left", lines[4])  # 15 s, then 30 s
+    assert re.fullmatch(r"━.*50%  1 done, 1 running, 1 waiting  45 s left", lines[4])  # 15 s, then 30 s
 
 
+@pytest.mark.usefixtures("clock")
 def test_names_alone_give_way_on_a_narrow_terminal() -> None:
     name = "sac torch LunarLanderContinuous-v3[/x]"
     trials = [trial(0, "running", steps=1_500, variant=name), trial(1, variant=name)]
     lines = drawn(trials)
     assert lines[0].split() == ["run", "seed", "state", "last", "eval", "steps/s", "left"]
-    assert re.fullmatch(r"sac torch LunarLander.*…? +0  running +50% +-3\.2 +125  1[45] s", lines[1])
+    assert re.fullmatch(r"sac torch LunarLander.*…? +0  running +50% +-3\.2 +125  15 s", lines[1])
     assert max(map(len, lines)) <= 80
     assert re.match(r"sac torch LunarLanderContinuous-v3\[/x\] +0  running  1,500", drawn(trials, 120)[1])
 
@@ -599,11 +602,12 @@ def test_a_low_terminal_shows_what_matters() -> None:
     assert lines[6] == "... and 27 done, 28 waiting"
 
 
-def test_plain_lines() -> None:
+def test_plain_lines(clock: Clock) -> None:
     stream = io.StringIO()
     view = make_view("SAC on E-v0, seeds 0-1", {"runs": "2"}, stream)
     assert isinstance(view, PlainView)
     one = trial(0, "running", steps=1_000)
+    clock.passes(1.5)
     view.begun([one])
     for news in ("started", "recorded"):
         view.news(one, news)
@@ -616,7 +620,7 @@ def test_plain_lines() -> None:
         "SAC on E-v0, seeds 0-1",
         "  runs         2",
         "seed 0  started  runs/E-v0/sac/seed0",
-        "seed 0  step     1,000/3,000  eval return -3.2  best -3.2  125 steps/s  19 s left",
+        "seed 0  step     1,000/3,000  eval return -3.2  best -3.2  125 steps/s  18 s left",
         "seed 0  done after 1,000 steps; best evaluation -3.2 at step 1,000",
         "seed 1  failed after 5 steps: it broke",
         "  | x",

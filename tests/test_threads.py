@@ -12,7 +12,7 @@ from frameworks import NAMES
 from polyak import UsageError, learners
 from polyak.learners.edge import Execution, threads_or_default
 from polyak.system.threads import one_numpy_thread, physical_cores
-from tiny_cli import process_environment
+from tiny_cli import PATIENCE, process_environment
 
 VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
@@ -97,7 +97,7 @@ def test_a_framework_computes_with_so_many_threads(backend: str, count: int) -> 
     """One busy thread takes at most as much processor time as time passes, however busy the machine is."""
     environment = {name: value for name, value in process_environment().items() if name not in VARIABLES}
     command = [sys.executable, "-c", LEARN, backend, str(count)]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE)
     busy, threads = done.stdout.split()
     assert int(threads) == count
     assert float(busy) < count + 0.15
@@ -109,6 +109,6 @@ def test_the_environment_says_the_default(backend: str) -> None:
     environment = process_environment() | {name: "3" for name in VARIABLES if name != "XLA_FLAGS"}
     program = f"from polyak import learners; print(learners.describe({backend!r}))"
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout.endswith(", 3 threads\n")

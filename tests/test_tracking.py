@@ -20,7 +20,7 @@ from polyak.errors import Interrupted
 from polyak.progress import Progress, Silent
 from polyak.runs import Run
 from test_imports import imported_by
-from tiny_cli import TINY, untrained_run
+from tiny_cli import PATIENCE, TINY, untrained_run
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read once, when it is imported
 
@@ -38,6 +38,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb-own"))
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_X_SERVICE_WAIT", str(PATIENCE))  # for its own process to start
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", str(PATIENCE))
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())

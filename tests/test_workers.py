@@ -1,5 +1,6 @@
 """Environments in worker processes: what keeps them from starting, what they raise, how they end."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,7 @@ from polyak.environments import workers
 from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
 from tiny import Numbers
-from tiny_cli import Tiny, process_environment, untrained_run
+from tiny_cli import PATIENCE, Tiny, process_environment, untrained_run
 
 
 def make(environment: Any, count: int = 1, **options: Any) -> Environments:
@@ -198,7 +199,7 @@ def test_a_script_without_a_guard_is_told_to_have_one(tmp_path: Path) -> None:
         env=process_environment(),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=True,
     )
     (line,) = done.stdout.splitlines()
@@ -363,10 +364,21 @@ def test_workers_end_however_their_environments_close(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.usefixtures("alarm")
 def test_workers_that_hang_are_killed_once_they_have_not_answered(tmp_path: Path) -> None:
+    """The limit passes once both hang: the later one says so."""
+    main, hanging = os.getpid(), tmp_path / "hanging"
+    hanging.mkdir()
+
     class Hanging(Tiny):
         def step(self, action: Any) -> Any:
             if self.taken == 3:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                (hanging / str(os.getpid())).touch()
+                if len(list(hanging.iterdir())) == 2:
+                    with contextlib.suppress(FileExistsError):
+                        (tmp_path / "rung").mkdir()
+                        os.kill(main, signal.SIGALRM)
                 deaf()
             return super().step(action)
 

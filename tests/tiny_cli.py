@@ -4,7 +4,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import numpy as np
 import polyak
 
 TINY = "tiny_cli:Tiny-v0"
+PATIENCE = 3_600.0
+"""Seconds until another process counts as hung, on however busy a machine; nothing else is told by it."""
 SMALL = {
     "steps": 40,
     "steps_per_epoch": 20,
@@ -147,10 +149,10 @@ def process_environment() -> dict[str, str]:
     return {**inherited, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
 
-def start_cli(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+def start_cli(*arguments: str, command: Sequence[str] = COMMAND, **options: Any) -> subprocess.Popen[str]:
     """Start the command line in a process of its own, its output in pipes unless `options` say otherwise."""
     usual = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": process_environment()}
-    return subprocess.Popen([*COMMAND, *arguments], text=True, **{**usual, **options})
+    return subprocess.Popen([*command, *arguments], text=True, **{**usual, **options})
 
 
 def call_cli(*arguments: str) -> tuple[int, str, str]:
@@ -169,5 +171,5 @@ def call_cli(*arguments: str) -> tuple[int, str, str]:
 def run_cli(*arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a whole command."""
     process = start_cli(*arguments)
-    output, errors = process.communicate(timeout=300)
+    output, errors = process.communicate(timeout=PATIENCE)
     return process.returncode, output, errors

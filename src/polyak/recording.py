@@ -203,7 +203,7 @@ def working_gl(first: str = "") -> str | None:
             env={**os.environ, "MUJOCO_GL": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=600,
         )
         if tried.returncode == 0:
             return backend

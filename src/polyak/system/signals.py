@@ -122,9 +122,9 @@ def time_limit(seconds: float | None) -> Generator[Limit]:
     @contextmanager
     def limited() -> Generator[None]:
         nonlocal running
-        running = True
-        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again and again, should the first be swallowed
         try:
+            running = True
+            signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again and again, should the first be swallowed
             yield
         finally:
             running = False
