@@ -113,12 +113,12 @@ def make_loop(
     made = make(plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution)
     noise = getattr(plan.config, "exploration_noise", 0.0)
     policy = Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise)
-    ledger = Ledger(module.METRICS)
+    ledger, cut = Ledger(module.METRICS), _many_lengths(plan, collector)
     return Loop(
         run=run,
         plan=plan,
         collector=collector,
-        updates=Updates(plan, streams, replay, made, policy, ledger, progress),
+        updates=Updates(plan, streams, replay, made, policy, ledger, progress, in_pieces=cut),
         ledger=ledger,
         test_environments=test_environments,
         writer=writer,
@@ -126,6 +126,12 @@ def make_loop(
         progress=progress,
         observer=observer,
     )
+
+
+def _many_lengths(plan: Plan, collector: Collector) -> bool:
+    """Whether bursts are of as many lengths as there are environments, because some of them spend steps on resets."""
+    environments = collector.environments
+    return environments.resets_take_steps and environments.count > plan.config.update_every
 
 
 def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""When gradient steps are due."""
+"""When gradient steps are due, and in which pieces they are computed."""
 
 from polyak.algorithms.settings import Settings
 
@@ -25,3 +25,15 @@ class UpdateSchedule:
         due = int(self.owed + 1e-9)
         self.owed -= due
         return due
+
+
+def pieces(due: int) -> list[int]:
+    """A number of updates as a sum of powers of four, the largest first: 27 is 16 + 4 + 4 + 1 + 1 + 1.
+
+    Each length of a burst is a program to be compiled. Cut like this, bursts of all lengths up to 16 take three.
+    """
+    found, power = list[int](), 4 ** (max(due, 1).bit_length() // 2)
+    while due:
+        found += [power] * (due // power)
+        due, power = due % power, power // 4
+    return found

@@ -1,7 +1,8 @@
 """A run's gradient steps: when they are due, on which transitions, and what they bring."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Progress
 from polyak.replay import Replay
-from polyak.schedule import UpdateSchedule
+from polyak.schedule import UpdateSchedule, pieces
 from polyak.system.randomness import Streams, go_on_from, state_of
-from polyak.types import Arrays, Learned, Learner, Metrics
+from polyak.types import Arrays, Batch, Float, Learned, Learner, Metrics
 
 Waited = Callable[[], Learned]
 """Waits for a burst, and gives what it brought; again and again the same."""
@@ -37,14 +38,20 @@ class Updates:
         policy: Policy,
         ledger: Ledger,
         progress: Progress,
+        *,
+        in_pieces: bool = False,
     ) -> None:
-        """Begin before the first update; what is measured goes into `ledger`, the count into `progress`."""
+        """Begin before the first update; what is measured goes into `ledger`, the count into `progress`.
+
+        `in_pieces`: bursts are of many lengths, and are launched in pieces of few.
+        """
         self.policy = policy
         """The newest that was taken over."""
         self.replay, self.learner = replay, learner
         self._plan, self._streams, self._ledger, self._progress = plan, streams, ledger, progress
         self._algorithm = algorithm_module(plan.algorithm)
         self._schedule = UpdateSchedule(plan.config)
+        self._in_pieces = in_pieces
         self._launched: list[Waited] = []
         """Bursts that have not been taken over, the oldest first."""
 
@@ -55,9 +62,21 @@ class Updates:
             batches = self.replay.sample(self._streams.replay, due, batch_size)
             self._ledger.stopwatch.lap("replay")
             noise = self._algorithm.draw_noise(self._streams.learner, due, batch_size, self.replay.action_size)
-            self._launched.append(self.learner.launch(batches, noise))
+            self._launched.append(self._started(batches, noise))
             self._ledger.stopwatch.lap("learner")
         return bool(due)
+
+    def _started(self, batches: Batch, noise: Mapping[str, Float]) -> Waited:
+        """The learner's updates on a whole burst, which has been sampled and drawn as one whatever its pieces are."""
+        if not self._in_pieces:
+            return self.learner.launch(batches, noise)
+        waited, first = list[Waited](), 0
+        for length in pieces(len(batches.records)):
+            part = slice(first, first + length)
+            piece = dataclasses.replace(batches, records=batches.records[part])
+            waited.append(self.learner.launch(piece, {name: drawn[part] for name, drawn in noise.items()}))
+            first += length
+        return partial(_joined, waited)
 
     def take(self, behind: int = 0) -> None:
         """Wait for what was launched, except for the last `behind` bursts, and take over what it brought.
@@ -116,3 +135,10 @@ class Updates:
             self._launched = [lambda: learned]
             behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
             self.policy = dataclasses.replace(self.policy, parameters=behind)
+
+
+def _joined(pieces: Sequence[Waited]) -> Learned:
+    """What the pieces of a burst brought, as one: the metrics in their order, and the last one's actor."""
+    learned = [piece() for piece in pieces]
+    values = np.concatenate([each.metrics.values for each in learned])
+    return Learned(Metrics(learned[-1].metrics.names, values), learned[-1].actor)

@@ -105,6 +105,11 @@ class Environments:
         """Whether each episode starts from one of `seeds`, so that it can be enacted again."""
         return self._mode is AutoresetMode.DISABLED
 
+    @property
+    def resets_take_steps(self) -> bool:
+        """Whether an environment spends a step on each reset, so that the run's steps a call are of any number."""
+        return self._mode is AutoresetMode.NEXT_STEP
+
     def reset(self) -> Float:
         """Start a new episode everywhere: [N, O]."""
         observation = self.start_anew(self._everywhere)

@@ -50,7 +50,8 @@ class Stacked:
 
     Who takes part in a call is who has launched a burst of that length before it: a run that has ended is missing from
     then on, and the stack is made anew without it (one more compilation). Where bursts differ in length, because a
-    vector environment spends steps on resets, each length is a call.
+    vector environment spends steps on resets, they come in pieces of few lengths: first the first pieces, each length a
+    call, then the second ones, and so on.
     """
 
     exact = False
@@ -72,23 +73,26 @@ class Stacked:
         return seat
 
     def put(self, seat: "Seat", records: Float) -> "Burst":
-        """Note a run's packed records [K, B, R] for the next call."""
-        if any(burst.seat is seat for burst in self._waiting):
-            self.launch()
+        """Note a run's packed records [K, B, R] for the next calls; each run's are computed in their order."""
         burst = Burst(self, seat, records)
         self._waiting.append(burst)
         return burst
 
     def launch(self) -> None:
         """Start the bursts that have been put; nothing is waited for."""
-        waiting, self._waiting = self._waiting, []
-        for updates in dict.fromkeys(len(burst.records) for burst in waiting):
-            alike = [burst for burst in waiting if len(burst.records) == updates]
-            self._gather([burst.seat for burst in alike])
-            records = np.stack([burst.records for burst in alike])
-            self._stack, numbers = self._burst(self._stack, records)
-            for row, burst in enumerate(alike):
-                burst.started(numbers, row)
+        while self._waiting:
+            turn = list({burst.seat: burst for burst in reversed(self._waiting)}.values())[::-1]  # the first of each
+            self._waiting = [burst for burst in self._waiting if burst not in turn]
+            for updates in dict.fromkeys(len(burst.records) for burst in turn):
+                self._start([burst for burst in turn if len(burst.records) == updates])
+
+    def _start(self, alike: "Sequence[Burst]") -> None:
+        """Compute bursts of one length in one call."""
+        self._gather([burst.seat for burst in alike])
+        records = np.stack([burst.records for burst in alike])
+        self._stack, numbers = self._burst(self._stack, records)
+        for row, burst in enumerate(alike):
+            burst.started(numbers, row)
 
     def state(self, seat: "Seat") -> Packed:
         """A run's state after all that it has launched."""

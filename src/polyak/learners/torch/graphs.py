@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 Burst = Callable[[Any, Tensor], tuple[Any, Tensor]]
-KEPT = 8
+KEPT = 12
 """Graphs that are kept: one for each burst length and phase that came last."""
 WARM_UP = 3
 """Bursts before a recording, in which PyTorch and its libraries take their memory."""
