@@ -1,6 +1,7 @@
 """Packages and environments of other people: how they are named, and what is said of whatever goes wrong in them."""
 
 import importlib.metadata
+import re
 import signal
 import sys
 import threading
@@ -284,7 +285,7 @@ def test_a_missing_argument_says_where_to_give_it() -> None:
     try:
         said = refusal("Arm-v0")
         assert "raised TypeError while it was made: Arm.__init__() missing 1 required positional argument" in said
-        assert "gymnasium.register(..., kwargs=dict(robot=...)), in a file of your own" in said
+        assert "gymnasium.register(..., kwargs=dict(robot=...)) in a file of your own" in said
         assert "creator for" not in said
         assert "lambda: MyEnv(robot=...)" in refusal(Arm)
         assert "kwargs" not in refusal("Within-v0")  # the fault is within
@@ -331,7 +332,7 @@ def test_a_space_that_is_missing_or_none_of_gymnasiums_is_named() -> None:
 
 def test_environments_that_are_not_alike_are_refused() -> None:
     sizes = iter([2, 3, 4])
-    with pytest.raises(UsageError, match=r"while it was made: .*observation space"):
+    with pytest.raises(UsageError, match=r"observation.space"):
         make_environments(lambda: Shown(spaces.Box(-1.0, 1.0, (next(sizes),))), 2, Numbers)
 
 
@@ -368,6 +369,14 @@ def test_signals_are_seen_and_act_as_ever() -> None:
     thread.start()
     thread.join()
     assert elsewhere == [[]]
+
+
+@pytest.mark.parametrize("environment", [None, 3, b"Pendulum-v1", [], Shown(), gymnasium.spec("Pendulum-v1")])
+def test_what_is_neither_a_name_nor_a_callable_is_refused(environment: Any) -> None:
+    kind = type(environment).__name__
+    assert re.match(
+        f"environment is an? {kind}, but must be an id .*or a callable that makes a new", refusal(environment)
+    )
 
 
 # Metadata that are none
@@ -467,6 +476,15 @@ def test_a_reward_of_several_numbers_is_refused_before_there_is_a_folder(make: A
     with pytest.raises(UsageError, match=rf"rewards with {size} numbers.*mo_gymnasium\.wrappers\.LinearReward"):
         polyak.train("sac", make, run_dir=tmp_path, **SMALL)
     assert not list(tmp_path.iterdir())
+
+
+def test_one_that_nobody_declared_is_named_at_the_first_step() -> None:
+    environments = make_environments(lambda: Objectives(3, declared=False), 2, Numbers)
+    environments.reset()
+    with pytest.raises(
+        polyak.TrainingError, match=r"reward.*\(3,\).*weigh the 3 of them in mo_gymnasium.*LinearReward"
+    ):
+        environments.step(np.zeros((2, 1), np.float32))
 
 
 @pytest.mark.parametrize(

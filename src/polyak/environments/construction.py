@@ -25,13 +25,23 @@ def make_by_call(make: Callable[..., Any], render_mode: str | None) -> Any:
     """What a callable makes; it is given the render mode if it takes one.
 
     Raises:
-        UsageError: that is no environment.
+        UsageError: it is no callable, or makes no environment.
     """
+    if not callable(make):
+        raise UsageError(
+            f"environment is {_a(make)}, but must be an id (Pendulum-v1), module:Id, or a callable that makes a new "
+            "environment each time it is called"
+        )
     made: Any = make(render_mode=render_mode) if render_mode is not None and _takes_render_mode(make) else make()
     if not isinstance(made, gymnasium.Env | VectorEnv):
-        kind = "one of the old gym" if type(made).__module__.partition(".")[0] == "gym" else f"a {type(made).__name__}"
+        kind = "one of the old gym" if type(made).__module__.partition(".")[0] == "gym" else _a(made)
         raise UsageError(f"{make!r} made {kind}, but must make a gymnasium.Env or VectorEnv")
     return cast(Any, made)
+
+
+def _a(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
 
 
 def _takes_render_mode(make: Callable[..., Any]) -> bool:
@@ -121,6 +131,6 @@ def _raised_by_the_call(error: BaseException) -> bool:
 def _give(arguments: str) -> str:
     given = ", ".join(f"{each}=..." for each in re.findall(r"'(\w+)'", arguments))
     return (
-        f"an id gives arguments by gymnasium.register(..., kwargs=dict({given})), in a file of your own that is named "
-        f"as my_file:Id; from Python, a callable gives them: lambda: MyEnv({given})"
+        f"give it by gymnasium.register(..., kwargs=dict({given})) in a file of your own, named as my_file:Id, or from "
+        f"Python by a callable: lambda: MyEnv({given})"
     )

@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
+from polyak.environments.rewards import LINEAR
 from polyak.types import Bool, Float
 
 Reader = Callable[[Any], Float]
@@ -60,7 +61,7 @@ def number(value: Any) -> float:
             return float(cast(Any, value))
         except OverflowError:  # a whole number
             return math.inf if value > 0 else -math.inf
-    return float(_single(value, "a number"))
+    return float(_single(value, f"a number{_to_weigh(value, 1)}"))
 
 
 def flag(value: Any) -> bool:
@@ -83,7 +84,8 @@ def numbers(value: Any, count: int) -> NDArray[Any]:
     Raises:
         Unfit: they are something else.
     """
-    return _several(value, f"an array of {count} numbers, shape ({count},)", count).astype(np.float64)
+    right = f"an array of {count} numbers, shape ({count},){_to_weigh(value, 2)}"
+    return _several(value, right, count).astype(np.float64)
 
 
 def flags(value: Any, count: int) -> Bool:
@@ -97,6 +99,13 @@ def flags(value: Any, count: int) -> Bool:
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise Unfit(f"{described(value)} with a NaN; right is {right}")
     return array.astype(np.bool_)
+
+
+def _to_weigh(value: Any, axes: int) -> str:
+    """What to do about rewards of several numbers each, where they have so many axes; nothing else is asked for it."""
+    shape: Any = getattr(value, "shape", (len(cast("list[Any]", value)),) if isinstance(value, (list, tuple)) else ())
+    several = isinstance(shape, tuple) and len(cast("tuple[int, ...]", shape)) == axes and cast(Any, shape)[-1] > 1
+    return f": weigh the {cast(Any, shape)[-1]} of them in {LINEAR}" if several else ""
 
 
 def _several(value: Any, right: str, count: int) -> NDArray[Any]:
