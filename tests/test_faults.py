@@ -236,6 +236,10 @@ def test_an_exit_or_an_interrupt_of_an_environments_own_is_its_fault(
         untrained_run(tmp_path, Leaving)
     run = the_run(tmp_path)
     assert saved(run).manifest.step == saved(run).replay.added == steps
+    if at and how is SystemExit:  # as another kind of fault does on resume
+        told = f"RuntimeError while its episode was enacted again for step {steps}: the simulator broke"
+        with pytest.raises(TrainingError, match=told):
+            polyak.resume(run.folder, environment=lambda: Tiny(raises_at=2))
 
 
 def test_a_ctrl_c_that_an_environment_makes_something_else_of_is_a_ctrl_c(tmp_path: Path) -> None:
@@ -300,6 +304,26 @@ def test_a_close_that_raises_replaces_no_result(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert run.evaluate(2, environment=Unclosing).lengths == (5, 5)  # even where a warning is an error
+
+
+def test_a_close_that_raises_leaves_no_other_open(tmp_path: Path) -> None:
+    made: list[Tiny] = []
+
+    class Numbered(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+        def close(self) -> None:
+            super().close()
+            if self is made[0]:
+                raise RuntimeError("not connected")
+
+    for environment in (Numbered, lambda: SyncVectorEnv([Numbered] * 2, autoreset_mode=AutoresetMode.DISABLED)):
+        made.clear()
+        with pytest.warns(RuntimeWarning, match="not connected"):
+            untrained_run(tmp_path, environment, envs=2)
+        assert all(each.closed for each in made)
 
 
 def test_a_close_that_raises_replaces_no_error(tmp_path: Path) -> None:

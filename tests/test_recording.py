@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import Run, UsageError, recording
+from polyak import Run, TrainingError, UsageError, recording
 from polyak.drawing import drawing_without_a_screen
 from polyak.filming import Filming, PlainFilm, Unwatched, make_film_view
 from polyak.pictures import Pictures
@@ -198,6 +198,26 @@ def test_failure_leaves_no_file_and_keeps_an_older_video(tmp_path: Path) -> None
     assert [file.name for file in run.videos.iterdir()] == [old.name]
     assert old.read_bytes() == before
     assert made[0].closed
+
+
+@pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt, RuntimeError])
+def test_what_is_raised_while_drawing_is_the_environments_fault_whatever_its_close_does(
+    how: type[BaseException], tiny: Run, tmp_path: Path
+) -> None:
+    class Worn(Tiny):
+        def render(self) -> Any:
+            if self.taken == 7:
+                raise how
+            return super().render()
+
+        def close(self) -> None:
+            raise how
+
+    told = f"raised {how.__name__} in the recording, in episode 2 of 3, after 1 of its steps$"
+    with pytest.warns(RuntimeWarning, match="did not close"), pytest.raises(TrainingError, match=told):
+        record(tiny, 3, environment=Worn, output=tmp_path / "video.mp4")
+    with pytest.warns(RuntimeWarning, match="did not close"):
+        assert record(tiny, environment=Worn, output=tmp_path / "video.mp4").evaluation.lengths == (5,)
 
 
 @pytest.mark.parametrize("episodes", [0, -1])

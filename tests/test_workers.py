@@ -152,6 +152,14 @@ def test_a_process_that_may_start_no_other_says_so(monkeypatch: pytest.MonkeyPat
         make(Tiny)
 
 
+def test_a_script_that_is_no_file_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of `python < script.py`."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    with pytest.raises(UsageError, match="run the script that starts them, and '<stdin>' is no file: write it to one"):
+        make(Tiny)
+
+
 def test_a_system_that_refuses_processes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     context = multiprocessing.get_context("forkserver")
 

@@ -214,7 +214,8 @@ def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapp
         raise ValueError(f"{state['environments']['steps']} steps in the environments, {saved.manifest.step} in all")
     environments.restore(state["environments"])
     collector.restore(state["collector"], saved.loop)
-    reasons = reenact(environments, saved.replay, collector.lengths, saved.loop["observation"], seconds)
+    with environments.told_as(lambda: f"while its episode was enacted again for step {environments.steps:,}"):
+        reasons = reenact(environments, saved.replay, collector.lengths, saved.loop["observation"], seconds)
     if reasons:
         collector.start_anew(np.isin(np.arange(environments.count), list(reasons)))
     return reasons

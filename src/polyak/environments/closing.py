@@ -4,7 +4,7 @@ import warnings
 from contextlib import suppress
 from typing import Any, cast
 
-from gymnasium.vector import AsyncVectorEnv
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST, end
 from polyak.system.signals import NoAnswer, came_by_signal, time_limit
@@ -16,19 +16,33 @@ def close(environment: Any, *, lost: bool = False) -> None:
     Processes that have not ended in time are killed, sooner where one of them has not answered before (`lost`). In this
     process the time is limited where this is its main thread.
     """
+    inner: Any = getattr(environment, "unwrapped", environment)
+    faults: list[BaseException] = []
+    if isinstance(inner, AsyncVectorEnv) and not inner.closed:
+        faults += end(cast(Any, inner), SECONDS_OF_THE_LOST if lost else CLOSING_SECONDS)
+    alone: list[Any] = []
+    if isinstance(inner, SyncVectorEnv) and not inner.closed:  # whose own close ends with the first that raises
+        alone, inner.closed = list(inner.envs), True
     try:
-        inner: Any = getattr(environment, "unwrapped", environment)
-        if isinstance(inner, AsyncVectorEnv) and not inner.closed:
-            for fault in end(cast(Any, inner), SECONDS_OF_THE_LOST if lost else CLOSING_SECONDS):
-                _warn(fault)
         with time_limit(CLOSING_SECONDS) as limit, limit():
-            environment.close()
+            for each in (*alone, environment):
+                faults += _raised_by_closing(each)
     except NoAnswer:
-        _warn(TimeoutError(f"it had not come back after {CLOSING_SECONDS:g} s"))
+        faults.append(TimeoutError(f"it had not come back after {CLOSING_SECONDS:g} s"))
+    for fault in faults:
+        _warn(fault)
+
+
+def _raised_by_closing(environment: Any) -> list[BaseException]:
+    try:
+        environment.close()
+    except NoAnswer:
+        raise
     except BaseException as error:
         if came_by_signal(error):
             raise
-        _warn(error)
+        return [error]
+    return []
 
 
 def _warn(error: BaseException) -> None:
@@ -37,5 +51,5 @@ def _warn(error: BaseException) -> None:
         warnings.warn(
             f"an environment did not close as it should ({type(error).__name__}: {error}); nothing else depends on it",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

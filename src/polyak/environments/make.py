@@ -49,10 +49,8 @@ def make_environments(
         UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
     """
     end_a_script_run_again()
-    name, make = (
-        _name(environment),
-        functools.partial(make_environment, environment, max_episode_steps=max_episode_steps),
-    )
+    name = _name(environment)
+    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps)
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
     if vectorization not in get_args(Vectorization):

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
@@ -16,6 +18,11 @@ from polyak.environments.spaces import Flat
 from polyak.environments.worker import Fault, Received, packed, work
 from polyak.errors import UsageError
 from polyak.system.signals import came_by_signal
+
+if TYPE_CHECKING:
+    Async = AsyncVectorEnv[Any, Any]
+else:
+    Async = AsyncVectorEnv  # which older versions do not make generic
 
 CLOSING_SECONDS = 20.0
 """How long environments may take to close, wherever they run."""
@@ -27,7 +34,7 @@ GUARD = '`if __name__ == "__main__":`'
 OTHERWISE = "or choose the vectorization sync, which makes them in this process"
 
 
-class Workers(AsyncVectorEnv[Any, Any]):
+class Workers(Async):
     """N environments, each in a worker process. What one raises there is raised here, its traceback in a note."""
 
     def __init__(self, name: str, make: Callable[[], Any], count: int, alike: Any, mode: AutoresetMode) -> None:
@@ -36,13 +43,8 @@ class Workers(AsyncVectorEnv[Any, Any]):
         Raises:
             UsageError: they do not start; none is left then.
         """
-        if multiprocessing.current_process().daemon:
-            raise UsageError(
-                "the vectorization is async, but this process is a daemon (a worker of a multiprocessing.Pool, say), "
-                "which may start no processes: train in a concurrent.futures.ProcessPoolExecutor, whose workers may, "
-                f"{OTHERWISE}"
-            )
-        self._called, self._started = name, False
+        _require_one_who_may_start()
+        self._called, self._started, self._owner = name, False, os.getpid()
         sent = _Sent(name, make, _Shown(Flat(alike.observation_space), alike.action_space))
         try:
             super().__init__(
@@ -62,6 +64,8 @@ class Workers(AsyncVectorEnv[Any, Any]):
 
     def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
         """End the processes, by force those that have not closed their environments in time."""
+        if os.getpid() != self._owner:
+            return  # a fork's copy of this object, which is none of its business
         end(self, 0 if terminate else CLOSING_SECONDS if timeout is None else timeout)
 
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
@@ -85,7 +89,7 @@ def end_a_script_run_again() -> None:
         os._exit(SCRIPT_RUN_AGAIN)
 
 
-def dead_worker(vector: AsyncVectorEnv[Any, Any], seconds: float = 1.0) -> str | None:
+def dead_worker(vector: Async, seconds: float = 1.0) -> str | None:
     """Which process has died, or dies within so many seconds, and of what; None where all live."""
     started = _started(vector)
     ended = set(wait([process.sentinel for process in started], seconds))
@@ -96,7 +100,7 @@ def dead_worker(vector: AsyncVectorEnv[Any, Any], seconds: float = 1.0) -> str |
     return None
 
 
-def end(vector: AsyncVectorEnv[Any, Any], seconds: float) -> list[BaseException]:
+def end(vector: Async, seconds: float) -> list[BaseException]:
     """Let all processes close their environments and end; after so many seconds those that have not are killed.
 
     Returns:
@@ -126,7 +130,7 @@ def end(vector: AsyncVectorEnv[Any, Any], seconds: float) -> list[BaseException]
     return faults
 
 
-def _started(vector: AsyncVectorEnv[Any, Any]) -> list[Any]:
+def _started(vector: Async) -> list[Any]:
     """Those of its processes that were started, before something kept it from starting the others."""
     return [process for process in getattr(vector, "processes", []) if process.pid is not None]
 
@@ -138,6 +142,26 @@ def _drained(pipe: Connection) -> list[Fault]:
         while pipe.poll():
             found.append(pipe.recv())
     return [each for each in found if isinstance(each, Fault)]
+
+
+def _require_one_who_may_start() -> None:
+    """Check that this process may start others, which can find what it runs.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if multiprocessing.current_process().daemon:
+        raise UsageError(
+            "the vectorization is async, but this process is a daemon (a worker of a multiprocessing.Pool, say), which "
+            f"may start no processes: train in a concurrent.futures.ProcessPoolExecutor, whose workers may, {OTHERWISE}"
+        )
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
+    if script and getattr(main, "__spec__", None) is None and not Path(script).exists():
+        raise UsageError(
+            "the vectorization is async, but worker processes first run the script that starts them, and "
+            f"{script!r} is no file: write it to one, {OTHERWISE}"
+        )
 
 
 def _start_method() -> str:
