@@ -201,14 +201,22 @@ def test_failure_leaves_no_file_and_keeps_an_older_video(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("how", [SystemExit, KeyboardInterrupt, RuntimeError])
-def test_what_is_raised_while_drawing_is_the_environments_fault_whatever_its_close_does(
+def test_what_is_raised_is_the_environments_fault_whatever_its_close_does(
     how: type[BaseException], tiny: Run, tmp_path: Path
 ) -> None:
     class Worn(Tiny):
+        drawn = 0
+
         def render(self) -> Any:
-            if self.taken == 7:
+            Worn.drawn += 1
+            if Worn.drawn == 20:
                 raise how
             return super().render()
+
+        def step(self, action: Any) -> Any:
+            if self.taken == 6:
+                raise how
+            return super().step(action)
 
         def close(self) -> None:
             raise how
@@ -218,6 +226,10 @@ def test_what_is_raised_while_drawing_is_the_environments_fault_whatever_its_clo
         record(tiny, 3, environment=Worn, output=tmp_path / "video.mp4")
     with pytest.warns(RuntimeWarning, match="did not close"):
         assert record(tiny, environment=Worn, output=tmp_path / "video.mp4").evaluation.lengths == (5,)
+    Worn.drawn = 18
+    told = rf"its render\(\) raised {how.__name__}"
+    with pytest.warns(RuntimeWarning, match="did not close"), pytest.raises(UsageError, match=told):
+        record(tiny, environment=Worn, output=tmp_path / "video.mp4")
 
 
 @pytest.mark.parametrize("episodes", [0, -1])
