@@ -392,7 +392,7 @@ def swap_files(segments: list[dict[str, Any]]) -> None:
         (lambda body: body["run"]["settings"].update(batch_size="8"), "batch_size is '8'"),
         (
             lambda body: body["run"].update(seed="1"),
-            r"checkpoint-000004\.json makes no sense: ValueError '1' is no whole",
+            r"checkpoint-000004\.json makes no sense: ValueError seed is '1', but must be a whole",
         ),
         (lambda body: body["run"].pop("seed"), "makes no sense: KeyError 'seed'"),
         (lambda body: body["state"].clear(), "makes no sense: KeyError 'spec'"),

@@ -24,9 +24,10 @@ ALLOWED = {
     "system": {"types", "errors", "system"},
     "environments": {"types", "errors", "system", "environments"},
     "networks": {"types"},
-    "algorithms": {"types", "networks", "errors", "algorithms"},
+    "kinds": {"errors"},
+    "algorithms": {"types", "networks", "errors", "kinds", "algorithms"},
     "learners": {"types", "networks", "errors", "algorithms", "learners.edge"},
-    "learners.edge": {"types", "system"},
+    "learners.edge": {"types", "system", "kinds"},
     "learners.jax": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.jax"},
     "learners.torch": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.torch"},
     "learners.tensorflow": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.tensorflow"},
@@ -36,9 +37,10 @@ ALLOWED = {
     "policy": {"types", "errors", "system", "networks", "algorithms.sac"},
     "checkpoints": {"types", "errors", "system", "replay", "checkpoints"},
     "lessons": {"errors", "pages", "system", "algorithms.sac", "lessons"},
-    "plan": {"algorithms", "environments", "learners.edge"},
+    "options": {"kinds", "environments", "learners.edge", "tracking"},
+    "plan": {"errors", "options", "algorithms", "environments", "learners.edge"},
     "tracking": {"errors", "system", "metrics", "runs"},
-    "sweep": {"errors", "system", "metrics", "runs", "display", "sweep"},
+    "sweep": {"errors", "kinds", "system", "metrics", "runs", "display", "sweep"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}
 

@@ -382,7 +382,7 @@ def test_what_cannot_go_on_is_refused(train: Callable[..., Run], tmp_path: Path)
         ({"environment": TINY, "steps": 60}, "steps is 60, but the run has done 60 already"),
         ({"environment": "Pendulum-v1", "steps": 70}, "observations and actions of the environment are not those of"),
         ({"environment": TINY, "steps": 70, "checkpoint_every": 0}, "checkpoint_every is 0, but must be at least 1"),
-        ({"environment": TINY, "steps": 70, "backend": "abacus"}, "unknown backend 'abacus'"),
+        ({"environment": TINY, "steps": 70, "backend": "abacus"}, "backend is 'abacus', but must be jax"),
     ):
         before = contents(run)
         with pytest.raises(UsageError, match=told):

@@ -4,21 +4,23 @@ import ast
 import dataclasses
 import functools
 import inspect
-import itertools
 import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
+from polyak.kinds import Limit, meanings
+from polyak.options import CHANGEABLE, KINDS, MEANINGS, Options
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
 COLUMNS = ("setting", "default", "`book`", "`paper`", "meaning")
+OPTION_COLUMNS = ("option", "default", "limits", "meaning", "in `resume`")
 
 
 def function(file: str, name: str) -> str:
@@ -51,22 +53,35 @@ def settings(algorithm: str) -> str:
     kind = algorithm_module(algorithm).Config
     fields = {field.name: field.default for field in dataclasses.fields(kind)}
     shared = {field.name for field in dataclasses.fields(Settings)}
-    meanings = dict([*_meanings(Settings), *_meanings(kind)])
+    told = dict([*meanings(Settings), *meanings(kind)])
     book, paper = (_preset(name, algorithm) for name in ("book", "paper"))
     rows = [COLUMNS, ("---",) * len(COLUMNS)]
     for name in sorted(fields, key=lambda name: name in shared):
         values = (_shown(fields[name]), book.get(name, ""), paper.get(name, ""))
-        rows.append((f"`{name}`", *values, meanings[name].replace("|", "\\|")))
+        rows.append((f"`{name}`", *values, told[name].replace("|", "\\|")))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _meanings(kind: type) -> Iterator[tuple[str, str]]:
-    """Each field of a dataclass and the string below it."""
-    (node,) = ast.parse(inspect.getsource(kind)).body
-    body = node.body if isinstance(node, ast.ClassDef) else []
-    for field, below in itertools.pairwise(body):
-        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-            yield ast.unparse(field.target), " ".join(str(ast.literal_eval(below.value)).split())
+def options() -> str:
+    """A table of a run's options: default, what a value must be, meaning; and which of them `resume` takes."""
+    rows = [OPTION_COLUMNS, ("---",) * len(OPTION_COLUMNS)]
+    for name, default in vars(Options()).items():
+        shown = repr(str(default) if isinstance(default, Path) else default)
+        changeable = CHANGEABLE.get(name)
+        resumed = "" if changeable is None else "yes" if changeable.exact else "yes, not bit for bit"
+        rows.append((f"`{name}`", f"`{shown}`", "; ".join(_limits(KINDS[name])), MEANINGS[name], resumed))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _limits(kind: Any) -> Iterator[str]:
+    """The choices that a kind has, and the limits that are declared with it."""
+    if get_origin(kind) is Literal:
+        yield ", ".join(f"`{choice}`" for choice in get_args(kind))
+        return
+    for part in get_args(kind):
+        if isinstance(part, Limit):
+            yield part.text
+        yield from _limits(part)
 
 
 def _preset(name: str, algorithm: str) -> dict[str, str]:

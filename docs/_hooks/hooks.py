@@ -29,6 +29,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "deviations": algorithm_pages.deviations,
     "function": algorithm_pages.function,
     "measured": algorithm_pages.measured,
+    "options": algorithm_pages.options,
     "peers": measured_tables.peers,
     "peers_against": measured_tables.peers_against,
     "peers_apart": measured_tables.peers_apart,

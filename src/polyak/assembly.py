@@ -142,8 +142,8 @@ def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:
     rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
     rhythm += ", computed while the environments go on" if config.lag else ""
     return {
-        "preset": plan.preset,
-        **({"from": plan.from_run} if plan.from_run else {}),
+        "preset": str(plan.preset),
+        **({"from": str(plan.from_run)} if plan.from_run else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
         "environments": f"{envs} ({plan.vectorization})",

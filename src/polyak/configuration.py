@@ -38,7 +38,9 @@ def resolve(
         if preset is not None or settings:
             raise UsageError("give either config, or preset and single settings, not both")
         if not isinstance(config, kind):
-            raise UsageError(f"config is a {type(config).__module__} Config, but {algorithm} needs its own")
+            raise UsageError(
+                f"config is a {type(config).__module__} {type(config).__name__}, but {algorithm} needs its own"
+            )
         return "none", config
     known = [field.name for field in dataclasses.fields(kind)]
     for name in settings:

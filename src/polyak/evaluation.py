@@ -8,6 +8,7 @@ import numpy as np
 
 from polyak.environments.make import Environments
 from polyak.errors import UsageError
+from polyak.kinds import Count, checked
 from polyak.networks import forward
 from polyak.policy import Policy
 from polyak.types import Arrays, Float
@@ -82,8 +83,7 @@ def evaluate(
         TrainingError: the environment raised, or returned a number that is not finite; the occasion, the episode and
             its step are named.
     """
-    if episodes < 1:
-        raise UsageError(f"episodes is {episodes}, but must be at least 1")
+    episodes = checked("episodes", episodes, Count)
     require_same_spaces(policy, environments)
     quota = np.full(environments.count, episodes // environments.count)
     quota[: episodes % environments.count] += 1

@@ -20,6 +20,7 @@ from polyak.environments.make import Environment, Environments, make_environment
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
 from polyak.filming import Filming, FilmObserver, Unwatched
+from polyak.kinds import Count, Seed, checked
 from polyak.pictures import Frame, Pictures
 from polyak.system.randomness import Streams
 from polyak.system.signals import interrupts_marked
@@ -47,9 +48,8 @@ def run_environments(run: "Run", seed: int, *, environment: Environment | None =
         UsageError: the run was given a callable and `environment` does not say which.
     """
     limit = run.settings["settings"]["max_episode_steps"]
-    if seed < 0:
-        raise UsageError(f"seed is {seed}, but must be at least 0")
-    return make_environments(run.environment(environment), 1, Streams(seed).evaluation, max_episode_steps=limit)
+    streams = Streams(checked("seed", seed, Seed))
+    return make_environments(run.environment(environment), 1, streams.evaluation, max_episode_steps=limit)
 
 
 @interrupts_marked()
@@ -59,7 +59,7 @@ def record(
     *,
     seed: int = 0,
     best: bool = False,
-    output: Path | None = None,
+    output: str | Path | None = None,
     environment: Environment | None = None,
     observer: FilmObserver | None = None,
 ) -> Recording:
@@ -73,12 +73,11 @@ def record(
         UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no
             way to render.
     """
-    policy = run.best_policy if best else run.policy
-    if seed < 0:
-        raise UsageError(f"seed is {seed}, but must be at least 0")
-    output = output or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
-    if output.suffix.lower() != ".mp4":
-        raise UsageError(f"the video's path is {output}, but must end in .mp4, which is what is written")
+    episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+    policy = run.best_policy if checked("best", best, bool) else run.policy
+    path: Path = checked("output", output, Path | None) or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"the video's path is {path}, but must end in .mp4, which is what is written")
     limit = run.settings["settings"]["max_episode_steps"]
     asked, pictures = run.environment(environment), Pictures()
     with ExitStack() as stack:
@@ -86,16 +85,16 @@ def record(
         made = drawn(lambda: make_environment(asked, max_episode_steps=limit, render_mode="rgb_array"))
         stack.callback(close, made)
         _require_rendering(made, run.settings["environment"])
-        filming, watcher = Filming(output, episodes), observer or Unwatched()
+        filming, watcher = Filming(path, episodes), observer or Unwatched()
         watcher.started(filming)
         stack.callback(watcher.ended, filming)
-        with video(output, rate_of(made.metadata)) as add_frame:
+        with video(path, rate_of(made.metadata)) as add_frame:
             filmed = _Filmed(made, pictures, add_frame, filming, watcher)
             environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
             result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
         if pictures.one_colour is not None:
-            warnings.warn(_nothing_seen(output, pictures), stacklevel=2)
-    return Recording(output, result)
+            warnings.warn(_nothing_seen(path, pictures), stacklevel=2)
+    return Recording(path, result)
 
 
 def _nothing_seen(path: Path, pictures: Pictures) -> str:

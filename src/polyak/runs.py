@@ -15,6 +15,7 @@ from polyak import metrics
 from polyak.description import require_description
 from polyak.environments.names import module_of
 from polyak.errors import UnreadableError, UsageError
+from polyak.kinds import Count, Seed, checked
 from polyak.policy import Policy
 from polyak.system.files import read_plain_file, write_atomically
 from polyak.system.modules import refuse_code_of
@@ -126,10 +127,12 @@ class Run:
         from polyak.recording import run_environments
         from polyak.system.signals import interrupts_marked
 
+        episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+        policy = self.best_policy if checked("best", best, bool) else self.policy
         with interrupts_marked():
             environments = run_environments(self, seed, environment=environment)
             try:
-                return evaluate(self.best_policy if best else self.policy, environments, episodes, seed=seed)
+                return evaluate(policy, environments, episodes, seed=seed)
             finally:
                 environments.close()
 
@@ -139,7 +142,7 @@ class Run:
         *,
         seed: int = 0,
         best: bool = False,
-        output: Path | None = None,
+        output: str | Path | None = None,
         environment: "Environment | None" = None,
     ) -> Path:
         """Record a video (mp4) of the deterministic policy and return its path."""
@@ -154,7 +157,7 @@ def load(folder: str | Path) -> Run:
     Raises:
         UsageError: it holds no run.
     """
-    run = Run(Path(folder))
+    run = Run(checked("folder", folder, Path))
     _ = run.settings
     return run
 

@@ -4,20 +4,22 @@ Each round brings every run to the launch of its next burst; then all bursts are
 the runs step their environments. Everything else, a run's folder above all, is as of a run that is alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polyak import learners
 from polyak.algorithms.settings import Settings
 from polyak.beginning import begun, planned
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import Interrupted, TrainingError, UsageError
+from polyak.kinds import Seed, checked, require
 from polyak.learners import Group
 from polyak.learners.edge import Device
 from polyak.loop import Loop
+from polyak.options import options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Silent
 from polyak.runs import Run
@@ -37,6 +39,7 @@ class SomeFailedError(TrainingError):
         """Seed and what went wrong."""
 
 
+@telling_options
 def train_together(
     algorithm: str,
     environment: Environment,
@@ -75,35 +78,26 @@ def train_together(
         SomeFailedError: a TrainingError; some runs failed, and the others have ended well. What was learned is saved.
         Interrupted: Ctrl-C or SIGTERM; every run is saved.
     """
+    options = options_of(locals())
+    seeds = [checked("seeds", seed, Seed) for seed in _listed("seeds", seeds)]
     if not seeds or len(set(seeds)) < len(seeds):
-        raise UsageError(f"seeds is {list(seeds)[:20]}, but must name at least one seed, and each once")
+        raise UsageError(f"seeds is {seeds[:20]}, but must name at least one seed, and each once")
+    watchers = _listed("observers", observers) or [Silent() for _ in seeds]
+    require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
     learners.require_together(backend)
     with ExitStack() as stack:
         stack.enter_context(interrupts_marked())
         stack.enter_context(one_numpy_thread())
-        plan = planned(
-            algorithm,
-            environment,
-            config=config,
-            preset=preset,
-            seed=seeds[0],
-            backend=backend,
-            device=device,
-            threads=threads,
-            fast=fast,
-            envs=envs,
-            vectorization=vectorization,
-            from_run=from_run,
-            stop_at_return=stop_at_return,
-            checkpoint_every=checkpoint_every,
-            step_timeout=step_timeout,
-            track=track,
-            settings=settings,
-        )
+        plan = planned(algorithm, environment, config, replace(options, seed=seeds[0]), settings)
         group = learners.make_group(backend, plan.execution)
-        seats = _seats(stack, [replace(plan, seed=seed) for seed in seeds], group, Path(run_dir), observers)
+        seats = _seats(stack, [replace(plan, seed=seed) for seed in seeds], group, watchers)
         _drive(seats, group)
     return _concluded(seats)
+
+
+def _listed(name: str, given: Any) -> list[Any]:
+    require(name, given, isinstance(given, Iterable) and not isinstance(given, str | bytes), "several, as a list")
+    return list(cast(Iterable[Any], given))
 
 
 @dataclass(eq=False)
@@ -121,15 +115,13 @@ class _Seat:
         self.stack.close()
 
 
-def _seats(
-    stack: ExitStack, plans: Sequence[Plan], group: Group, run_dir: Path, observers: Sequence[Observer]
-) -> list[_Seat]:
+def _seats(stack: ExitStack, plans: Sequence[Plan], group: Group, observers: Sequence[Observer]) -> list[_Seat]:
     """A seat for each plan, its first episodes begun."""
     limit = stack.enter_context(time_limit(plans[0].step_timeout))  # one for all: there is one timer in a process
     seats: list[_Seat] = []
-    for plan, observer in zip(plans, observers or [Silent() for _ in plans], strict=True):
+    for plan, observer in zip(plans, observers, strict=True):
         own = stack.enter_context(ExitStack())
-        loop = begun(own, plan, run_dir, limit, observer, group.learner, together=len(plans), exact=group.exact)
+        loop = begun(own, plan, limit, observer, group.learner, together=len(plans), exact=group.exact)
         seats.append(_Seat(loop, own))
         try:
             loop.collector.begin()

@@ -3,11 +3,10 @@
 Data flows one way: environments -> collector -> replay -> learner -> policy -> environments.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from polyak import learners, runs, tracking
 from polyak.algorithms.settings import Settings
@@ -17,8 +16,10 @@ from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
+from polyak.kinds import AT_LEAST_0, Count, checked
 from polyak.learners.edge import Device
 from polyak.loop import Loop
+from polyak.options import changes_of, options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent
 from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
@@ -33,7 +34,8 @@ REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""
 
 
-def train(
+@telling_options
+def train(  # noqa: D417 - the options are told by their declaration
     algorithm: str,
     environment: Environment,
     *,
@@ -60,23 +62,8 @@ def train(
     Args:
         algorithm: "ddpg", "td3" or "sac".
         environment: an id, `module:Id`, or a callable that makes a Gymnasium environment or a whole VectorEnv.
-        config: all settings at once, instead of `preset` and `settings`.
-        preset: "book", "paper", an environment's, or a TOML file; by default the environment's own, else "paper".
-        seed: from which every random stream of the run is drawn.
-        backend: the framework that learns: "jax", "torch" or "tensorflow".
-        device: "cpu", "cuda", or "auto": an NVIDIA GPU where the framework sees one.
-        threads: of the framework on the CPU; by default the physical cores.
-        fast: compiled or fused updates; False computes each operation by itself, as it is written.
-        envs: environments stepped side by side; the updates per environment step stay the same.
-        vectorization: "sync", "async" with a process for each environment, or "envpool": EnvPool's threads in C++.
-        from_run: a run whose learner this one goes on from, whichever framework it learned in; its settings are the
-            default then. Replay, episodes and random streams are new. (`resume` goes on with a whole run.)
-        run_dir: where the run's folder is made.
-        stop_at_return: stop once an evaluation's mean return reaches this.
-        checkpoint_every: environment steps between checkpoints; by default an epoch.
-        step_timeout: seconds that the environments may take for one answer before the run is ended; None is no limit.
-            It is kept where training runs in the main thread.
-        track: "wandb", "mlflow" or both: where the records go besides the run's folder (docs/metrics.md).
+        config: all settings at once, instead of `preset` and single `settings`.
+        preset, seed, ..., track: the run's options, each as `polyak.options.Options` declares it.
         observer: watches the run; by default nobody does.
         **settings: single settings by name, over the preset's: `steps=20_000`, `batch_size=128`.
 
@@ -86,36 +73,20 @@ def train(
             written; what was learned until then is saved.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
+    options = options_of(locals())
     with ExitStack() as stack:
         stack.enter_context(interrupts_marked())
         stack.enter_context(one_numpy_thread())
-        plan = planned(
-            algorithm,
-            environment,
-            config=config,
-            preset=preset,
-            seed=seed,
-            backend=backend,
-            device=device,
-            threads=threads,
-            fast=fast,
-            envs=envs,
-            vectorization=vectorization,
-            from_run=from_run,
-            stop_at_return=stop_at_return,
-            checkpoint_every=checkpoint_every,
-            step_timeout=step_timeout,
-            track=track,
-            settings=settings,
-        )
+        plan = planned(algorithm, environment, config, options, settings)
         limit = stack.enter_context(time_limit(plan.step_timeout))
-        loop = begun(stack, plan, Path(run_dir), limit, observer or Silent())
+        loop = begun(stack, plan, limit, observer or Silent())
         loop.collector.begin()
         loop.run_to_the_end()
     return loop.run
 
 
-def resume(
+@telling_options
+def resume(  # noqa: D417 - as above
     folder: str | Path,
     *,
     steps: int | None = None,
@@ -140,12 +111,8 @@ def resume(
         folder: the run's folder, here or copied from elsewhere.
         steps: environment steps of the whole run, if they are to be other than before.
         environment: what it trains on, where that was a callable.
-        backend: another framework than before; the run goes on then, but not bit for bit.
-        device: another than before, for example on another machine; the same holds.
-        threads: another number than before; the same holds.
-        checkpoint_every: environment steps between checkpoints from now on.
-        step_timeout: seconds that the environments may take for one answer from now on.
-        track: other trackers than before from now on; an empty tuple is none.
+        backend, device, threads: others than before; the run goes on then, but not bit for bit.
+        checkpoint_every, step_timeout, track: others than before, from now on; an empty `track` is none.
         replay_seconds: how long the running episodes may take to be enacted again.
         observer: watches the run; by default nobody does.
 
@@ -153,19 +120,14 @@ def resume(
         UsageError: the folder holds no run, no whole checkpoint, or one in use; or something asked for cannot be.
         TrainingError, Interrupted: as for `train`.
     """
-    run, watcher = Run(Path(folder)), observer or Silent()
+    changes = changes_of(locals())
+    steps = checked("steps", steps, Count | None)
+    seconds = checked("replay_seconds", replay_seconds, Annotated[float, AT_LEAST_0])
+    run, watcher = Run(checked("folder", folder, Path)), observer or Silent()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
         raise UsageError(f"{folder} has no checkpoint, so that nothing was trained in it: start it anew")
-    asked = {
-        "backend": backend,
-        "device": device,
-        "threads": threads,
-        "checkpoint_every": checkpoint_every,
-        "step_timeout": step_timeout,
-        "track": None if track is None else tracking.require(track),
-    }
-    changes = {name: value for name, value in asked.items() if value is not None}
+    tracking.require(changes.get("track", ()))
     with ExitStack() as stack:
         stack.enter_context(interrupts_marked())
         stack.enter_context(one_numpy_thread())
@@ -178,8 +140,8 @@ def resume(
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on", watcher)
             return run
         tracking.require(plan.track)
-        plan = dataclasses.replace(plan, execution=learners.start(plan.backend, plan.execution))
-        loop = _restored(stack, plan, run, saved, checkpoints, changes, replay_seconds, watcher)
+        plan = plan.settled(learners.start(plan.backend, plan.execution))
+        loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher)
         if steps is not None or changes or loop.ledger.given_up:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
         loop.run_to_the_end()

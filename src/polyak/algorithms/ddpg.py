@@ -8,10 +8,12 @@ Deviations, and what the other choice would be:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings, require
+from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
+from polyak.kinds import AT_LEAST_0
 from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
 from polyak.types import Arrays, Float, Spec
 
@@ -26,12 +28,8 @@ NOISE: tuple[str, ...] = ()
 class Config(Settings):
     """Every setting of DDPG."""
 
-    exploration_noise: float = 0.1
+    exploration_noise: Annotated[float, AT_LEAST_0] = 0.1
     """Standard deviation of the exploration noise, as a fraction of the action's half-range."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("exploration_noise", self.exploration_noise, self.exploration_noise >= 0, "at least 0")
 
 
 def draw_noise(generator: np.random.Generator, updates: int, batch_size: int, action_size: int) -> Mapping[str, Float]:

@@ -13,10 +13,12 @@ Deviations, and what the other choice would be:
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings, require
+from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
+from polyak.kinds import ABOVE_0
 from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
 from polyak.types import Arrays, Float, Spec
 
@@ -34,17 +36,12 @@ class Config(Settings):
 
     learn_alpha: bool = True
     """Learn the temperature toward target_entropy (1812.05905); False keeps it at alpha."""
-    alpha: float = 1.0
+    alpha: Annotated[float, ABOVE_0] = 1.0
     """The temperature: its first value where it is learned, else its only one (0.2 in the chapter)."""
-    alpha_learning_rate: float = 3e-4
+    alpha_learning_rate: Annotated[float, ABOVE_0] = 3e-4
     """Adam's step size for the logarithm of the temperature."""
     target_entropy: float | None = None
     """The entropy, in nats, that the temperature steers to; None is -A."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("alpha", self.alpha, self.alpha > 0, "above 0")
-        require("alpha_learning_rate", self.alpha_learning_rate, self.alpha_learning_rate > 0, "above 0")
 
 
 def draw_noise(generator: np.random.Generator, updates: int, batch_size: int, action_size: int) -> Mapping[str, Float]:

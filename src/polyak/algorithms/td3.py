@@ -9,10 +9,12 @@ Deviations, and what the other choice would be:
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings, require
+from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
+from polyak.kinds import AT_LEAST_0, Count
 from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
 from polyak.types import Arrays, Float, Spec
 
@@ -27,20 +29,14 @@ NOISE: tuple[str, ...] = ("target_action",)
 class Config(Settings):
     """Every setting of TD3."""
 
-    exploration_noise: float = 0.1
+    exploration_noise: Annotated[float, AT_LEAST_0] = 0.1
     """Standard deviation of the exploration noise, as a fraction of the action's half-range."""
-    target_noise: float = 0.2
+    target_noise: Annotated[float, AT_LEAST_0] = 0.2
     """Standard deviation of the target policy smoothing noise (8.8), as a fraction of the action's half-range."""
-    target_noise_clip: float = 0.5
+    target_noise_clip: Annotated[float, AT_LEAST_0] = 0.5
     """The smoothing noise is clipped to +- this (c in 8.8), as a fraction of the action's half-range."""
-    policy_delay: int = 2
+    policy_delay: Count = 2
     """Critic updates per update of the actor and the targets."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("exploration_noise", "target_noise", "target_noise_clip"):
-            require(name, getattr(self, name), getattr(self, name) >= 0, "at least 0")
-        require("policy_delay", self.policy_delay, self.policy_delay >= 1, "at least 1")
 
 
 def draw_noise(generator: np.random.Generator, updates: int, batch_size: int, action_size: int) -> Mapping[str, Float]:

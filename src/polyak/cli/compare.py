@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     options = many.passed_on(rest, OWN)
     grid = itertools.product(environments, algorithms, backends or [""])
     variants = [_variant(*point, options, named=len(backends) > 1) for point in grid]
-    seeds = door.seeds_of(variants[0].request.options.seeds or SEEDS)
+    seeds = door.seeds_of(variants[0].request.many.seeds or SEEDS)
     return many.run_all(variants, seeds, _title(variants, seeds))
 
 

@@ -3,12 +3,12 @@
 import re
 
 from polyak import learners, tracking
-from polyak.algorithms.settings import require
 from polyak.assembly import make_replay
+from polyak.beginning import require_names
 from polyak.cli.train import Request
 from polyak.environments.make import make_environments
 from polyak.errors import UsageError
-from polyak.learners.edge import Execution
+from polyak.kinds import require
 from polyak.plan import Plan
 from polyak.replay import memory_needed
 from polyak.system.memory import memory_free, readable_bytes
@@ -43,11 +43,9 @@ def shares(runs: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
     """Runs at a time, and threads of each: together the physical cores, as far as nothing else is asked for.
 
     Raises:
-        UsageError: one of them is out of its limits.
+        UsageError: `jobs` is below 1.
     """
     require("jobs", jobs, jobs is None or jobs >= 1, "at least 1")
-    most = learners.MOST_THREADS
-    require("threads", threads, threads is None or 1 <= threads <= most, f"at least 1 and at most {most:,}")
     cores = physical_cores()
     at_once = min(runs, jobs or max(1, cores // (threads or 1)))
     return at_once, threads or max(1, cores // at_once)
@@ -59,35 +57,21 @@ def replay_needed(request: Request) -> int:
     Raises:
         UsageError: a run of this could not begin.
     """
-    options = request.options
+    options, config = request.options, request.settings
     learners.require_backend(options.backend)
-    plan = Plan(
-        algorithm=request.algorithm.lower(),
-        environment=request.environment,
-        config=options.settings,
-        preset=request.preset,
-        seed=0,
-        backend=options.backend,
-        execution=Execution(options.device, options.threads, options.fast),
-        envs=options.envs,
-        vectorization=options.vectorization,
-        stop_at_return=options.stop_at_return,
-        checkpoint_every=options.checkpoint_every,
-        step_timeout=options.step_timeout,
-        from_run=request.earlier,
-        track=tracking.require(options.track),
-    )
-    episode = options.settings.max_episode_steps
+    tracking.require(options.track)
+    algorithm = require_names(request.algorithm, request.environment)
+    plan = Plan(algorithm=algorithm, environment=request.environment, config=config, **vars(options))
     probe = make_environments(
         request.environment,
-        min(options.envs, 1),
+        1,
         Streams(0).environment,
         vectorization="sync" if options.vectorization == "async" else options.vectorization,
-        max_episode_steps=episode,
+        max_episode_steps=config.max_episode_steps,
     )
     probe.close()
     make_replay(plan, probe.spec, options.envs)
-    held = min(options.settings.replay_size, options.settings.steps)
+    held = min(config.replay_size, config.steps)
     return memory_needed(held, probe.spec.observation_size, probe.spec.action_size)
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TextIO
 
 from polyak import sweep
-from polyak.algorithms.settings import require
 from polyak.cli.door import MOST_RUNS, replay_needed, require_memory, seeds_of, shares
 from polyak.cli.output import own_output
 from polyak.cli.train import Request, value_in
 from polyak.display import readable_time
 from polyak.errors import UsageError
+from polyak.kinds import require
 from polyak.runs import Run
 from polyak.sweep.views import LiveView, PlainView, make_view
 from polyak.system.memory import readable_bytes
@@ -43,7 +43,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     """`polyak train ALGORITHM ENVIRONMENT --seeds ...`."""
     if value_in(list(arguments), "--seed") is not None:
         raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
-    seeds = str(request.options.seeds)
+    seeds = str(request.many.seeds)
     title = f"{request.algorithm.upper()} on {request.environment}, seeds {seeds}"
     return run_all([Variant(request, tuple(arguments))], seeds_of(seeds), title)
 
@@ -56,10 +56,10 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
     Raises:
         UsageError: something asked for cannot be; nothing has been started.
     """
-    options = variants[0].request.options
+    options, asked = variants[0].request.options, variants[0].request.many
     count = len(variants) * len(seeds)
     require("number of runs", count, count <= MOST_RUNS, f"at most {MOST_RUNS:,}: give fewer seeds")
-    at_once, threads = shares(count, options.jobs, options.threads)
+    at_once, threads = shares(count, asked.jobs, options.threads)
     with own_output() as output:
         memory = at_once * max(replay_needed(variant.request) for variant in variants)
         require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
@@ -70,7 +70,7 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
             **said_of(variants),
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, bit for bit" if len(variants) == 1 else "",
         }
-        view = make_view(title, {name: fact for name, fact in facts.items() if fact}, plain=options.plain)
+        view = make_view(title, {name: fact for name, fact in facts.items() if fact}, plain=asked.plain)
         return _run(jobs, at_once, options.run_dir, view, output)
 
 
@@ -117,16 +117,14 @@ def passed_on(arguments: Iterable[str], settled: Sequence[str] = SETTLED) -> lis
 def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
     request = variant.request
     options = (*passed_on(variant.arguments), "--threads", str(threads))
-    return sweep.Job(
-        request.algorithm, request.environment, seed, options, request.options.settings.steps, variant.name
-    )
+    return sweep.Job(request.algorithm, request.environment, seed, options, request.settings.steps, variant.name)
 
 
 def said_of(variants: Sequence[Variant]) -> dict[str, str]:
     """Preset, framework and steps of each variant."""
     return {
         variant.name or "settings": f"preset {variant.request.preset}, {variant.request.options.backend}, "
-        f"{variant.request.options.settings.steps:,} steps"
+        f"{variant.request.settings.steps:,} steps"
         for variant in variants
     }
 

@@ -1,63 +1,51 @@
 """`polyak resume RUN`: go on with a run; its folder is the only line on standard output."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
 from polyak import training
+from polyak.cli.flags import flags_of_changes
 from polyak.cli.output import PrintsFolder, own_output
 from polyak.display import make_view
-from polyak.learners.edge import Device
+
+F = TypeVar("F")
 
 
-def resume(
-    run: Annotated[Path, tyro.conf.Positional],
-    *,
-    steps: int | None = None,
-    environment: str | None = None,
-    backend: Literal["jax", "torch", "tensorflow"] | None = None,
-    device: Device | None = None,
-    threads: int | None = None,
-    checkpoint_every: int | None = None,
-    step_timeout: float | None = None,
-    track: tuple[Literal["wandb", "mlflow"], ...] | None = None,
-    replay_seconds: float = training.REPLAY_SECONDS,
-    plain: bool = False,
-) -> None:
+@dataclass(frozen=True)
+class Asked(Generic[F]):
     """Go on with a run that was interrupted, killed or failed, from its last whole checkpoint, as if nothing had been.
 
     A run that has ended is extended with --steps.
-
-    Args:
-        run: the run's folder.
-        steps: environment steps of the whole run, if they are to be other than before.
-        environment: what it trains on (an id or module:Id), where that was a callable.
-        backend: another framework than before; not bit for bit then.
-        device: another device than before; not bit for bit then.
-        threads: another number of threads than before; not bit for bit then.
-        checkpoint_every: environment steps between checkpoints from now on.
-        step_timeout: seconds that the environments may take for one answer from now on.
-        track: other trackers than before from now on; --track alone is none.
-        replay_seconds: how long the running episodes may take to be enacted again; new ones are started otherwise.
-        plain: print lines instead of the live view.
     """
-    with own_output() as output:
-        training.resume(
-            run,
-            steps=steps,
-            environment=environment,
-            backend=backend,
-            device=device,
-            threads=threads,
-            checkpoint_every=checkpoint_every,
-            step_timeout=step_timeout,
-            track=track,
-            replay_seconds=replay_seconds,
-            observer=PrintsFolder(output, make_view(plain=plain)),
-        )
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run's folder."""
+    changes: Annotated[F, tyro.conf.arg(name="")]
+    """Options in force from now on."""
+    steps: int | None = None
+    """Environment steps of the whole run, if they are to be other than before."""
+    environment: str | None = None
+    """What it trains on (an id or module:Id), where that was a callable."""
+    replay_seconds: float = training.REPLAY_SECONDS
+    """How long the running episodes may take to be enacted again; new ones are started otherwise."""
+    plain: bool = False
+    """Print lines instead of the live view."""
 
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    tyro.cli(resume, args=arguments, prog="polyak resume")
+    kind = Asked[flags_of_changes()]
+    asked = tyro.cli(kind, args=arguments, prog="polyak resume", config=(tyro.conf.OmitArgPrefixes,))
+    changes = cast(dict[str, Any], vars(asked.changes))
+    with own_output() as output:
+        training.resume(
+            asked.run,
+            steps=asked.steps,
+            environment=asked.environment,
+            replay_seconds=asked.replay_seconds,
+            observer=PrintsFolder(output, make_view(plain=asked.plain)),
+            **changes,
+        )

@@ -35,7 +35,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     with own_output() as output:
         memory = len(seeds) * replay_needed(request)
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
-        steps = options.settings.steps
+        steps = request.settings.steps
         jobs = [sweep.Job(request.algorithm, request.environment, seed, passed, steps) for seed in seeds]
         execution = learners.start(options.backend, Execution(options.device, options.threads, options.fast))
         exact = learners.make_group(options.backend, execution).exact
@@ -46,8 +46,8 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
             "device": "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}",
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, {'bit for bit' if exact else 'up to rounding'}",
         }
-        title = f"{request.algorithm.upper()} on {request.environment}, seeds {options.seeds}"
-        view = PrintsFolders(output, make_view(title, facts, plain=options.plain))
+        title = f"{request.algorithm.upper()} on {request.environment}, seeds {request.many.seeds}"
+        view = PrintsFolders(output, make_view(title, facts, plain=request.many.plain))
         trials, begun = [Seat(job, options.run_dir, view) for job in jobs], time.monotonic()
         number = _train(request, trials, view)
         said = summary(trials, len(seeds), options.run_dir, time.monotonic() - begun)
@@ -72,18 +72,18 @@ def _train(request: Request, trials: "Sequence[Seat]", view: PrintsFolders) -> i
 
 
 def _seeds(request: Request, arguments: Sequence[str]) -> list[int]:
-    options = request.options
-    if options.seeds is None:
+    asked = request.many
+    if asked.seeds is None:
         raise UsageError("--together is for several runs: say which seeds, as in --seeds 0-3 --together")
     if value_in(list(arguments), "--seed") is not None:
         raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
-    if options.jobs is not None:
+    if asked.jobs is not None:
         raise UsageError(
-            f"--together and --jobs {options.jobs} are both given: either one process trains all runs, or each is a "
+            f"--together and --jobs {asked.jobs} are both given: either one process trains all runs, or each is a "
             "process of its own"
         )
-    learners.require_together(options.backend)
-    return seeds_of(options.seeds)
+    learners.require_together(request.options.backend)
+    return seeds_of(asked.seeds)
 
 
 class Seat(sweep.Trial):

@@ -5,20 +5,19 @@ With `--seeds`, a run for each seed (see many.py).
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from polyak import runs, training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
+from polyak.cli.flags import flags_of_options
 from polyak.cli.output import PrintsFolder, own_output
 from polyak.configuration import resolve
 from polyak.display import make_view
-from polyak.environments.make import Vectorization
 from polyak.errors import UsageError
-from polyak.learners.edge import Device
+from polyak.options import Options, options_of
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 
@@ -28,48 +27,23 @@ USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 `polyak train sac Pendulum-v1 --help` lists every option, with the values that its preset puts in force."""
 
 C = TypeVar("C", bound=Settings)
+F = TypeVar("F")
 
 
 @dataclass(frozen=True)
-class Options(Generic[C]):
+class Asked(Generic[C, F]):
     """What `train` takes besides the algorithm and the environment."""
 
+    options: Annotated[F, tyro.conf.arg(name="")]
+    """As `polyak.options` declares them."""
     settings: Annotated[C, tyro.conf.arg(name="")]
     """The algorithm's settings; the defaults shown are those of the preset in force."""
-    preset: str | None = None
-    """book, paper, an environment's name, or a TOML file; by default the environment's own if any, else paper."""
-    seed: int = 0
-    """Every random stream of the run is drawn from it."""
     seeds: str | None = None
     """Several seeds, as 0-4 or 0,3,7: a run for each, in processes of their own, and one report about all."""
     together: bool = False
     """With --seeds and jax, all runs in this one process: for a GPU, which one run does not fill."""
     jobs: int | None = None
     """With --seeds, runs at a time; by default as many as the physical cores serve with --threads each."""
-    backend: Literal["jax", "torch", "tensorflow"] = "jax"
-    """The framework that learns."""
-    device: Device = "auto"
-    """auto: an NVIDIA GPU where the framework sees one, else the CPU."""
-    threads: int | None = None
-    """Threads of the framework on the CPU; by default the physical cores, shared out among --jobs."""
-    fast: bool = True
-    """Compiled or fused updates; --no-fast computes each operation by itself, as it is written."""
-    envs: int = 1
-    """Environments stepped side by side; updates per environment step stay the same."""
-    vectorization: Vectorization = "sync"
-    """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
-    from_run: Annotated[Path | None, tyro.conf.arg(name="from", metavar="RUN")] = None
-    """A run whose learner this one goes on from, in whichever framework; its settings are the default then."""
-    run_dir: Path = Path("runs")
-    """Where the run's folder is made."""
-    stop_at_return: float | None = None
-    """Stop once an evaluation's mean return reaches this."""
-    checkpoint_every: int | None = None
-    """Environment steps between checkpoints, from which `polyak resume` goes on; by default an epoch."""
-    step_timeout: float | None = 600.0
-    """Seconds that the environments may take for one answer before the run is ended."""
-    track: tuple[Literal["wandb", "mlflow"], ...] = ()
-    """Weights & Biases, MLflow or both: where the records go besides the run's folder."""
     plain: bool = False
     """Print lines instead of the live view."""
 
@@ -82,13 +56,12 @@ class Request:
     environment: str
     preset: str
     """The one in force."""
-    asked: str | None
-    """The one asked for."""
-    earlier: str | None
-    """The run to go on from."""
     defaults: Settings
     """The preset's settings."""
-    options: Options[Settings]
+    settings: Settings
+    options: Options
+    many: "Asked[Settings, Any]"
+    """Seeds, jobs and the view."""
 
 
 def main(arguments: list[str]) -> int:
@@ -100,16 +73,16 @@ def main(arguments: list[str]) -> int:
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
     name, environment, *rest = arguments
     request = parse(name, environment, rest)
-    if request.options.together:
+    if request.many.together:
         from polyak.cli import together
 
         return together.train_seeds(request, rest)
-    if request.options.seeds is not None:
+    if request.many.seeds is not None:
         from polyak.cli import many
 
         return many.train_seeds(request, rest)
-    if request.options.jobs is not None:
-        raise UsageError(f"jobs is {request.options.jobs}, but there is one run: give several seeds, as --seeds 0-4")
+    if request.many.jobs is not None:
+        raise UsageError(f"jobs is {request.many.jobs}, but there is one run: give several seeds, as --seeds 0-4")
     _train(request)
     return 0
 
@@ -124,45 +97,35 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
     kind: type[Settings] = algorithm(name).Config
     asked, earlier = value_in(arguments, "--preset"), value_in(arguments, "--from")
     preset, defaults = resolve(name, environment, None, asked, {}, runs.load(earlier) if earlier else None)
-    options = tyro.cli(
-        Options[kind],
+    flags = flags_of_options()
+    given: Asked[Settings, Any] = tyro.cli(
+        Asked[kind, flags],
         args=arguments,
-        default=Options(settings=defaults),
+        default=Asked(options=flags(), settings=defaults),
         prog=f"polyak train {name} {environment}",
         description=f"Train {name.upper()} on {environment}. Preset in force: {preset}.",
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return Request(name, environment, preset, asked, earlier, defaults, options)
+    options = options_of({**vars(given.options), "preset": asked, "from_run": earlier})
+    return Request(name, environment, preset, defaults, given.settings, options, given)
 
 
 def _train(request: Request) -> None:
-    options = request.options
     with own_output() as output:
-        observer = PrintsFolder(output, make_view(plain=options.plain))
+        observer = PrintsFolder(output, make_view(plain=request.many.plain))
         training.train(
-            request.algorithm, request.environment, seed=options.seed, observer=observer, **arguments_of(request)
+            request.algorithm,
+            request.environment,
+            seed=request.options.seed,
+            observer=observer,
+            **arguments_of(request),
         )
 
 
 def arguments_of(request: Request) -> dict[str, Any]:
     """What `polyak.train` and `polyak.train_together` take alike."""
-    options = request.options
-    return {
-        "preset": request.asked,
-        "backend": options.backend,
-        "device": options.device,
-        "threads": options.threads,
-        "fast": options.fast,
-        "envs": options.envs,
-        "vectorization": options.vectorization,
-        "from_run": request.earlier,
-        "run_dir": options.run_dir,
-        "stop_at_return": options.stop_at_return,
-        "checkpoint_every": options.checkpoint_every,
-        "step_timeout": options.step_timeout,
-        "track": options.track,
-        **_changed(request.defaults, options.settings),
-    }
+    options = {name: value for name, value in vars(request.options).items() if name != "seed"}
+    return options | _changed(request.defaults, request.settings)
 
 
 def _changed(defaults: Settings, chosen: Settings) -> dict[str, Any]:

@@ -18,10 +18,6 @@ BACKENDS = {
 """Each framework that has learners, and the command that installs it."""
 
 
-MOST_THREADS = 1_024
-"""More than any machine has cores for; beyond, a framework fails to make them and says so badly, or not at all."""
-
-
 def require_backend(backend: str) -> None:
     """Check that a framework is known and installed, without importing it.
 
@@ -41,8 +37,6 @@ def start(backend: str, execution: Execution) -> Execution:
         UsageError: the framework is unknown or not installed, has no such device, or already runs with another number
             of threads.
     """
-    if execution.threads is not None and not 1 <= execution.threads <= MOST_THREADS:
-        raise UsageError(f"threads is {execution.threads}, but must be at least 1 and at most {MOST_THREADS:,}")
     return _framework(backend).start(execution)
 
 

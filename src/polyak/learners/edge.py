@@ -3,14 +3,22 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from polyak.kinds import Limit, check_fields
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Float
 
 Device = Literal["auto", "cpu", "cuda"]
+
+MOST_THREADS = 1_024
+"""More than any machine has cores for; beyond, a framework fails to make them and says so badly, or not at all."""
+
+Threads = Annotated[
+    int | None, Limit(f"at least 1 and at most {MOST_THREADS:,}", lambda threads: 1 <= threads <= MOST_THREADS)
+]
 
 
 @dataclass(frozen=True)
@@ -19,10 +27,13 @@ class Execution:
 
     device: Device = "auto"
     """cuda: one NVIDIA GPU; auto: that where the framework sees one, else the CPU."""
-    threads: int | None = None
+    threads: Threads = None
     """Threads on the CPU; None: what the framework's own environment variable says, else the physical cores."""
     fast: bool = True
     """Compiled or fused, in place, K updates in one dispatch; False: each operation by itself, as it is written."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, Execution)
 
 
 def threads_or_default(threads: int | None, variable: str) -> int:

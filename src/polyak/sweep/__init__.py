@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from polyak.errors import Interrupted, UsageError
+from polyak.errors import Interrupted
+from polyak.kinds import Count, checked
 from polyak.sweep.trial import Job, News, State, Trial
 from polyak.system.files import prepare_to_write
 from polyak.system.signals import signals_noted
@@ -85,10 +86,9 @@ def run(
         UsageError: `at_once` is below 1, or `run_dir` cannot be written; nothing has been started.
         SweepInterrupted: Ctrl-C or SIGTERM, passed on to the processes once, which have saved and ended.
     """
-    if at_once < 1:
-        raise UsageError(f"at_once is {at_once}, but must be at least 1")
-    prepare_to_write(Path(run_dir) / "train.log")
-    trials, watching = [Trial(job, Path(run_dir)) for job in jobs], watcher or Silent()
+    at_once, folder = checked("at_once", at_once, Count), checked("run_dir", run_dir, Path)
+    prepare_to_write(folder / "train.log")
+    trials, watching = [Trial(job, folder) for job in jobs], watcher or Silent()
     with signals_noted() as signals:
         try:
             watching.begun(trials)

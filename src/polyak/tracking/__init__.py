@@ -11,14 +11,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast, get_args
 
 from polyak.errors import UsageError
 from polyak.metrics import Ending, Record, Sink
 from polyak.runs import Run
 from polyak.system.files import read_plain_file, write_atomically
 
-NAMES = ("wandb", "mlflow")
+Name = Literal["wandb", "mlflow"]
+NAMES: tuple[Name, ...] = get_args(Name)
 """Each is a package, an extra of polyak's, and a module here."""
 FILE = "tracking.json"
 """In a run's folder: under which identity each tracker knows the run, so that `resume` goes on in the same."""

@@ -1,0 +1,33 @@
+"""The flags of a run's options, made from their declaration."""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Annotated, Any, get_args
+
+import tyro
+
+from polyak.options import CHANGEABLE, KINDS, MEANINGS, Flag, Options, note_of
+
+
+def flags_of_options() -> type[Any]:
+    """A dataclass for tyro with a field for each option, none of them checked yet; `options_of` does that."""
+    defaults = vars(Options())
+    return _flags((name, kind, MEANINGS[name], defaults[name]) for name, kind in KINDS.items())
+
+
+def flags_of_changes() -> type[Any]:
+    """The same of those that `resume` takes; None is no change."""
+    fields: list[tuple[str, Any, str, Any]] = []
+    for name, note in CHANGEABLE.items():
+        (kind, *_), rest = get_args(KINDS[name]), "" if note.exact else "; another is not bit for bit the same"
+        fields.append((name, kind | None, f"{MEANINGS[name]} As before unless given{rest}.", None))
+    return _flags(fields)
+
+
+def _flags(declared: Iterable[tuple[str, Any, str, Any]]) -> type[Any]:
+    fields: list[tuple[str, Any, Any]] = []
+    for name, kind, meaning, default in declared:
+        flag = note_of(name, Flag) or Flag(name, None)
+        told = tyro.conf.arg(name=flag.name, metavar=flag.metavar, help=meaning)
+        fields.append((name, Annotated[kind, told], dataclasses.field(default=default)))
+    return dataclasses.make_dataclass("Flags", fields, frozen=True)

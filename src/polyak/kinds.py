@@ -1,0 +1,159 @@
+"""What a value must be: its kind and its limits, declared where the value is, and checked before anything is made.
+
+A kind is an annotation: `int`, `float`, `bool`, `str`, `Path`, a `Literal`, a tuple of one of them, each with `| None`
+where there may be none, and within `Annotated` its limits. What NumPy and the frameworks have for a single number is
+taken, and kept as the plain Python number that JSON can hold.
+"""
+
+import ast
+import inspect
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from polyak.errors import UsageError
+
+SHOWN = 200
+"""Characters of a wrong value that a message shows at most."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What must hold of a value of the right kind; None, where the kind has it, is always within."""
+
+    text: str
+    """As in "steps is 0, but must be `text`"."""
+    holds: Callable[[Any], bool]
+
+
+AT_LEAST_0 = Limit("at least 0", lambda number: number >= 0)
+AT_LEAST_1 = Limit("at least 1", lambda number: number >= 1)
+ABOVE_0 = Limit("above 0", lambda number: number > 0)
+FILLED = Limit("a text that is not empty", lambda text: text != "")
+
+Seed = Annotated[int, AT_LEAST_0]
+Count = Annotated[int, AT_LEAST_1]
+
+
+def require(name: str, value: object, holds: bool, limit: str) -> None:
+    """Refuse a value with an error that names it and the limit."""
+    if not holds:
+        raise UsageError(f"{name} is {_shown(value)}, but must be {limit}")
+
+
+def checked(name: str, value: Any, kind: Any) -> Any:
+    """A value of a kind, as plain Python has it.
+
+    Raises:
+        UsageError: it is of another kind, or beyond a limit; the message has its name, itself and what it must be.
+    """
+    limits: Sequence[Any] = ()
+    if get_origin(kind) is Annotated:
+        kind, *limits = get_args(kind)
+    plain = _of_kind(name, value, kind)
+    for limit in limits:
+        if isinstance(limit, Limit):
+            require(name, value, plain is None or limit.holds(plain), limit.text)
+    return plain
+
+
+def check_fields(declared: Any, kind: type[Any]) -> None:
+    """Check the fields that a (frozen) dataclass `kind` declares, and keep each as plain Python has it."""
+    for name, annotation in get_type_hints(kind, include_extras=True).items():
+        object.__setattr__(declared, name, checked(name, getattr(declared, name), annotation))
+
+
+def meanings(kind: type[Any]) -> Iterator[tuple[str, str]]:
+    """Each field of a dataclass and the text below it."""
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    body = node.body if isinstance(node, ast.ClassDef) else []
+    for field, below in itertools.pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+            yield ast.unparse(field.target), " ".join(str(ast.literal_eval(below.value)).split())
+
+
+def _of_kind(name: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (each for each in get_args(kind) if each is not NoneType)
+        return None if value is None else checked(name, value, kind)
+    if get_origin(kind) is tuple:
+        return _tuple(name, value, get_args(kind)[0])
+    value = _single(value)
+    if get_origin(kind) is Literal:
+        choices = get_args(kind)
+        require(name, value, isinstance(value, str) and value in choices, ", ".join(choices))
+        return str.__str__(value)
+    return _READERS[kind](name, value)
+
+
+def _single(value: Any) -> Any:
+    """The one element of a NumPy scalar, or of an array of any framework that has no axis; else the value itself."""
+    if isinstance(value, np.floating):
+        return float(cast(Any, value))  # `item` would leave a long double what it is
+    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
+        return value.item()
+    return value
+
+
+def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
+    """A sequence, each item of its kind; one that is a text stands for itself alone."""
+    text = "a tuple of whole numbers" if kind is int else f"among: {', '.join(get_args(kind))}"
+    given: Any = [value] if isinstance(value, str) else value
+    require(name, value, isinstance(given, Sequence | np.ndarray) and not isinstance(given, bytes), text)
+    items: list[Any] = []
+    for item in cast(Sequence[Any], given):
+        try:
+            items.append(_of_kind(name, item, kind))
+        except UsageError:
+            require(name, value if kind is int else item, holds=False, limit=text)
+    return tuple(items)
+
+
+def _whole(name: str, value: Any) -> int:
+    require(name, value, isinstance(value, int) and not isinstance(value, bool), "a whole number")
+    require(name, value, -(2**63) <= value < 2**64, "a whole number of 64 bits")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    require(name, value, isinstance(value, int | float) and not isinstance(value, bool), "a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    require(name, value, math.isfinite(number), "finite")
+    return number
+
+
+def _flag(name: str, value: Any) -> bool:
+    require(name, value, isinstance(value, bool), "True or False")
+    return cast(bool, value)
+
+
+def _text(name: str, value: Any) -> str:
+    require(name, value, isinstance(value, str), "a text")
+    return str.__str__(value)
+
+
+def _path(name: str, value: Any) -> Path:
+    text = os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else cast(object, value)
+    require(name, cast(object, value), isinstance(text, str) and text != "" and "\0" not in text, "a path")
+    return value if isinstance(value, Path) else Path(str(text))
+
+
+_READERS: dict[Any, Callable[[str, Any], Any]] = {int: _whole, float: _number, bool: _flag, str: _text, Path: _path}
+
+
+def _shown(value: object) -> str:
+    try:
+        text = " ".join(repr(value).splitlines())
+    except Exception:  # noqa: BLE001 - a whole number of too many digits; or whatever an object of somebody else raises
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,141 @@
+"""What a run is asked for besides its algorithm's settings: each option once.
+
+`train`, `train_together`, `resume`, the flags of the command line, `settings.json`, a run's plan and the site's table
+of options follow from it. A new option is a field here, and a parameter of the three for editors to show.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_type_hints
+
+from polyak import tracking
+from polyak.environments.make import Vectorization
+from polyak.kinds import FILLED, Count, Limit, Seed, check_fields, checked, meanings
+from polyak.learners.edge import Device, Threads
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Backend = Literal["jax", "torch", "tensorflow"]
+
+LONGEST_TIMEOUT = 10_000_000
+"""Seconds, four months: more than a timer of the system need count."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """On the command line an option has another name than in Python."""
+
+    name: str
+    metavar: str | None
+
+
+@dataclass(frozen=True)
+class Changeable:
+    """`resume` may be asked for another value than before."""
+
+    exact: bool = True
+    """What follows is then the same, bit for bit."""
+
+
+EPOCH_OR_MORE = Limit("at least 1, or None for an epoch", lambda steps: steps >= 1)
+IN_TIME = Limit(
+    f"above 0 and at most {LONGEST_TIMEOUT:,}, or None for no limit", lambda seconds: 0 < seconds <= LONGEST_TIMEOUT
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `train` takes besides algorithm, environment and settings; each is checked, and kept as plain Python."""
+
+    preset: Annotated[str | None, FILLED] = None
+    """book, paper, an environment's name, or a TOML file; by default the environment's own if any, else paper."""
+    seed: Seed = 0
+    """Every random stream of the run is drawn from it."""
+    backend: Annotated[Backend, Changeable(exact=False)] = "jax"
+    """The framework that learns."""
+    device: Annotated[Device, Changeable(exact=False)] = "auto"
+    """auto: an NVIDIA GPU where the framework sees one, else the CPU."""
+    threads: Annotated[Threads, Changeable(exact=False)] = None
+    """Threads of the framework on the CPU; by default the physical cores."""
+    fast: bool = True
+    """Compiled or fused updates; without, each operation is computed by itself, as it is written."""
+    envs: Count = 1
+    """Environments stepped side by side; updates per environment step stay the same."""
+    vectorization: Vectorization = "sync"
+    """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
+    from_run: Annotated[Path | None, Flag("from", "RUN")] = None
+    """A run whose learner this one goes on from, in whichever framework; its settings are the default then. Replay,
+    episodes and random streams are new."""
+    run_dir: Path = Path("runs")
+    """Where the run's folder is made."""
+    stop_at_return: float | None = None
+    """Stop once an evaluation's mean return reaches this."""
+    checkpoint_every: Annotated[int | None, EPOCH_OR_MORE, Changeable()] = None
+    """Environment steps between checkpoints, from which `polyak resume` goes on; by default an epoch."""
+    step_timeout: Annotated[float | None, IN_TIME, Changeable()] = 600.0
+    """Seconds that the environments may take for one answer before the run is ended, where training runs in the main
+    thread."""
+    track: Annotated[tuple[tracking.Name, ...], Changeable()] = ()
+    """Weights & Biases, MLflow or both: where the records go besides the run's folder."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, Options)
+
+
+KINDS: Mapping[str, Any] = get_type_hints(Options, include_extras=True)
+"""Each option and its kind."""
+MEANINGS: Mapping[str, str] = dict(meanings(Options))
+UNDESCRIBED = ("run_dir",)
+"""What `settings.json` does not tell: where it lies."""
+LATER = ("track",)
+"""What runs of earlier versions do not tell: the default was in force."""
+
+
+def note_of(name: str, kind: type[Any]) -> Any:
+    """What an option's declaration says besides its kind, a `Flag` or a `Changeable`; None where it says no such."""
+    return next((note for note in get_args(KINDS[name])[1:] if isinstance(note, kind)), None)
+
+
+CHANGEABLE: Mapping[str, Changeable] = {name: note for name in KINDS if (note := note_of(name, Changeable)) is not None}
+"""The options that `resume` takes too."""
+
+
+def telling_options(function: F) -> F:
+    """Add to what `help` says of a function what each option that it takes is."""
+    taken = inspect.signature(function).parameters
+    told = [f"    {name}: {meaning}" for name, meaning in MEANINGS.items() if name in taken]
+    function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *told])
+    return function
+
+
+def options_of(arguments: Mapping[str, Any]) -> Options:
+    """The options among a call's arguments by name; those that the call does not have are the default.
+
+    Raises:
+        UsageError: one is of another kind, or beyond its limit.
+    """
+    return Options(**{name: arguments[name] for name in KINDS if name in arguments})
+
+
+def changes_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a call of `resume` asks to change; None leaves one as it was.
+
+    Raises:
+        UsageError: one is of another kind, or beyond its limit.
+    """
+    given = {name: arguments[name] for name in CHANGEABLE if arguments[name] is not None}
+    return {name: checked(name, value, KINDS[name]) for name, value in given.items()}
+
+
+def described(options: Options) -> dict[str, Any]:
+    """Every option that a run keeps, as JSON can hold it."""
+    values = {field.name: getattr(options, field.name) for field in fields(Options)}
+    return {name: _as_json(value) for name, value in values.items() if name not in UNDESCRIBED}
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value
