@@ -201,7 +201,7 @@ def test_numbers_of_other_libraries_are_kept_as_plain_ones(trained: Run) -> None
         (lambda run: polyak.resume(3), "folder is 3, but must be a path"),
         (lambda run: polyak.resume(run.folder, steps=60.0), "steps is 60.0, but must be a whole number"),
         (lambda run: polyak.resume(run.folder, steps=0), "steps is 0, but must be at least 1"),
-        (lambda run: polyak.resume(run.folder, replay_seconds=-1), "replay_seconds is -1, but must be at least 0"),
+        (lambda run: polyak.resume(run.folder, replay_seconds=math.nan), "replay_seconds is nan, but must be finite"),
         (lambda run: polyak.resume(run.folder, replay_seconds="x"), "replay_seconds is 'x', but must be a number"),
         (lambda run: evaluate(run.policy, ANY, 1.5), "episodes is 1.5, but must be a whole number"),
         (lambda run: sweep.run([], at_once=1.5), "at_once is 1.5, but must be a whole number"),

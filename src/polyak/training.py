@@ -6,7 +6,7 @@ Data flows one way: environments -> collector -> replay -> learner -> policy -> 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from polyak import learners, runs, tracking
 from polyak.algorithms.settings import Settings
@@ -16,7 +16,7 @@ from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
-from polyak.kinds import AT_LEAST_0, Count, checked
+from polyak.kinds import Count, checked
 from polyak.learners.edge import Device
 from polyak.loop import Loop
 from polyak.options import changes_of, options_of, telling_options
@@ -122,7 +122,7 @@ def resume(  # noqa: D417 - as above
     """
     changes = changes_of(locals())
     steps = checked("steps", steps, Count | None)
-    seconds = checked("replay_seconds", replay_seconds, Annotated[float, AT_LEAST_0])
+    seconds = checked("replay_seconds", replay_seconds, float)
     run, watcher = Run(checked("folder", folder, Path)), observer or Silent()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
