@@ -118,7 +118,7 @@ def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
 
 def _whole(name: str, value: Any) -> int:
     require(name, value, isinstance(value, int) and not isinstance(value, bool), "a whole number")
-    require(name, value, -(2**63) <= value < 2**64, "a whole number of 64 bits")
+    require(name, value, -(2**63) <= value < 2**63, "a whole number of 64 bits")
     return int(value)
 
 
