@@ -1,5 +1,6 @@
 """The command line from end to end: what is on standard output, what a person reads, and the exit codes."""
 
+import ast
 import contextlib
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 
 import polyak
 from polyak import Run, cli, load
-from tiny_cli import PATIENCE, TINY, process_environment, run_cli, start_cli, untrained_run
+from tiny_cli import PATIENCE, TINY, call_cli, process_environment, run_cli, start_cli, untrained_run
 
 SHORT = "--steps 60 --steps-per-epoch 30 --start-steps 20 --update-after 20 --update-every 10 --batch-size 8"
 SMALL = f"{SHORT} --hidden-sizes 8 --evaluation-episodes 2 --replay-size 100".split()
@@ -461,3 +462,26 @@ def test_a_module_where_the_user_stands_is_found(tmp_path: Path) -> None:
     command = [sys.executable, program, "train", "ddpg", "here:Here-v0", *UNTRAINED]
     done = subprocess.run(command, cwd=tmp_path, env=process_environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_flag_that_a_message_names_exists() -> None:
+    """In messages, help and advice: a remedy that does not exist is none."""
+    helps = [
+        call_cli(*command, "--help")[1]
+        for command in (
+            ("train", "sac", "Pendulum-v1"),
+            *(("resume",), ("evaluate",), ("record",), ("report",), ("runs",), ("compare",)),
+            *(("presets",), ("doctor",), ("lesson", "entropy"), ()),
+        )
+    ]
+    known = set(re.findall(r"--[a-z][a-z-]+", "\n".join(helps))) | {"--version", "--xla"}  # the last is XLA's
+    source = Path(polyak.__file__).parent
+    named = {
+        (str(file.relative_to(source)), flag)
+        for file in source.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value)
+    }
+    assert len(named) > 30
+    assert {(file, flag) for file, flag in named if flag not in known} == set()

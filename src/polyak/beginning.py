@@ -37,6 +37,8 @@ def planned(
     """
     algorithm = require_names(algorithm, environment)
     earlier = runs.load(options.from_run) if options.from_run is not None else None
+    if earlier is not None:
+        earlier.require_no_links()
     preset, config = resolve(algorithm, environment, config, options.preset, settings, earlier)
     asked: dict[str, Any] = {
         **vars(options),
@@ -81,8 +83,9 @@ def begun(
     environments, alone = make_worlds(stack, plan, streams, limit)
     learner = algorithm_module(plan.algorithm).initial_state(streams.weights, environments.spec, config)
     if plan.from_run is not None:
-        kept, arrays = Checkpoints(Run(plan.from_run).checkpoints), learner
-        learner = kept.newest(lambda made: kept.learner(made, plan.algorithm, arrays))
+        earlier, arrays = Run(plan.from_run), learner
+        kept = Checkpoints(earlier.checkpoints)
+        learner = kept.newest(lambda made: kept.learner(made, plan.algorithm, arrays), earlier.settings)
     replay = make_replay(plan, environments.spec, environments.count, together)
     described = plan.description(environments.count) | ({} if exact else {"together": together})
     run = runs.create(plan.run_dir, plan.name, plan.algorithm, plan.seed, described)

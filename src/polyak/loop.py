@@ -196,7 +196,7 @@ class Loop:
             self._whole = False
             raise TrainingError(
                 f"training diverged: {bad[0]} is not finite after {self.collector.steps:,} steps; the checkpoint of "
-                f"step {self._saved:,} is kept. Lower the learning rates, or check the rewards' scale"
+                f"step {self._saved:,} is kept. A new run may have lower learning rates; check the rewards' scale"
             )
         state, arrays = self._state()
         metrics, steps = self.writer.content, self.collector.steps

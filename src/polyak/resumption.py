@@ -126,13 +126,19 @@ def plan_to_go_on(
     """The plan in force from now on; and how the run ended, where nothing is left to do.
 
     Raises:
-        UsageError: fewer steps than the run has done, or no environment where it was a callable.
+        UsageError: fewer steps than the run has done, no environment where it was a callable, or another one where it
+            was not.
     """
     then, done = saved.manifest.run, saved.manifest.step
     if steps is not None and steps <= done:
         raise UsageError(f"steps is {steps:,}, but the run has done {done:,} already: ask for more")
     settings = {**then["settings"], **({} if steps is None else {"steps": steps})}
     plan = plan_of({**then, **changes, "settings": settings}, environment_of(then, environment, run.folder))
+    if environment not in (None, then["environment"]) and not then["environment_is_callable"]:
+        raise UsageError(
+            f"{run.folder} was trained on {then['environment']} and goes on with it, not with {plan.name}: leave "
+            f"`environment` out; for another one, `polyak train ... --from {run.folder}` begins a new run"
+        )
     return plan, "" if steps is not None else _how_it_ended(run, saved, plan)
 
 
@@ -142,17 +148,20 @@ def notes_and_description(
     """What those who watch should know of how the run goes on, and its description from now on."""
     then, here = saved.manifest.run, described({})
     others = _differences(then, changes)
+    moved = [] if plan.name == then["environment"] else [f"environment {then['environment']} is {plan.name} now"]
     notes = {"resumed": f"from step {saved.manifest.step:,} of checkpoint {saved.manifest.serial}"}
     if checkpoints.faults:
         notes["damaged"] = "; ".join(map(str, checkpoints.faults))
     if others:
         notes["not exact"] = f"{', '.join(others)}: what follows may differ in the last digits"
+    if moved:
+        notes["trains on"] = f"{plan.name} from now on; {then['environment']} before"
     if given_up:
         index, reason = next(iter(given_up.items()))
         count = f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}"
         notes["given up"] = f"{count}, new ones started; environment {index}: {reason}"
-    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": others}
-    asked = {name: value for name, value in plan.description(plan.envs).items() if not name.startswith("environment")}
+    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": [*moved, *others]}
+    asked = plan.description(plan.envs) | {"environment_is_callable": then["environment_is_callable"]}
     resumed = [*then.get("resumed", []), entry]
     then = {name: value for name, value in then.items() if name != "together"}
     return notes, {**then, **asked, **here, "resumed": resumed}

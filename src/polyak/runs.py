@@ -3,6 +3,7 @@
 import datetime
 import json
 import platform
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ import polyak
 from polyak import metrics
 from polyak.description import require_description
 from polyak.environments.names import module_of
-from polyak.errors import UnreadableError, UsageError
+from polyak.errors import UnavailableError, UnreadableError, UsageError
 from polyak.kinds import Count, Seed, checked
 from polyak.policy import Policy
 from polyak.system.files import read_plain_file, write_atomically
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 SETTINGS_LIMIT = 1_000_000
 """Bytes of `settings.json` at most."""
+WRITTEN = (
+    *("settings.json", metrics.NAME, "policy.safetensors", "best.safetensors", "report.html", "tracking.json"),
+    *("train.log", "environment.log", "checkpoints", "tensorboard", "videos", "wandb", "mlflow", "mlruns"),
+)
+"""What polyak and those whom it calls write in a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,43 @@ class Run:
         """The records of `metrics.jsonl`, oldest first; a last line cut off by a crash is left out."""
         return metrics.read_metrics(self.metrics_file)
 
+    @property
+    def settings_if_whole(self) -> dict[str, Any] | None:
+        """What `settings.json` holds, or None where it is missing or damaged: a checkpoint says it as well.
+
+        Raises:
+            UnavailableError: it cannot be read just now.
+        """
+        try:
+            return self.settings
+        except UnavailableError:
+            raise
+        except UsageError:
+            return None
+
+    def require_no_links(self) -> None:
+        """Check that what is written in the folder, and read from it, lies there and nowhere else.
+
+        Raises:
+            UsageError: something is a link.
+        """
+        for path in (self.folder / name for name in WRITTEN):
+            if path.is_symlink():
+                raise UsageError(
+                    f"{path} is a link: polyak neither writes nor reads through links in a run's folder; remove it, or "
+                    "put in its place what it leads to"
+                )
+
     @cached_property
     def policy(self) -> Policy:
         """The latest policy."""
+        self.require_no_links()
         return Policy.load(self.policy_file)
 
     @cached_property
     def best_policy(self) -> Policy:
         """The policy of the best evaluation."""
+        self.require_no_links()
         return Policy.load(self.best_policy_file)
 
     def environment(self, given: "Environment | None" = None) -> "Environment":
@@ -128,6 +163,7 @@ class Run:
         from polyak.system.signals import interrupts_marked
 
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+        self.require_no_links()
         policy = self.best_policy if checked("best", best, bool) else self.policy
         with interrupts_marked():
             environments = run_environments(self, seed, environment=environment)
@@ -191,7 +227,7 @@ def create(directory: Path, environment: str, algorithm: str, seed: int, setting
     try:
         parent.mkdir(parents=True, exist_ok=True)
         run = Run(_fresh_folder(parent, f"{time}-seed{seed}"))
-        write_settings(run, described(settings))
+        write_settings(run, {"format": FORMAT_VERSION, "identity": secrets.token_hex(16), **described(settings)})
     except OSError as error:
         raise UsageError(
             f"cannot write the run folder below {directory}: {error.strerror or error}; choose another with --run-dir"

@@ -110,7 +110,8 @@ def resume(  # noqa: D417 - as above
     Args:
         folder: the run's folder, here or copied from elsewhere.
         steps: environment steps of the whole run, if they are to be other than before.
-        environment: what it trains on, where that was a callable.
+        environment: what it trains on, where that was a callable; another one than before is recorded. A run that was
+            trained on an id goes on with it.
         backend, device, threads: others than before; the run goes on then, but not bit for bit.
         checkpoint_every, step_timeout, track: others than before, from now on; an empty `track` is none.
         replay_seconds: how long the running episodes may take to be enacted again.
@@ -124,6 +125,7 @@ def resume(  # noqa: D417 - as above
     steps = checked("steps", steps, Count | None)
     seconds = checked("replay_seconds", replay_seconds, float)
     run, watcher = Run(checked("folder", folder, Path)), observer or Silent()
+    run.require_no_links()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
         raise UsageError(f"{folder} has no checkpoint, so that nothing was trained in it: start it anew")
@@ -142,7 +144,8 @@ def resume(  # noqa: D417 - as above
         tracking.require(plan.track)
         plan = plan.settled(learners.start(plan.backend, plan.execution))
         loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher)
-        if steps is not None or changes or loop.ledger.given_up:
+        moved = plan.name != saved.manifest.run["environment"]
+        if steps is not None or changes or moved or loop.ledger.given_up:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
         loop.run_to_the_end()
     return Run(run.folder)
@@ -150,7 +153,7 @@ def resume(  # noqa: D417 - as above
 
 def _read(checkpoints: Checkpoints, run: Run, steps: int | None) -> Saved:
     try:
-        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made, steps))
+        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made, steps), run.settings_if_whole)
     except UnreadableError as error:
         try:  # what a new run would begin with
             checkpoints.newest(lambda made: checkpoints.content(made.files["learner"]))

@@ -96,7 +96,7 @@ class Updates:
             raise TrainingError(
                 f"training diverged: a loss or the actor is not finite after {done.steps:,} steps "
                 f"({updates:,} updates); the last finite policy is kept in {done.folder}. "
-                "Lower the learning rates, or check the rewards' scale"
+                "A new run may have lower learning rates; check the rewards' scale"
             )
         self.policy, done.updates = policy, updates
         self._ledger.measured.append(metrics)

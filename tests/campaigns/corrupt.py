@@ -49,7 +49,7 @@ from polyak.checkpoints.manifest import Manifest  # noqa: E402
 from polyak.progress import Progress, Silent  # noqa: E402
 from polyak.replay import Replay  # noqa: E402
 from polyak.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
-from polyak.runs import Run, described  # noqa: E402
+from polyak.runs import WRITTEN, Run, described  # noqa: E402
 from polyak.system.locking import locked  # noqa: E402
 from polyak.system.stopwatch import PARTS  # noqa: E402
 from tiny_cli import SMALL  # noqa: E402
@@ -348,6 +348,18 @@ def swapped(scene: Scene) -> Damage:
     return Damage("swapped", f"{one.name} {other.name}", frozenset({one.name, other.name}))
 
 
+def foreign_checkpoints(scene: Scene) -> Damage:
+    """All checkpoints of another run, whole, instead of this one's; or this one's settings replaced by the other's."""
+    other = scene.draw.choice(scene.others)
+    if scene.draw.random() < 0.3:
+        shutil.copyfile(other.folder / "settings.json", scene.run / "settings.json")
+        return Damage("foreign", f"settings.json of {other.source.name}", frozenset({"settings.json"}))
+    shutil.rmtree(scene.run / "checkpoints")
+    shutil.copytree(other.folder / "checkpoints", scene.run / "checkpoints")
+    touched = frozenset(path.name for path in (scene.run / "checkpoints").iterdir())
+    return Damage("foreign", f"checkpoints of {other.source.name}", touched | scene.fixture.of_previous.names)
+
+
 def stray(scene: Scene) -> Damage:
     """Something besides, under a name that means something."""
     names = (
@@ -614,6 +626,7 @@ def hostile_arrays(draw: random.Random, content: bytes) -> tuple[bytes, str]:
 KINDS: dict[Callable[[Scene], Damage], int] = {
     plain_damage: 50,
     swapped: 4,
+    foreign_checkpoints: 4,
     stray: 4,
     edited_unsealed: 8,
     edited_sealed: 16,
@@ -629,11 +642,12 @@ KINDS: dict[Callable[[Scene], Damage], int] = {
 def checkpoint_of(folder: Path) -> tuple[Saved, list[polyak.UsageError]]:
     """What `resume` reads before it makes environments."""
     run = Run(folder)
+    run.require_no_links()
     if not run.checkpoints.is_dir():
         raise polyak.UsageError(f"{folder} has no checkpoint")
     with locked(folder):
         checkpoints = Checkpoints(run.checkpoints)
-        saved = checkpoints.newest(lambda made: read_checkpoint(checkpoints, made))
+        saved = checkpoints.newest(lambda made: read_checkpoint(checkpoints, made), run.settings_if_whole)
         with sensible(checkpoints, saved.manifest):
             plan_to_go_on(run, saved, {}, None, None)
     return saved, list(checkpoints.faults)
@@ -657,8 +671,13 @@ def read(scene: Scene, damage: Damage) -> str:
     except polyak.UsageError as error:
         required(_names_something(scene, str(error)), f"names nothing: {error}")
         needed = fixture.of_previous.names | {".lock"} | ({"metrics.jsonl"} if fixture.source.cut is None else set())
+        if "belongs to another run" in str(error):  # by what is in one of these, if it is not the folder's own
+            needed |= {"settings.json", fixture.of_newest.name}
+        if "is a link: polyak neither" in str(error):  # of whole files and folders, no checkpoint's
+            needed |= set(WRITTEN)
         required(damage.hostile or bool(damage.touched & needed), f"refused though the previous is whole: {error}")
         return "refused"
+    required(damage.kind != "foreign", "another run's was accepted")
     digest = digest_of(saved)
     if digest == fixture.newest:
         return "newest"

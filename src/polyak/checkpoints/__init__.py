@@ -113,16 +113,17 @@ class Checkpoints:
         used = {name for each in self._kept for name in each.names}
         self._remove(lambda path: path.name not in used)
 
-    def newest(self, read: Callable[[Manifest], T]) -> T:
+    def newest(self, read: Callable[[Manifest], T], settings: Mapping[str, Any] | None = None) -> T:
         """What `read` makes of the newest whole checkpoint; where it finds one damaged, of that before.
 
-        Only one that is damaged is passed over: the next `save` removes it.
+        Only one that is damaged is passed over: the next `save` removes it. It must be of the run of these `settings`,
+        if any are given.
 
         Raises:
             UnreadableError: there is no checkpoint, or none is whole; the message names the file.
             UnavailableError: the newest cannot be read just now, or memory is short.
             NewerFormatError: a later polyak wrote the newest; an older one is not taken in its place.
-            UsageError: what is whole does not fit what it is read for.
+            UsageError: what is whole is another run's, or does not fit what it is read for.
         """
         try:
             found = sorted((path for path in self._ours() if path.suffix == ".json"), key=_serial, reverse=True)
@@ -134,6 +135,8 @@ class Checkpoints:
         for path in found:
             try:
                 made = manifest.read(path)
+                if settings is not None:
+                    manifest.require_own(made, settings, path)
                 result = read(made)
             except UnreadableError as error:
                 faults.append(error)

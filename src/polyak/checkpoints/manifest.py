@@ -15,9 +15,9 @@ from polyak.errors import NewerFormatError, UnreadableError, UsageError
 from polyak.system.files import read_plain_file
 
 FORMAT = "polyak-checkpoint"
-VERSION = 3
+VERSION = 4
 """Since 2, `state` names the columns of what was measured (`metrics`); since 3, there may be a burst that was launched
-and not waited for (`launched`, with a lag)."""
+and not waited for (`launched`, with a lag); since 4, `run` has the run's identity."""
 SIZE_LIMIT, VALUES = 16_000_000, 1_000_000
 """Bytes of a manifest at most, and values in it: a few for each of as many segments and episodes as nobody has."""
 SERIALS = 10**9
@@ -117,6 +117,25 @@ def read(path: Path) -> Manifest:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UnreadableError(f"{path} is damaged: {type(error).__name__} {str(error)[:100]}") from error
     return made
+
+
+def require_own(made: Manifest, settings: Mapping[str, Any], path: Path) -> None:
+    """Check that a manifest is of the run of these settings: by its identity, or without one by what was asked for.
+
+    Raises:
+        UsageError: it is another run's.
+    """
+    facts = ["identity"]
+    if "identity" not in settings and "identity" not in made.run:
+        facts = ["algorithm", "seed", *([] if settings.get("environment_is_callable") else ["environment"])]
+    for name in facts:
+        ours, theirs = (str(each.get(name, "none"))[:80] for each in (settings, made.run))
+        if ours != theirs:
+            raise UsageError(
+                f"{path} belongs to another run than the settings.json of its folder: its {name} is {theirs}, not "
+                f"{ours}. Put this run's own checkpoints back; or, if it is settings.json that is another's, remove "
+                "that, and `polyak resume` writes it anew"
+            )
 
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:

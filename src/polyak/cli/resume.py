@@ -28,7 +28,7 @@ class Asked(Generic[F]):
     steps: int | None = None
     """Environment steps of the whole run, if they are to be other than before."""
     environment: str | None = None
-    """What it trains on (an id or module:Id), where that was a callable."""
+    """What it trains on (an id or module:Id), where that was a callable; an id's run goes on with its id."""
     replay_seconds: float = training.REPLAY_SECONDS
     """How long the running episodes may take to be enacted again; new ones are started otherwise."""
     plain: bool = False

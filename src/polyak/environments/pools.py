@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.errors import UsageError
 
-OTHERWISE = "choose the vectorization sync or async instead"
+OTHERWISE = "choose the vectorization sync or async for a new run"
 UNLIMITED = 2**31 - 2
 """Steps of an episode without a time limit: EnvPool counts in 32 bits, one more than this included."""
 

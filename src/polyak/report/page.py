@@ -28,6 +28,8 @@ def write_report(runs: Sequence[Run], output: Path | None = None) -> Path:
     """
     if not runs:
         raise UsageError("there are no runs to report on")
+    for run in runs:
+        run.require_no_links()
     if sum(run.metrics_file.lstat().st_size for run in runs if run.metrics_file.exists()) > METRICS_LIMIT:
         raise UsageError(
             f"the metrics of {len(runs):,} runs hold more than {METRICS_LIMIT:,} bytes together: report on fewer runs"

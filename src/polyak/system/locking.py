@@ -38,7 +38,7 @@ from itself."""
 def locked(folder: Path) -> Generator[None]:
     """Keep every other process from training in this folder.
 
-    The system takes the lock back when the process ends, however it ends: neither a dead process nor its children keep it.
+    The system takes the lock back when the process ends, however it ends: no dead process and no child keeps it.
 
     Raises:
         UsageError: a living process holds it, or the folder cannot be written; the message says which.

@@ -80,7 +80,11 @@ def start(names: Sequence[str], run: Run) -> tuple[list[Sink], dict[str, str]]:
 
 def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What `settings.json` says, flat: the settings by their own names, besides `seed`, `versions/jax`, ..."""
-    flat = {name: value for name, value in settings.items() if name not in (*TABLES, "format", "resumed", "track")}
+    flat = {
+        name: value
+        for name, value in settings.items()
+        if name not in (*TABLES, "format", "identity", "resumed", "track")
+    }
     flat |= settings["settings"]
     return flat | {f"{table}/{name}": value for table in TABLES[1:] for name, value in settings[table].items()}
 
