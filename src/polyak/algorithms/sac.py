@@ -6,7 +6,7 @@ Deviations, and what the other choice would be:
 - The target's action comes from the current policy (text, paper); some listings use a lagged copy.
 - The actor climbs the minimum of both critics (text, paper); some climb the first or the mean.
 - The critics' loss is the chapter's (8.28), without the factor 1/2 of equation 5 of 1812.05905, which Stable-Baselines3
-  has: its gradient is twice as large. Adam divides by the gradient's size, so that only its epsilon tells the two apart.
+  has: its gradient is twice as large. Adam divides by the gradient's size, so that its epsilon alone tells them apart.
 - The temperature minimizes equation 18 of 1812.05905 as written, with alpha = exp(log_alpha); many implementations put
   log_alpha in place of the factor alpha, which changes the step's size, not its sign.
 - One temperature step with the entropy seen in the actor step, after it, as in the paper's algorithm 1.
