@@ -1,6 +1,7 @@
 """What is checked before a run's folder is touched: memory, environment, whose checkpoints these are, links."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,12 @@ def state(folder: Path) -> dict[str, Any]:
         str(path): path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))
     }
+
+
+def test_a_film_is_not_written_through_a_link_that_somebody_left(run: Run, tmp_path: Path) -> None:
+    (outside := tmp_path / "outside").write_text("mine")
+    run.videos.mkdir()
+    (run.videos / f".policy-seed0.mp4.{os.getpid()}.tmp").symlink_to(outside)
+    (run.videos / "policy-seed0.mp4").symlink_to(outside)
+    assert run.record(1).stat().st_size > 100
+    assert outside.read_text() == "mine"

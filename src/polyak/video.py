@@ -41,6 +41,7 @@ def video(path: Path, fps: Fraction | float) -> Generator[Callable[[Frame], None
     prepare_to_write(path)
     # absolute: PyAV takes what begins with s3: or pipe: for no file
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp").absolute()
+    temporary.unlink(missing_ok=True)  # never through a link that somebody left there
     stream: Any = None
     try:
         with _writing(path), av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container:
