@@ -168,6 +168,9 @@ RAISED = {
     "raise ValueError('two\\n   lines')": "ValueError: two lines",
     "raise TypeError": "TypeError (",
     "import sys\nsys.exit(0)": "SystemExit: 0",
+    "def check():\n  assert 1 == 2\ncheck()": "AssertionError (raising.py, line 2: assert 1 == 2)",
+    "def deeper(): deeper()\ndeeper()": "RecursionError: maximum recursion depth exceeded",
+    "raise ExceptionGroup('several', [ValueError()])": "ExceptionGroup: several",
     "raise KeyboardInterrupt": "KeyboardInterrupt (",
     "class Odd(BaseException):\n def __str__(self): raise OSError\nraise Odd": "Odd (",
     "import warnings\nwarnings.warn('old', DeprecationWarning)": "DeprecationWarning: old",
@@ -211,6 +214,7 @@ def test_a_dependency_that_is_missing_is_named_with_who_needs_it(text: str, said
 
 def test_install_it_is_said_of_the_package_alone(module: Write) -> None:
     assert "cannot import 'not_there_at_all'; install it" in refusal("not_there_at_all.environments:X-v0")
+    assert "cannot import 'not-there-at-all'; install it" in refusal("not-there-at-all:X-v0")
     module("there.__init__", "")
     said = refusal("there.missing.more:X-v0")
     assert "cannot import 'there.missing': 'there' has no such module" in said
@@ -224,6 +228,17 @@ def test_the_command_line_says_one_line(module: Write) -> None:
         assert (code, out) == (2, "")
         assert err.count("\n") == 1
         assert err.startswith("polyak: environment 'raising:X-v0': importing 'raising' raised ")
+
+
+def test_what_an_import_prints_is_not_on_standard_output(module: Write) -> None:
+    name = module("printing", "print('printed')\n" + registers("Printing-v0", entry_point="tiny_cli:Tiny"))
+    for command in (("presets", f"{name}:Printing-v0", "--preset", "book"), ("train", "ddpg", f"{name}:Printing-v0")):
+        sys.modules.pop(name, None)
+        gymnasium.registry.pop("Printing-v0", None)
+        code, out, err = call_cli(*command, *(["--preset", "book", "--steps", "0"] if command[0] == "train" else []))
+        assert code == (2 if command[0] == "train" else 0)
+        assert "printed" in err
+        assert "printed" not in out
 
 
 # What a constructor raises

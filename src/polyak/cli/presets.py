@@ -8,6 +8,7 @@ from rich.table import Table
 
 from polyak import presets
 from polyak.algorithms import NAMES
+from polyak.cli.output import own_output
 from polyak.configuration import half_range
 
 
@@ -25,7 +26,8 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     console = Console()
     console = Console(width=None if console.is_terminal else 1_000)
     for algorithm in NAMES:
-        loaded = presets.load(name, algorithm, environment, lambda: half_range(environment))
+        with own_output():
+            loaded = presets.load(name, algorithm, environment, lambda: half_range(environment))
         table = Table(
             "setting", "value", "source", title=f"{algorithm} on {environment}: preset {name}", title_justify="left"
         )

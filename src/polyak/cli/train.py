@@ -96,7 +96,8 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
     """
     kind: type[Settings] = algorithm(name).Config
     asked, earlier = value_in(arguments, "--preset"), value_in(arguments, "--from")
-    preset, defaults = resolve(name, environment, None, asked, {}, runs.load(earlier) if earlier else None)
+    with own_output():  # a preset may ask the environment for its ranges of actions
+        preset, defaults = resolve(name, environment, None, asked, {}, runs.load(earlier) if earlier else None)
     flags = flags_of_options()
     given: Asked[Settings, Any] = tyro.cli(
         Asked[kind, flags],

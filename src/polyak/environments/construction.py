@@ -110,7 +110,7 @@ def not_made(name: str, error: BaseException, render_mode: str | None = None) ->
     if isinstance(error, TypeError) and error.__cause__ is not None and "environment creator" in message_of(error):
         error = error.__cause__  # Gymnasium's own sentence around it ends in a list of all arguments
     text, called = message_of(error), _raised_by_the_call(error)
-    if called and render_mode is not None and "'render_mode'" in text:
+    if render_mode is not None and "unexpected keyword argument 'render_mode'" in text:
         return (
             f"environment {name!r} cannot be recorded: it takes no render_mode, and a video needs one made with "
             f"render_mode={render_mode!r}"

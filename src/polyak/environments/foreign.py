@@ -1,5 +1,6 @@
 """Code that others wrote, while polyak imports it or makes an environment of it: whatever it raises is one line."""
 
+import linecache
 import re
 import traceback
 from collections.abc import Callable, Generator
@@ -64,4 +65,5 @@ def _place(error: BaseException, top: str) -> str:
     if not frames:
         return ""
     _, file, line = (own or frames)[-1]
-    return f" ({Path(file).name}, line {line})"
+    code = "" if message_of(error) else linecache.getline(file, line).strip()  # what a bare assert asserts
+    return f" ({Path(file).name}, line {line}{f': {code[:LONGEST]}' if code else ''})"

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import pkgutil
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any, cast
@@ -36,6 +37,8 @@ def registered(name: str) -> str:
 def _import(name: str, module: str) -> None:
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts) or (parts[-1] == "py" and len(parts) > 1):
+        if re.fullmatch(r"\w[\w.-]*\w", module) and "-" in module:
+            raise UsageError(f"environment {name!r}: cannot import {module!r}; install it or mend the name")
         raise UsageError(
             f"environment {name!r}: {module!r} is no module's name: write my_file:Id for an Id that my_file.py "
             "registers, my_folder.my_file:Id for one in a folder"
@@ -127,7 +130,7 @@ def _submodules(module: str) -> str:
 
 
 def _register_functions(module: str) -> str:
-    names = [name for name, value in vars(sys.modules[module]).items() if "register" in name and callable(value)]
+    names = [name for name, value in [*vars(sys.modules[module]).items()] if "register" in name and callable(value)]
     public = [f"{module}.{name}" for name in names if not name.startswith("_") and name != "register"]
     return f" ({', '.join(public[:3])})" if public else ""
 
