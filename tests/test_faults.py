@@ -265,6 +265,23 @@ def test_a_ctrl_c_that_an_environment_makes_something_else_of_is_a_ctrl_c(tmp_pa
         run.evaluate(3, environment=lambda: Pressing(at=8))
 
 
+def test_what_another_signals_handler_raises_is_no_fault_of_the_environments(tmp_path: Path) -> None:
+    """As a cluster's does that gives notice."""
+
+    class Noticed(Tiny):
+        def step(self, action: Any) -> Any:
+            if self.taken == 4:
+                signal.raise_signal(signal.SIGUSR1)
+            return super().step(action)
+
+    usual = signal.signal(signal.SIGUSR1, lambda *_: sys.exit(99))
+    try:
+        with pytest.raises(SystemExit, match="99"):
+            untrained_run(tmp_path, Noticed)
+    finally:
+        signal.signal(signal.SIGUSR1, usual)
+
+
 class Pressing(Tiny):
     """It raises what a Ctrl-C raises."""
 

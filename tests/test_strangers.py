@@ -21,7 +21,7 @@ import polyak
 from polyak import UsageError
 from polyak.environments.make import make_environment, make_environments
 from polyak.environments.names import module_of
-from polyak.system.signals import signals_seen
+from polyak.system.signals import came_by_signal, signals_marked
 from tiny import Numbers, Shown
 from tiny_cli import SMALL, Tiny, call_cli, untrained_run
 
@@ -362,28 +362,42 @@ def test_ctrl_c_while_an_environment_is_made_is_the_users() -> None:
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_signals_are_seen_and_act_as_ever() -> None:
+def test_signals_act_as_ever_and_what_their_handlers_raise_is_marked() -> None:
     came: list[int] = []
-    usual = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+
+    def leave(number: int, _: Any) -> None:
+        came.append(number)
+        raise SystemExit(99)
+
+    usual = signal.signal(signal.SIGTERM, leave)
     try:
-        with signals_seen() as seen:
-            signal.raise_signal(signal.SIGTERM)
+        with signals_marked():
+            with pytest.raises(SystemExit) as left:
+                signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(KeyboardInterrupt) as pressed:
+                signal.raise_signal(signal.SIGINT)
+            assert came_by_signal(left.value)
+            assert came_by_signal(pressed.value)
+            assert not came_by_signal(SystemExit(99))
+            assert not came_by_signal(KeyboardInterrupt())
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        assert (seen, came) == ([signal.SIGTERM], [signal.SIGTERM])
+        assert came == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGTERM) is leave
         assert signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN
+        assert came_by_signal(KeyboardInterrupt())  # where nothing is marked, it may be
     finally:
         signal.signal(signal.SIGTERM, usual)
         signal.signal(signal.SIGUSR1, signal.SIG_DFL)
-    elsewhere: list[list[int]] = []
+    elsewhere: list[bool] = []
 
     def enter() -> None:
-        with signals_seen() as seen:
-            elsewhere.append(seen)
+        with signals_marked():  # no handler runs in another thread
+            elsewhere.append(came_by_signal(KeyboardInterrupt()))
 
     thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    assert elsewhere == [[]]
+    assert elsewhere == [False]
 
 
 @pytest.mark.parametrize("environment", [None, 3, b"Pendulum-v1", [], Shown(), gymnasium.spec("Pendulum-v1")])

@@ -23,7 +23,7 @@ from polyak.filming import Filming, FilmObserver, Unwatched
 from polyak.kinds import Count, Seed, checked
 from polyak.pictures import Frame, Pictures
 from polyak.system.randomness import Streams
-from polyak.system.signals import interrupts_marked
+from polyak.system.signals import signals_marked
 from polyak.video import rate_of, video
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run_environments(run: "Run", seed: int, *, environment: Environment | None =
     return make_environments(run.environment(environment), 1, streams.evaluation, max_episode_steps=limit)
 
 
-@interrupts_marked()
+@signals_marked()
 def record(
     run: "Run",
     episodes: int = 1,

@@ -160,12 +160,12 @@ class Run:
         """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable."""
         from polyak.evaluation import evaluate
         from polyak.recording import run_environments
-        from polyak.system.signals import interrupts_marked
+        from polyak.system.signals import signals_marked
 
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
         self.require_no_links()
         policy = self.best_policy if checked("best", best, bool) else self.policy
-        with interrupts_marked():
+        with signals_marked():
             environments = run_environments(self, seed, environment=environment)
             try:
                 return evaluate(policy, environments, episodes, seed=seed)

@@ -23,7 +23,7 @@ from polyak.options import options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Silent
 from polyak.runs import Run
-from polyak.system.signals import interrupts_marked, signals_noted, time_limit
+from polyak.system.signals import signals_marked, signals_noted, time_limit
 from polyak.system.threads import one_numpy_thread
 
 
@@ -86,7 +86,7 @@ def train_together(
     require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
     learners.require_together(backend)
     with ExitStack() as stack:
-        stack.enter_context(interrupts_marked())
+        stack.enter_context(signals_marked())
         stack.enter_context(one_numpy_thread())
         plan = planned(algorithm, environment, config, replace(options, seed=seeds[0]), settings)
         group = learners.make_group(backend, plan.execution)

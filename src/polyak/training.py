@@ -27,7 +27,7 @@ from polyak.runs import Run
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
-from polyak.system.signals import interrupts_marked, time_limit
+from polyak.system.signals import signals_marked, time_limit
 from polyak.system.threads import one_numpy_thread
 
 REPLAY_SECONDS = 300.0
@@ -75,7 +75,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     """
     options = options_of(locals())
     with ExitStack() as stack:
-        stack.enter_context(interrupts_marked())
+        stack.enter_context(signals_marked())
         stack.enter_context(one_numpy_thread())
         plan = planned(algorithm, environment, config, options, settings)
         limit = stack.enter_context(time_limit(plan.step_timeout))
@@ -131,7 +131,7 @@ def resume(  # noqa: D417 - as above
         raise UsageError(f"{folder} has no checkpoint, so that nothing was trained in it: start it anew")
     tracking.require(changes.get("track", ()))
     with ExitStack() as stack:
-        stack.enter_context(interrupts_marked())
+        stack.enter_context(signals_marked())
         stack.enter_context(one_numpy_thread())
         stack.enter_context(locked(run.folder))
         checkpoints = Checkpoints(run.checkpoints)

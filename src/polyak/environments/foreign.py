@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polyak.errors import TrainingError, UsageError
-from polyak.system.signals import NoAnswer, signals_seen
+from polyak.system.signals import NoAnswer, came_by_signal, signals_marked
 
 LONGEST = 500
 """Letters of a stranger's message."""
@@ -24,13 +24,13 @@ def foreign(say: Callable[[BaseException], str]) -> Generator[None]:
         UsageError: something was raised, which is its cause: also SystemExit, or a KeyboardInterrupt that no signal
             brought.
     """
-    with signals_seen() as seen:
+    with signals_marked():
         try:
             yield
         except (UsageError, TrainingError, NoAnswer):
             raise
         except BaseException as error:
-            if seen and not isinstance(error, Exception):
+            if came_by_signal(error) and not isinstance(error, Exception):
                 raise
             raise UsageError(say(error)) from error
 

@@ -15,7 +15,7 @@ from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
 from polyak.system.randomness import episode_seed, go_on_from, state_of
-from polyak.system.signals import Limit, NoAnswer, came_by_signal
+from polyak.system.signals import MARK, Limit, NoAnswer, came_by_signal
 from polyak.types import Bool, Float, Spec
 
 GeneratorOf = Callable[[int], np.random.Generator]
@@ -220,7 +220,9 @@ class Environments:
             ) from error
         except BaseException as error:
             if came_by_signal(error):
-                raise KeyboardInterrupt from error  # also where the environment has made something else of it
+                if isinstance(error, KeyboardInterrupt) or hasattr(error, MARK):
+                    raise
+                raise KeyboardInterrupt from error  # of which the environment has made something else
             raise TrainingError(self._told(error)) from error
 
     def _told(self, error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noted instead of obeyed at once; Ctrl-C, told from what only looks so; and a time limit."""
+"""Ctrl-C and SIGTERM, noted instead of obeyed at once; what signals raise, told from other errors; a time limit."""
 
 import signal
 import threading
@@ -6,6 +6,9 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
+
+MARK = "__signal__"
+"""The attribute in which an error keeps the signal that brought it."""
 
 
 @contextmanager
@@ -34,61 +37,41 @@ def signals_noted() -> Generator[list[int]]:
 
 
 @contextmanager
-def signals_seen() -> Generator[list[int]]:
-    """Let signals act as ever and list those that came, so that what their handlers raise is told from other errors."""
-    seen: list[int] = []
+def signals_marked() -> Generator[None]:
+    """Let signals act as ever, but mark what their handlers raise, so that it is told from what other code raises."""
     if threading.current_thread() is not threading.main_thread():
-        yield seen  # no handler runs in another thread
+        yield  # no handler runs in another thread
         return
     usual = {number: signal.getsignal(number) for number in signal.valid_signals()}
 
-    def noting(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
-        def note(number: int, frame: FrameType | None) -> None:
-            seen.append(number)
-            handler(number, frame)
+    def marking(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], Any]:
+        def mark(number: int, frame: FrameType | None) -> None:
+            try:
+                handler(number, frame)
+            except BaseException as error:
+                setattr(error, MARK, number)
+                raise
 
-        return note
+        return mark
 
-    ours = {number: noting(handler) for number, handler in usual.items() if callable(handler)}
+    ours = {number: marking(handler) for number, handler in usual.items() if callable(handler)}
     for number, handler in ours.items():
         signal.signal(number, handler)
     try:
-        yield seen
+        yield
     finally:
         for number, handler in ours.items():
             if signal.getsignal(number) is handler:  # else the code within has set one of its own
                 signal.signal(number, usual[number])
 
 
-class CtrlC(KeyboardInterrupt):
-    """A KeyboardInterrupt that a signal brought; one that some code raises by itself is plain."""
-
-
-@contextmanager
-def interrupts_marked() -> Generator[None]:
-    """Let SIGINT act as usual, but raise `CtrlC` where it raised KeyboardInterrupt."""
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(usual):
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        try:
-            usual(number, frame)
-        except KeyboardInterrupt as error:
-            raise CtrlC(*error.args) from None
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
-
-
 def came_by_signal(error: BaseException) -> bool:
-    """Whether a Ctrl-C is behind an error; where those are not marked, each KeyboardInterrupt counts as one."""
+    """Whether a signal's handler raised this, or what it is made of.
+
+    Where signals are not marked, each KeyboardInterrupt counts as a Ctrl-C.
+    """
     chain: BaseException | None = error
-    while chain is not None and not isinstance(chain, CtrlC):
+    while chain is not None and not hasattr(chain, MARK):
         chain = chain.__cause__ or chain.__context__
     if chain is not None or not isinstance(error, KeyboardInterrupt):
         return chain is not None
