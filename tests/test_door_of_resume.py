@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import polyak
-from polyak import Run, UsageError
+from polyak import Run, UsageError, tracking
 from polyak.errors import UnavailableError
 from polyak.report.page import write_report
 from polyak.runs import WRITTEN
@@ -186,6 +186,7 @@ def test_a_run_keeps_its_identity_and_its_other_files_do_not_know_it(tmp_path: P
     assert len(set(names)) == 2
     for run, name in zip(runs, names, strict=True):
         assert saved(run).manifest.run["identity"] == name
+        assert name not in tracking.parameters(run.settings).values()
         holding = {path.name for path in contents(run) if name.encode() in path.read_bytes()}
         assert holding == {"settings.json", "checkpoint-000002.json", "checkpoint-000003.json"}
     for mine in contents(runs[0]):

@@ -251,9 +251,16 @@ def test_a_system_that_does_not_lock_is_named(tmp_path: Path, monkeypatch: pytes
         pass
 
 
-def test_without_locks_of_open_files_the_whole_file_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS."""
-    monkeypatch.setattr(locking, "OFD", None)
+def unknown(*_: object) -> None:
+    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+
+@pytest.mark.parametrize("change", [("OFD", None), ("fcntl.fcntl", unknown)])
+def test_without_locks_of_open_files_the_whole_file_is_locked(
+    change: tuple[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS, and in sandboxes that do not know them."""
+    monkeypatch.setattr(f"polyak.system.locking.{change[0]}", change[1])
     with locked(tmp_path), (tmp_path / ".lock").open("rb") as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (tmp_path / ".lock").open("rb") as file:

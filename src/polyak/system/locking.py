@@ -7,7 +7,7 @@ child's, but any closing of the file gives it back. Where only the first is left
 an orphan keeps it, and it does not count. A process's number says so only among those that it was counted with: which
 these are is told by the length of the first lock.
 
-Elsewhere `flock` is the lock of the open file, and an orphan of foreign code keeps it.
+Where the system has no OFD locks, `flock` is the lock of the open file, and an orphan of foreign code keeps it.
 """
 
 import errno
@@ -26,6 +26,8 @@ FLOCK = "hhqqi"
 """C's `struct flock`: kind, whence, start, length, process."""
 OFD: int | None = getattr(fcntl, "F_OFD_SETLK", None)
 BUSY = (errno.EACCES, errno.EAGAIN)
+UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a kernel or a sandbox answers that does not know locks of open files."""
 RECORD = 2**40
 """The byte of the record lock, beyond what the other may cover: to the system, they would exclude each other."""
 
@@ -99,16 +101,25 @@ def _try(descriptor: int) -> str:
     """Take both locks: whether they were "free" and are ours, are "busy", or are an "orphan"'s."""
     command = OFD
     if command is None:
-        return "free" if _granted(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)) else "busy"
+        return _whole_file(descriptor)
     # The record lock first: whoever has it is alone with what follows.
     if not _granted(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, RECORD)):
         return "busy"
     among = _processes()
     asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 1 + among, 0)
-    if _granted(lambda: fcntl.fcntl(descriptor, command, asked)):
-        return "free"
+    try:
+        if _granted(lambda: fcntl.fcntl(descriptor, command, asked)):
+            return "free"
+    except OSError as error:
+        if error.errno not in UNKNOWN:
+            raise
+        return _whole_file(descriptor)
     length = struct.unpack(FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[3]
     return "orphan" if among and length == 1 + among and not _lives(_holder(descriptor)) else "busy"
+
+
+def _whole_file(descriptor: int) -> str:
+    return "free" if _granted(lambda: fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)) else "busy"
 
 
 def _processes() -> int:
