@@ -135,12 +135,13 @@ def test_a_video_too_large_for_a_page_is_said_and_left_out(run: Run) -> None:
     assert "holds more than 100,000,000 bytes" in page([run])
 
 
-def test_a_report_reads_no_more_than_it_has_room_for(run: Run, made: Run) -> None:
+def test_a_report_reads_no_more_than_it_has_room_for(run: Run, made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as small:
+        small.setattr("polyak.report.page.METRICS_LIMIT", 1_000)
+        with pytest.raises(UsageError, match="metrics of 2 runs hold more than 1,000 bytes together: report on fewer"):
+            write_report([made, run])
     grown(run.metrics_file)
-    with (
-        little_memory(),
-        pytest.raises(UsageError, match="metrics of 2 runs hold more than 500,000,000 bytes together"),
-    ):
+    with little_memory(), pytest.raises(UnreadableError, match=r"metrics\.jsonl holds more than 64,000,000 bytes"):
         write_report([made, run])
 
 
@@ -166,3 +167,21 @@ def test_no_memory_for_a_policy_is_said(run: Run, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("polyak.system.arrayfiles.load", fail)
     with pytest.raises(UnavailableError, match=r"policy\.safetensors cannot be read just now: memory is short"):
         Policy.load(run.policy_file)
+
+
+def test_a_small_file_takes_little_memory_and_one_that_grows_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "file").write_bytes(b"first ")
+    with little_memory():
+        assert read_plain_file(path, 1_000_000_000) == b"first "
+    fstat = os.fstat
+
+    def growing(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        with path.open("ab") as file:
+            file.write(b"and more")
+        return found
+
+    monkeypatch.setattr("polyak.system.files.os.fstat", growing)
+    assert read_plain_file(path, 1_000) == b"first and more"

@@ -74,8 +74,10 @@ def read_plain_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
     with opened(path, follow=follow) as (file, size):
         if size > limit:
             raise too_long(path, limit)
-        content = file.read(limit + 1)
-        if len(content) > limit:  # it has grown meanwhile
+        content = file.read(size + 1)  # as much memory is taken at once, however much there is
+        if len(content) > size:  # it has grown meanwhile
+            content += file.read(limit + 1 - len(content))
+        if len(content) > limit:
             raise too_long(path, limit)
     return content
 
