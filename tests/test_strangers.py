@@ -440,6 +440,13 @@ def test_a_vector_environments_metadata_that_are_none_say_no_autoreset_mode() ->
         make_environments(Bare, 1, Numbers)
 
 
+@pytest.mark.parametrize("count", [None, 0, "two"])
+def test_a_vector_environment_without_a_count_is_refused(count: Any) -> None:
+    vector = Objective((2, 1))
+    vector.num_envs = count
+    assert f"its num_envs is {count!r}, but must be a number of environments" in refusal(lambda: vector)
+
+
 # Rewards of several numbers
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
@@ -88,7 +89,7 @@ def complete(made: Any, name: str) -> None:
     """Check what polyak and Gymnasium read of every environment; metadata that are none become empty ones.
 
     Raises:
-        UsageError: a space is missing or of another library, or the reward is a vector.
+        UsageError: a space or a vector's count is missing or of another kind, or the reward is a vector.
     """
     for layer in cast(tuple[Any, ...], (made.unwrapped, made)):
         if not isinstance(layer.metadata, Mapping):
@@ -100,6 +101,9 @@ def complete(made: Any, name: str) -> None:
             kind = f"{type(space).__module__}.{type(space).__qualname__}"
             found = "is not set" if space is None else f"is a {kind}"
             raise UsageError(f"environment {name!r}: its {what} {found}, but must be a space of gymnasium.spaces")
+    count: Any = getattr(cast(Any, made), "num_envs", None) if prefix else 1
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise UsageError(f"environment {name!r}: its num_envs is {count!r}, but must be a number of environments")
     require_one_number(made, name)
 
 

@@ -59,7 +59,8 @@ def make_environments(
     try:
         first = made[0]
         if vectorization == "envpool":
-            pool = make_pool(environment, count, first)
+            with foreign(lambda error: not_made(name, error)):
+                pool = make_pool(environment, count, first)
             close(made.pop())
             return Environments(pool, generator_of, limit)
         if isinstance(first, VectorEnv):
