@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network, nested
+from polyak.networks import (
+    actor_sizes,
+    copied,
+    critic_sizes,
+    flattened,
+    forward,
+    forward_rows,
+    initial_adam,
+    initial_network,
+    layers_of,
+    nested,
+)
 from polyak.types import Spec
 
 SPEC = Spec((2, 3), (2,), -np.ones(2, np.float32), np.ones(2, np.float32))
@@ -40,6 +51,15 @@ def test_initial_weights_are_uniform_within_their_bound(sizes: tuple[int, ...]) 
             assert np.abs(scaled).max() > 0.98
             assert abs(scaled.mean()) < 4.0 / np.sqrt(3.0 * scaled.size)
             assert (scaled**2).mean() == pytest.approx(1.0 / 3.0, abs=4.0 * np.sqrt(4.0 / 45.0 / scaled.size))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("sizes", [(5, 2), (17, 64, 32, 6)])
+def test_rows_go_forward_to_the_same_bits(sizes: tuple[int, ...], count: int) -> None:
+    generator = np.random.default_rng(0)
+    network = initial_network(generator, sizes)
+    inputs = generator.standard_normal((count, sizes[0]), dtype=np.float32)
+    assert forward_rows(layers_of(network), inputs).tobytes() == forward(network, inputs).tobytes()
 
 
 def test_initial_weights_follow_the_generator() -> None:

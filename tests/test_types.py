@@ -47,6 +47,14 @@ def test_the_edges_of_the_box_are_reached(spec: Spec) -> None:
     assert (np.abs(spec.to_environment(ones) - spec.action_high) <= rounding).all()
 
 
+@given(specs(), st.lists(st.floats(-1.0, 1.0, width=32), min_size=4, max_size=4), st.sampled_from([1, 3]))
+def test_a_map_for_so_many_actions_gives_the_same_bits(spec: Spec, values: list[float], count: int) -> None:
+    action = np.resize(np.array(values, np.float32), (count, spec.action_size))
+    mapped = spec.map_of(count)(action)
+    assert mapped.tobytes() == spec.to_environment(action).tobytes()
+    assert mapped[0].tobytes() == spec.to_environment(action[0]).tobytes()
+
+
 @pytest.mark.parametrize("beyond", [1.5, -1.5, np.inf])
 def test_normalized_actions_beyond_the_range_are_clipped_to_the_box(spec: Spec, beyond: float) -> None:
     edge = spec.action_high if beyond > 0 else spec.action_low

@@ -36,6 +36,8 @@ KINDS: dict[str, Callable[..., str]] = {
     "peers_setting": measured_tables.peers_setting,
     "readme": readme,
     "settings": algorithm_pages.settings,
+    "a_step": measured_tables.a_step,
+    "a_step_setting": measured_tables.a_step_setting,
     "speeds": measured_tables.speeds,
     "speeds_setting": measured_tables.setting,
 }

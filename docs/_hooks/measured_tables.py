@@ -47,6 +47,33 @@ def _measured() -> dict[str, Any]:
     return json.loads((RESULTS / "environments.json").read_text(encoding="utf-8"))
 
 
+def a_step() -> str:
+    """What a step costs when nothing is learned, in microseconds: a row for each case, by parts, and beside before."""
+    head = ["", "alone", "environment", "acting", "replay", "step", "polyak's own", "before", "own, now / before"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for case in _a_step()["cases"]:
+        now, ratio = case["now"], case["polyak_ratio"]
+        name, envs = case["environment"].partition("-")[0], case["envs"]
+        cells = [f"{now[part]:.1f}" for part in ("alone", "environment", "acting", "replay", "step", "polyak")]
+        spread = f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+        lines.append([f"{name}, N = {envs}", *cells, f"{case['before']['polyak']:.1f}", spread])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def a_step_setting() -> str:
+    """With what that was measured."""
+    about = _a_step()
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    return (
+        f"`{about['command']}` on {about['processor']}, {versions}: medians of {about['rounds']} pairs of runs of "
+        f"{about['steps']:,} steps."
+    )
+
+
+def _a_step() -> dict[str, Any]:
+    return json.loads((RESULTS / "step.json").read_text(encoding="utf-8"))
+
+
 def peers(rhythm: str, envs: str) -> str:
     """Steps a second beside the peers, and how many times theirs polyak's are: a row for each case.
 

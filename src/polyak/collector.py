@@ -91,12 +91,15 @@ class Collector:
             result = self.environments.step(action)
             lap("environment")
             fresh = self._exploration.standard_normal(self._shape, dtype=np.float32)
-            self._noise = cast(Float, self._correlation * self._noise + self._innovation * fresh)
+            if self._correlation:
+                fresh = cast(Float, self._correlation * self._noise + self._innovation * fresh)
+            self._noise = fresh
         transitions = Transitions(self._observation, action, result.reward, result.next_observation, result.terminated)
-        if np.count_nonzero(result.valid) < len(result.valid):
+        everywhere = np.count_nonzero(result.valid) == len(result.valid)
+        if not everywhere:
             transitions = transitions.only(result.valid)
         self._observation = result.observation
-        self._count(result)
+        self._count(result, everywhere)
         lap("acting")
         return transitions
 
@@ -139,10 +142,14 @@ class Collector:
         for index in np.flatnonzero(which):
             self._forget(int(index))
 
-    def _count(self, result: Step) -> None:
-        np.add(self._total_reward, result.reward, out=self._total_reward, where=result.valid)
-        self.lengths += result.valid
-        for index in ((result.terminated | result.truncated) & result.valid).nonzero()[0]:
+    def _count(self, result: Step, everywhere: bool) -> None:
+        if everywhere:
+            self._total_reward += result.reward
+            self.lengths += 1
+        else:
+            np.add(self._total_reward, result.reward, out=self._total_reward, where=result.valid)
+            self.lengths += result.valid
+        for index in result.ended.nonzero()[0] if np.count_nonzero(result.ended) else ():
             episode = Episode(
                 step=self.steps,
                 total_reward=float(self._total_reward[index]),

@@ -11,6 +11,10 @@ import numpy as np
 
 from polyak.types import Arrays, Float, Spec
 
+ZERO = np.zeros((), np.float32)
+Layers = list[tuple[Float, Float]]
+"""[inputs, outputs] and [1, outputs]: to one row, NumPy adds that in a third of the time that [outputs] takes."""
+
 
 def actor_sizes(spec: Spec, hidden_sizes: tuple[int, ...], outputs: int) -> tuple[int, ...]:
     """Layer widths of an actor with `outputs` outputs (A, or 2 A for a mean and a log sigma)."""
@@ -34,8 +38,25 @@ def forward(parameters: Arrays, inputs: Float) -> Float:
     for layer in range(last + 1):
         hidden = hidden @ parameters[f"{layer}/kernel"] + parameters[f"{layer}/bias"]
         if layer < last:
-            hidden = np.maximum(hidden, np.float32(0))
+            hidden = np.maximum(hidden, ZERO)
     return hidden
+
+
+def layers_of(parameters: Arrays) -> Layers:
+    """Kernel and bias of each layer, in order."""
+    return [
+        (parameters[f"{layer}/kernel"], parameters[f"{layer}/bias"][np.newaxis])
+        for layer in range(len(parameters) // 2)
+    ]
+
+
+def forward_rows(layers: Layers, inputs: Float) -> Float:
+    """What `forward` gives of inputs [N, inputs], sooner where N is 1: for whoever goes through them at every step."""
+    *hidden_layers, (last_kernel, last_bias) = layers
+    hidden = inputs
+    for kernel, bias in hidden_layers:
+        hidden = np.maximum(hidden @ kernel + bias, ZERO)
+    return hidden @ last_kernel + last_bias
 
 
 def initial_network(generator: np.random.Generator, sizes: tuple[int, ...]) -> Arrays:

@@ -55,23 +55,25 @@ class Replay:
 
     def add(self, transitions: Transitions) -> None:
         """Append transitions in order; the oldest are overwritten once the ring is full."""
-        packed = np.column_stack(
-            (
-                transitions.observation,
-                transitions.action,
-                transitions.reward,
-                transitions.next_observation,
-                transitions.terminated,
-            )
-        )
-        count = len(packed)
-        if count == 1:
-            self._records[self.added % self.capacity] = packed[0]
+        count, first = len(transitions.reward), self.added % self.capacity
+        if first + count <= self.capacity:
+            self._pack(transitions, self._records[first : first + count])
         else:
+            packed = np.empty((count, self._records.shape[1]), np.float32)
+            self._pack(transitions, packed)
             rows = np.arange(self.added, self.added + count)[-self.capacity :] % self.capacity
             self._records[rows] = packed[-self.capacity :]
         self.added += count
         self.size = min(self.added, self.capacity)
+
+    def _pack(self, transitions: Transitions, records: Float) -> None:
+        """Write transitions [n] into records [n, 2 O + A + 2]."""
+        reward = self.observation_size + self.action_size
+        records[:, : self.observation_size] = transitions.observation
+        records[:, self.observation_size : reward] = transitions.action
+        records[:, reward] = transitions.reward
+        records[:, reward + 1 : -1] = transitions.next_observation
+        records[:, -1] = transitions.terminated
 
     def sample(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
         """K batches of B transitions [K, B], each drawn uniformly with replacement, in one gather.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+ONE = np.ones((), np.float32)
 Arrays = dict[str, NDArray[Any]]
 """Named arrays, such as `critic_1/0/kernel`: the form in which a learner's state or a policy crosses an edge."""
 
@@ -45,6 +46,20 @@ class Spec:
         """[A]: half the width of the action box, in environment units."""
         return (self.action_high - self.action_low) / np.float32(2)
 
+    def map_of(self, count: int | None = None) -> Callable[[Float], Float]:
+        """`to_environment`, of actions [..., A], or only of actions [`count`, A], for whoever maps such at every step.
+
+        NumPy computes with two small arrays of one shape in a third of the time that it takes to broadcast one.
+        """
+        vectors = self.action_low, self.action_half_range, self.action_high
+        low, half_range, high = vectors if count is None else (np.tile(vector, (count, 1)) for vector in vectors)
+
+        def mapped(action: Float) -> Float:
+            scaled = (action + ONE) * half_range + low
+            return np.minimum(np.maximum(scaled, low), high)  # rounding may step over the edge
+
+        return mapped
+
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back, bit for bit."""
         return {
@@ -72,11 +87,7 @@ class Spec:
 
     def to_environment(self, action: Float) -> Float:
         """Map normalized actions [..., A] in [-1, 1] to environment units, one affine map per dimension."""
-        scaled: Float = action + np.float32(1)
-        scaled *= self.action_half_range
-        scaled += self.action_low
-        np.maximum(scaled, self.action_low, out=scaled)  # rounding may step over the edge
-        return np.minimum(scaled, self.action_high, out=scaled)
+        return self.map_of()(action)
 
     def to_normalized(self, action: Float) -> Float:
         """Map actions [..., A] in environment units to [-1, 1]; the inverse of `to_environment`."""

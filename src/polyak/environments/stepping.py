@@ -37,6 +37,8 @@ class Step(NamedTuple):
     """[N]"""
     valid: Bool
     """[N]: False where the step was only a reset (autoreset mode NEXT_STEP) and is no transition."""
+    ended: Bool
+    """[N]: terminated or truncated, and valid."""
 
 
 class Outcome(NamedTuple):
@@ -87,8 +89,10 @@ class Environments:
         self._claim = claim
         self.count: int = vector.num_envs
         self.spec: Spec = spec_of(self.vector.single_observation_space, self.vector.single_action_space)
+        self._map = self.spec.map_of(self.count)
         self._action_shape = (self.count, *self.spec.action_shape)
         self._action_space: Any = vector.single_action_space
+        self._takes_float32 = bool(self._action_space.dtype == np.float32)
         self.steps = 0
         """Environment steps so far, summed over all environments."""
         self.seeds: list[int] = [0] * self.count
@@ -155,7 +159,7 @@ class Environments:
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._ended
             ended &= valid
-        if ended.any():
+        if np.count_nonzero(ended):
             if self._mode is AutoresetMode.DISABLED:
                 observation = self.start_anew(ended)
             elif self._mode is AutoresetMode.SAME_STEP:
@@ -163,8 +167,8 @@ class Environments:
                 next_observation[ended] = self._asked(self._guarded.last_observations, ended)
                 self._require_finite("observation", next_observation)
         self._ended = ended
-        self.steps += int(np.count_nonzero(valid))
-        return Step(observation, next_observation, outcome.reward, outcome.terminated, outcome.truncated, valid)
+        self.steps += self.count if valid is self._everywhere else int(np.count_nonzero(valid))
+        return Step(observation, next_observation, outcome.reward, outcome.terminated, outcome.truncated, valid, ended)
 
     def advance(self, action: Float) -> Outcome:
         """Take normalized actions [N, A] and leave it at that: no episode is started where one ended."""
@@ -197,8 +201,8 @@ class Environments:
 
     def _to_environment(self, action: Float) -> Any:
         """Normalized actions [N, A] as the environment's own space takes them."""
-        given = self.spec.to_environment(action).reshape(self._action_shape)
-        if self._action_space.dtype == np.float32:
+        given = self._map(action).reshape(self._action_shape)
+        if self._takes_float32:
             return given
         given = given.astype(self._action_space.dtype)  # whose bounds float32 may have rounded
         return np.clip(given, self._action_space.low, self._action_space.high)

@@ -96,25 +96,33 @@ def time_limit(seconds: float | None) -> Generator[Limit]:
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield nullcontext
         return
-    running = False
-
-    def ring(number: int, frame: FrameType | None) -> None:
-        if running:
-            raise NoAnswer
-
-    @contextmanager
-    def limited() -> Generator[None]:
-        nonlocal running
-        try:
-            running = True
-            signal.setitimer(signal.ITIMER_REAL, seconds, seconds)  # again and again, should the first be swallowed
-            yield
-        finally:
-            running = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
-    usual = signal.signal(signal.SIGALRM, ring)
+    limited = _Limited(seconds)
+    usual = signal.signal(signal.SIGALRM, limited.ring)
     try:
-        yield limited
+        yield lambda: limited
     finally:
         signal.signal(signal.SIGALRM, usual)
+
+
+class _Limited(AbstractContextManager[None]):
+    """Blocks, one at a time; a class, because a generator costs twice as much at every step."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._running = seconds, False
+
+    def __enter__(self) -> None:
+        try:
+            self._running = True
+            signal.setitimer(signal.ITIMER_REAL, self._seconds, self._seconds)  # again, should the first be swallowed
+        except BaseException:  # another signal's, in between
+            self.__exit__()
+            raise
+
+    def __exit__(self, *raised: object) -> None:
+        self._running = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def ring(self, number: int, frame: FrameType | None) -> None:
+        """The handler of the alarm."""
+        if self._running:
+            raise NoAnswer
