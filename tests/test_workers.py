@@ -234,6 +234,13 @@ class HoldingError(Exception):
         self.lock = threading.Lock()
 
 
+class SpeechlessError(HoldingError):
+    """It cannot say what it is either, as some C++ bindings' cannot."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 class Raising(Tiny):
     """Each environment raises at its second step; which, its maker says."""
 
@@ -253,12 +260,13 @@ class Raising(Tiny):
         (lambda: ValueError("sim lost"), "raised ValueError after 1 environment steps: sim lost$"),
         (lambda: TwoError(7, "overheated"), r"raised TwoError after 1 environment steps: overheated \(code 7\)$"),
         (HoldingError, "raised HoldingError after 1 environment steps: held$"),
+        (SpeechlessError, "raised SpeechlessError after 1 environment steps$"),
         (lambda: SystemExit(0), "raised SystemExit after 1 environment steps: 0$"),
         (KeyboardInterrupt, "raised KeyboardInterrupt after 1 environment steps$"),
         (GeneratorExit, "raised GeneratorExit after 1 environment steps$"),
         (lambda: ConnectionResetError("server gone"), "raised ConnectionResetError after 1 .*: server gone$"),
     ],
-    ids=["plain", "not received", "not sent", "exits", "interrupts", "generator", "connection"],
+    ids=["plain", "not received", "not sent", "speechless", "exits", "interrupts", "generator", "connection"],
 )
 def test_whatever_an_environment_raises_in_a_worker_is_its_fault(
     what: Any, told: str, started: Any, capfd: Any

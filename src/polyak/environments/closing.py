@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
+from polyak.environments.foreign import message_of
 from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST, end
 from polyak.system.signals import NoAnswer, came_by_signal, time_limit
 
@@ -26,14 +27,15 @@ def close(environment: Any, *, lost: bool = False) -> None:
     try:
         with time_limit(CLOSING_SECONDS) as limit, limit():
             for each in (*alone, environment):
-                faults += _raised_by_closing(each)
+                faults += raised_by_closing(each)
     except NoAnswer:
         faults.append(TimeoutError(f"it had not come back after {CLOSING_SECONDS:g} s"))
     for fault in faults:
         _warn(fault)
 
 
-def _raised_by_closing(environment: Any) -> list[BaseException]:
+def raised_by_closing(environment: Any) -> list[BaseException]:
+    """Close one environment, in whatever time it takes; gives what it raised, but a Ctrl-C is raised."""
     try:
         environment.close()
     except NoAnswer:
@@ -49,7 +51,8 @@ def _warn(error: BaseException) -> None:
     """Say it, but raise nothing even where warnings are errors."""
     with suppress(Warning):
         warnings.warn(
-            f"an environment did not close as it should ({type(error).__name__}: {error}); nothing else depends on it",
+            f"an environment did not close as it should ({type(error).__name__}: {message_of(error)}); nothing else "
+            "depends on it",
             RuntimeWarning,
             stacklevel=4,
         )

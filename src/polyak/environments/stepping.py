@@ -9,6 +9,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from polyak.environments.closing import close
 from polyak.environments.distinct import Claim
+from polyak.environments.foreign import message_of
 from polyak.environments.guard import VectorGuard, WrongAnswer
 from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
@@ -235,8 +236,8 @@ class Environments:
         if isinstance(inner, AsyncVectorEnv) and isinstance(error, EOFError | ConnectionError):
             dead = dead_worker(cast(Any, inner))
         if dead is not None:
-            return f"{dead} {self._when()}: {type(error).__name__} {error}"
-        said = str(error)
+            return f"{dead} {self._when()}: {type(error).__name__} {message_of(error)}"
+        said = message_of(error)
         return f"the environment raised {type(error).__name__} {self._when()}{': ' if said else ''}{said}"
 
     def _when(self) -> str:
@@ -245,11 +246,11 @@ class Environments:
     @contextmanager
     def told_as(self, moment: Callable[[], str]) -> Generator[None]:
         """Let faults within this block say `moment()` instead of how many steps there have been."""
-        self._moment = moment
+        before, self._moment = self._moment, moment
         try:
             yield
         finally:
-            self._moment = None
+            self._moment = before
 
     def _require_finite(self, what: str, values: Float) -> None:
         finite = np.isfinite(values)

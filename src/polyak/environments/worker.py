@@ -10,6 +10,7 @@ from typing import Any, cast
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import CloudpickleWrapper, write_to_shared_memory
 
+from polyak.environments.foreign import message_of
 from polyak.environments.guard import Guard
 from polyak.errors import UsageError
 
@@ -70,10 +71,8 @@ def _fault(environment: int, error: BaseException) -> Fault:
         content = packed(error)
         unpacked(content)
         itself = content
-    message = "".join(traceback.format_exception_only(error)).strip().partition(": ")[2]
-    return Fault(
-        environment, type(error).__name__, message, "".join(traceback.format_exception(error)).rstrip(), itself
-    )
+    told = "".join(traceback.format_exception(error)).rstrip()
+    return Fault(environment, type(error).__name__, message_of(error), told, itself)
 
 
 def work(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
+from polyak.environments.foreign import message_of
 from polyak.environments.spaces import Flat
 from polyak.environments.worker import Fault, Received, packed, work
 from polyak.errors import UsageError
@@ -181,8 +182,8 @@ def _why(vector: Workers, error: BaseException) -> str:
             f"is a script, what trains belongs below {GUARD}"
         )
     if isinstance(error, OSError):
-        return f"the system refuses them ({error}): ask for fewer environments, {OTHERWISE}"
-    return f"{type(error).__name__}: {error}"
+        return f"the system refuses them ({message_of(error)}): ask for fewer environments, {OTHERWISE}"
+    return f"{type(error).__name__}: {message_of(error)}"
 
 
 @dataclass
@@ -213,7 +214,7 @@ class _Sent:
             content = packed(self._make)
         except Exception as error:
             raise UsageError(
-                f"{self._name} cannot be sent to a worker process ({error}): let what makes it open locks, files and "
-                f"connections itself, instead of holding them, {OTHERWISE}"
+                f"{self._name} cannot be sent to a worker process ({message_of(error)}): let what makes it open locks, "
+                f"files and connections itself, instead of holding them, {OTHERWISE}"
             ) from error
         return Received, (content,)
