@@ -1,6 +1,7 @@
 """Opening somebody else's run must not be able to run code: nothing here can unpickle or evaluate."""
 
 import ast
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -15,7 +16,7 @@ import gymnasium
 import pytest
 
 import polyak
-from polyak import Run, UsageError
+from polyak import Policy, Run, UsageError
 from polyak.system.modules import places
 from tiny_cli import PATIENCE, call_cli, process_environment, untrained_run
 
@@ -103,6 +104,8 @@ def stranger(made: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     """`runs/stranger`, below the folder where the user stands, full of code that must not run."""
     folder = tmp_path / "runs" / "stranger"
     shutil.copytree(made.folder, folder)
+    for file in (folder / "policy.safetensors", folder / "best.safetensors"):  # they say whose they are otherwise
+        dataclasses.replace(Policy.load(file), made_for={}).save(file)
     for name in ("evil.py", "inner/evil.py", "pack/__init__.py", "pack/evil.py", "../other.py"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(EVIL)

@@ -137,9 +137,9 @@ def making(made: list[Tiny], **first: Any) -> Callable[[], Tiny]:
     return make
 
 
-def untrained_run(folder: Path, environment: Any = TINY, **settings: Any) -> polyak.Run:
+def untrained_run(folder: Path, environment: Any = TINY, algorithm: str = "ddpg", **settings: Any) -> polyak.Run:
     """A whole run that never updates, so that JAX compiles nothing."""
-    return polyak.train("ddpg", environment, run_dir=folder, **{**SMALL, "update_after": 1_000, **settings})
+    return polyak.train(algorithm, environment, run_dir=folder, **{**SMALL, "update_after": 1_000, **settings})
 
 
 def process_environment() -> dict[str, str]:

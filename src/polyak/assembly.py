@@ -20,7 +20,7 @@ from polyak.plan import Plan
 from polyak.policy import Policy
 from polyak.progress import Observer, Progress
 from polyak.replay import Replay, memory_needed
-from polyak.runs import Run
+from polyak.runs import Run, made_for
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
 from polyak.system.signals import Limit
@@ -112,7 +112,7 @@ def make_loop(
     make = make_learner or partial(learners.make_learner, plan.backend)
     made = make(plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution)
     noise = getattr(plan.config, "exploration_noise", 0.0)
-    policy = Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise)
+    policy = Policy(made.actor(), collector.environments.spec, module.POLICY_KIND, noise, made_for(run.settings))
     ledger, cut = Ledger(module.METRICS), _many_lengths(plan, collector)
     return Loop(
         run=run,

@@ -87,7 +87,8 @@ def begun(
         kept = Checkpoints(earlier.checkpoints)
         learner = kept.newest(lambda made: kept.learner(made, plan.algorithm, arrays), earlier.settings)
     replay = make_replay(plan, environments.spec, environments.count, together)
-    described = plan.description(environments.count) | ({} if exact else {"together": together})
+    spaces = {"spaces": environments.spec.to_json()}
+    described = plan.description(environments.count) | spaces | ({} if exact else {"together": together})
     run = runs.create(plan.run_dir, plan.name, plan.algorithm, plan.seed, described)
     stack.enter_context(locked(run.folder))
     collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)

@@ -176,7 +176,7 @@ class Loop:
         """Write what was measured since the previous record."""
         record = self.ledger.record(self.collector.steps, self.progress.updates, evaluation)
         self.progress.seconds = record["seconds"]
-        with self._writing():
+        with self._writing(self.run.metrics_file):
             self.writer.write(record)
         self.ledger.stopwatch.lap("saving")
         self.progress.record = record
@@ -267,15 +267,14 @@ class Loop:
         self._write(self.run.policy_file, self.updates.policy.content())
 
     def _write(self, path: Path, content: bytes) -> None:
-        with self._writing():
+        with self._writing(path):
             write_atomically(path, content)
 
     @contextmanager
-    def _writing(self) -> Generator[None]:
+    def _writing(self, path: Path) -> Generator[None]:
         try:
             yield
         except OSError as error:
             raise SavingError(
-                f"cannot write to {self.run.folder}: {error.strerror or error}; the checkpoint of step "
-                f"{self._saved:,} is whole"
+                f"cannot write {path}: {error.strerror or error}; the checkpoint of step {self._saved:,} is whole"
             ) from error

@@ -46,7 +46,7 @@ def read_metrics(path: Path) -> list[Record]:
 def _cut_off(line: bytes) -> bool:
     """Whether a last line is the beginning of a record; a whole one with something after it is damaged."""
     try:
-        json.JSONDecoder().raw_decode(line.decode())
+        json.JSONDecoder().raw_decode(line.decode(errors="replace"))
     except (ValueError, RecursionError):
         return True
     return False

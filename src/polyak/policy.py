@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,7 +18,7 @@ from polyak.system.arrayfiles import Form, content_of, read_arrays
 from polyak.system.files import write_atomically
 from polyak.types import Arrays, Float, Spec
 
-FORM = Form("polyak-policy", 1, "policy", ("F32",))
+FORM = Form("polyak-policy", 1, "policy", ("F32",), sealed=True)
 
 Kind = Literal["deterministic", "squashed_gaussian"]
 
@@ -34,6 +35,8 @@ class Policy:
     kind: Kind
     exploration_noise: float = 0.0
     """Standard deviation of `explore`'s noise as a fraction of the half-range (deterministic policies only)."""
+    made_for: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
+    """`algorithm`, `environment` (an id) and `seed` of the run that it was trained in; empty outside of runs."""
 
     def act(self, observation: Any) -> Float:
         """The deterministic action in environment units: [*S] -> [*action shape], or [N, *S] -> [N, *action shape].
@@ -95,13 +98,15 @@ class Policy:
         write_atomically(Path(path), self.content())
 
     def content(self) -> bytes:
-        """What `save` writes; equal policies are equal files."""
-        description = {
+        """What `save` writes, its own SHA-256 included; equal policies are equal files."""
+        description: dict[str, Any] = {
             "kind": self.kind,
             "exploration_noise": self.exploration_noise,
             "observation_shape": self.spec.observation_shape,
             "action_shape": self.spec.action_shape,
         }
+        if self.made_for:
+            description["made_for"] = dict(self.made_for)
         arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
         arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
         return content_of(FORM, arrays, {"policy": json.dumps(description)})
@@ -111,7 +116,8 @@ class Policy:
         """Read what `save` wrote.
 
         Raises:
-            UsageError: the file is missing, broken, or of another kind or a newer version.
+            UsageError: the file is missing, damaged, of another kind or a newer version, or holds a weight that is not
+                finite.
         """
         arrays, metadata = read_arrays(Path(path), FORM)
         try:
@@ -123,7 +129,8 @@ class Policy:
                 action_high=arrays.pop("action_high"),
             )
             parameters = {name.removeprefix("actor/"): value for name, value in arrays.items()}
-            policy = cls(parameters, spec, description["kind"], float(description["exploration_noise"]))
+            noise, made_for = float(description["exploration_noise"]), _marks(description.get("made_for", {}))
+            policy = cls(parameters, spec, description["kind"], noise, made_for)
             policy.require_consistent()
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise UsageError(f"{path} is not a whole polyak policy: {error}") from error
@@ -136,6 +143,9 @@ class Policy:
             ValueError: they do not.
         """
         actions = self.spec.action_size
+        for name, value in self.parameters.items():
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name} holds a number that is not finite")
         if self.kind not in ("deterministic", "squashed_gaussian"):
             raise ValueError(f"unknown kind {self.kind!r}")
         low, high = self.spec.action_low, self.spec.action_high
@@ -160,6 +170,14 @@ class Policy:
 def clipped(values: Float, low: Any, high: Any) -> Float:
     """What `np.clip` gives, in a third of the time where the array is small."""
     return np.minimum(np.maximum(values, low), high)
+
+
+def _marks(value: Any) -> dict[str, str | int]:
+    if isinstance(value, dict):
+        marks = cast(dict[str, Any], value)
+        if all(type(mark) in (str, int) for mark in marks.values()):
+            return marks
+    raise ValueError(f"{str(cast(Any, value))[:40]!r} does not say what it was made for")
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -74,12 +74,12 @@ def record(
             way to render.
     """
     episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+    asked, pictures = run.environment(environment), Pictures()
     policy = run.best_policy if checked("best", best, bool) else run.policy
     path: Path = checked("output", output, Path | None) or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"the video's path is {path}, but must end in .mp4, which is what is written")
     limit = run.settings["settings"]["max_episode_steps"]
-    asked, pictures = run.environment(environment), Pictures()
     with ExitStack() as stack:
         stack.enter_context(drawing_without_a_screen())
         made = drawn(lambda: make_environment(asked, max_episode_steps=limit, render_mode="rgb_array"))

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import polyak
-from polyak import metrics
-from polyak.description import require_description
+from polyak import algorithms, metrics
+from polyak.description import require_description, spaces_of
 from polyak.environments.names import module_of
 from polyak.errors import UnavailableError, UnreadableError, UsageError
 from polyak.kinds import Count, Seed, checked
@@ -136,15 +136,23 @@ class Run:
 
     @cached_property
     def policy(self) -> Policy:
-        """The latest policy."""
-        self.require_no_links()
-        return Policy.load(self.policy_file)
+        """The latest policy.
+
+        Raises:
+            UsageError: its file is missing, damaged, or that of another run.
+        """
+        return self._own(self.policy_file)
 
     @cached_property
     def best_policy(self) -> Policy:
-        """The policy of the best evaluation."""
+        """The policy of the best evaluation; errors as for `policy`."""
+        return self._own(self.best_policy_file)
+
+    def _own(self, file: Path) -> Policy:
         self.require_no_links()
-        return Policy.load(self.best_policy_file)
+        policy = Policy.load(file)
+        require_own(policy, self.settings, file)
+        return policy
 
     def environment(self, given: "Environment | None" = None) -> "Environment":
         """What the run was trained on, or what is `given` instead.
@@ -164,6 +172,7 @@ class Run:
 
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
         self.require_no_links()
+        environment = self.environment(environment)
         policy = self.best_policy if checked("best", best, bool) else self.policy
         with signals_marked():
             environments = run_environments(self, seed, environment=environment)
@@ -196,6 +205,32 @@ def load(folder: str | Path) -> Run:
     run = Run(checked("folder", folder, Path))
     _ = run.settings
     return run
+
+
+def made_for(settings: Mapping[str, Any]) -> dict[str, str | int]:
+    """What marks a run's policies: what was asked for, so that equal runs' are equal files. A callable has no name."""
+    names = ("algorithm", "seed") if settings["environment_is_callable"] else ("algorithm", "environment", "seed")
+    return {name: settings[name] for name in names}
+
+
+def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None:
+    """Check that a policy is that of a run of these settings, as far as it or they say so.
+
+    Raises:
+        UsageError: it is another's; the message says whose.
+    """
+    ours, algorithm, space = made_for(settings), settings["algorithm"], spaces_of(settings)
+    wrong = [name for name in ours if policy.made_for.get(name, ours[name]) != ours[name]]
+    found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
+    if not found and algorithm in algorithms.NAMES and policy.kind != algorithms.algorithm(algorithm).POLICY_KIND:
+        found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
+    if not found and space is not None and not space.agrees_with(policy.spec):
+        found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
+    if found:
+        raise UsageError(
+            f"{file} is the policy of another run than settings.json beside it: it has {'; '.join(found)}; put the "
+            "run's own there, or read this one with polyak.Policy.load"
+        )
 
 
 def environment_of(settings: Mapping[str, Any], given: "Environment | None", folder: Path) -> "Environment":

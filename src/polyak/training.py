@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from polyak import learners, runs, tracking
+from polyak import learners, mending, runs, tracking
 from polyak.algorithms.settings import Settings
 from polyak.assembly import make_loop, make_worlds
 from polyak.beginning import begun, planned
@@ -138,12 +138,15 @@ def resume(  # noqa: D417 - as above
         saved = _read(checkpoints, run, steps)
         with sensible(checkpoints, saved.manifest):
             plan, ended = plan_to_go_on(run, saved, changes, steps, environment)
-        if ended:
-            _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on", watcher)
-            return run
+            wrong = mending.faults(run, saved, plan, over=bool(ended))
+        if ended and (not wrong or mending.holds_the_end(saved)):
+            mending.put_right(run, saved, plan, wrong)
+            mended = f"; put right from the checkpoint: {mending.told(wrong)}" if wrong else ""
+            _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", watcher)
+            return Run(run.folder)
         tracking.require(plan.track)
         plan = plan.settled(learners.start(plan.backend, plan.execution))
-        loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher)
+        loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher, wrong)
         moved = plan.name != saved.manifest.run["environment"]
         if steps is not None or changes or moved or loop.ledger.given_up:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
@@ -172,6 +175,7 @@ def _restored(
     changes: Mapping[str, Any],
     replay_seconds: float,
     observer: Observer,
+    wrong: Mapping[str, str],
 ) -> Loop:
     """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
     streams = Streams(plan.seed)
@@ -180,6 +184,7 @@ def _restored(
     with sensible(checkpoints, saved.manifest):
         given_up = restore_episodes(collector, saved, replay_seconds)
         notes, description = notes_and_description(checkpoints, saved, plan, changes, given_up)
+    notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(run.folder)
     remove_leftovers(run.checkpoints)
     runs.write_settings(run, description)

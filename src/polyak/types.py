@@ -85,6 +85,14 @@ class Spec:
             raise ValueError(f"action bounds of shape {low.shape} and {high.shape} for {spec.action_size} actions")
         return spec
 
+    def agrees_with(self, other: "Spec") -> bool:
+        """Whether what one takes and gives suits the other: vectors as long, actions of a shape, the same bounds."""
+        return (
+            (self.observation_size, self.action_shape) == (other.observation_size, other.action_shape)
+            and np.array_equal(self.action_low, other.action_low)
+            and np.array_equal(self.action_high, other.action_high)
+        )
+
     def to_environment(self, action: Float) -> Float:
         """Map normalized actions [..., A] in [-1, 1] to environment units, one affine map per dimension."""
         return self.map_of()(action)

@@ -1,5 +1,6 @@
 """Named arrays in a safetensors file, which cannot run code: what policies and checkpoints are kept in."""
 
+import hashlib
 import json
 import operator
 import os
@@ -21,6 +22,9 @@ HEADER_LIMIT = 1_000_000
 SIZE_LIMIT = 500_000_000
 """Bytes of a file that stands for itself at most: a policy of ten thousand units in each of two layers."""
 
+SEAL = "sha256"
+"""Where the metadata of a sealed file have its SHA-256."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -33,11 +37,15 @@ class Form:
     """What errors call it, such as "policy"."""
     kinds: tuple[str, ...]
     """The kinds of numbers it may hold, as safetensors names them."""
+    sealed: bool = False
+    """Whether a file states a SHA-256 of its own; where not, a manifest does. Earlier versions wrote none."""
 
 
 def content_of(form: Form, arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
     """The content of a file with these arrays; equal arrays are equal files."""
     marked = {"format": form.name, "version": str(form.version), **metadata}
+    if form.sealed:
+        marked[SEAL] = _digest(arrays, marked)
     return _with_sorted_header(save(arrays, metadata=marked))
 
 
@@ -81,9 +89,22 @@ def arrays_in(
     if expected is not None:
         _require_expected(path, header, expected)
     try:
-        return load(content), metadata
+        arrays = load(content)
     except (SafetensorError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as safetensors: {error}") from error
+    if form.sealed and metadata.pop(SEAL, None) not in (None, _digest(arrays, metadata)):
+        raise UnreadableError(f"{path} is damaged: its content does not have the SHA-256 that it states")
+    return arrays, metadata
+
+
+def _digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
+    """SHA-256 over the metadata, and over name, kind, shape and bytes of every array."""
+    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name, value in sorted(arrays.items()):
+        digest.update(
+            json.dumps([name, str(value.dtype), value.shape]).encode() + np.ascontiguousarray(value).tobytes()
+        )
+    return digest.hexdigest()
 
 
 def _header(content: bytes, path: Path) -> dict[str, Any]:
