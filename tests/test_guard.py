@@ -115,11 +115,17 @@ WRONG = {
     "the observation alone": (lambda o, *_: o, "from step a ndarray"),
     "a longer observation": (lambda o, *a: (np.zeros(3), *a), r"observation: .*\(3,\).*float64; right .*\(2,\)"),
     "a row": (lambda o, *a: (o[None], *a), r"observation: ndarray of shape \(1, 2\)"),
-    "a number": (lambda o, *a: (1.0, *a), "observation: float 1.0; right is an array of shape"),
+    "a number": (lambda o, *a: (1.0, *a), "observation: float 1.0; right is an array of numbers of shape"),
     "no observation": (lambda o, *a: (None, *a), "observation: NoneType None"),
     "a dict": (lambda o, *a: ({"a": o}, *a), "observation: dict"),
     "ragged": (lambda o, *a: ([[1], [1, 2]], *a), "observation: list"),
     "text": (lambda o, *a: (["a", "b"], *a), "observation: list"),
+    "objects": (
+        lambda o, *a: (o.astype(object), *a),
+        "observation: ndarray of shape .*object; right is an array of num",
+    ),
+    "masked": (lambda o, *a: (np.ma.masked_less(o, 9.0), *a), "observation: MaskedArray of shape"),
+    "several lines": (lambda o, *a: ({"a": np.zeros((9, 9))}, *a), "observation: dict {'a': array.*; right"),
     "complex numbers": (lambda o, *a: (o + 1j, *a), "observation: ndarray of shape .* and type complex"),
 }
 
@@ -252,7 +258,11 @@ NOT_HELD = [
     (spaces.Box(0, 1, (2,), np.int64), [1e300, 0.0], "1e[+]300 at place 0"),
     (spaces.Box(-100, 100, (2,), np.int8), [1, 300], "300 at place 1; .*int8 can hold"),
     (spaces.Box(0, 255, (2,), np.uint8), [-1, 0], "-1 at place 0; .*uint8 can hold"),
-    (spaces.Box(0, 1, (2, 1), np.float32), [0.0, 1.0], r"list \[0.0, 1.0\]; right is an array of shape \(2, 1\)"),
+    (
+        spaces.Box(0, 1, (2, 1), np.float32),
+        [0.0, 1.0],
+        r"list \[0.0, 1.0\]; right is an array of numbers of shape \(2, 1\)",
+    ),
     (spaces.MultiBinary(3), [0.3, 0, 1], "0.3 at place 0; right are zeros and ones"),
     (spaces.MultiBinary(3), [2, 0, 1], "2 at place 0; right are zeros and ones"),
     (spaces.Discrete(5), -1, "-1; right is one of the 5 numbers 0 to 4"),
@@ -348,7 +358,10 @@ class Many(SyncVectorEnv):
 
 
 WRONG_OF_MANY = {
-    "observations of one": (lambda o, *a: (o[0], *a), r"observation: .*\(2,\).*right is an array of shape \(2, 2\)"),
+    "observations of one": (
+        lambda o, *a: (o[0], *a),
+        r"observation: .*\(2,\).*right is an array of numbers of shape \(2, 2\)",
+    ),
     "rewards with an axis": (lambda o, r, *a: (o, r[:, None], *a), r"reward: .*\(2, 1\).*2 numbers, shape \(2,\)"),
     "one reward": (lambda o, r, *a: (o, 1.0, *a), "reward: float 1.0"),
     "rewards of text": (lambda o, r, *a: (o, ["a", "b"], *a), "reward: list"),

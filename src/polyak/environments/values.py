@@ -28,7 +28,7 @@ def described(value: Any) -> str:
     kind = type(value).__name__
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{kind} of shape {tuple(value.shape)} and type {value.dtype}"
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return f"{kind} {text if len(text) <= 60 else f'{text[:57]}...'}"
 
 
@@ -45,7 +45,8 @@ def array_of(value: Any, right: str) -> NDArray[Any]:
     except Exception as error:  # a stranger's type may raise anything when it is asked for its numbers
         remedy = ": it needs gradients, call detach() on it" if getattr(value, "requires_grad", False) else ""
         raise Unfit(f"{described(value)}; right is {right}{remedy}") from error
-    if array.dtype.kind not in NUMBERS and not np.can_cast(array.dtype, np.float64):
+    masked = isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)
+    if masked or (array.dtype.kind not in NUMBERS and not np.can_cast(array.dtype, np.float64)):
         raise Unfit(f"{described(value)}; right is {right}")
     return array
 
@@ -147,7 +148,7 @@ def reader_of(space: Space[Any]) -> Reader:
 
 def box_reader(shape: tuple[int, ...], dtype: Any, numbers: str = "numbers") -> Reader:
     """What reads arrays of this shape; where `dtype` is one of whole numbers, only such as it can hold."""
-    right = f"an array of shape {shape}" if shape else "a number"
+    right = f"an array of numbers of shape {shape}" if shape else "a number"
     whole = None if dtype.kind == "f" else dtype
     shapes = (shape, (1,)) if shape == () else (shape,)
 
