@@ -59,11 +59,12 @@ def train(  # noqa: D417 - the options are told by their declaration
 ) -> Run:
     """Train a policy and return its run; `polyak.train("sac", "Pendulum-v1", steps=20_000, seed=0)`.
 
+    The run's options, from `preset` to `track`, are each as `polyak.options.Options` declares it.
+
     Args:
         algorithm: "ddpg", "td3" or "sac".
         environment: an id, `module:Id`, or a callable that makes a Gymnasium environment or a whole VectorEnv.
         config: all settings at once, instead of `preset` and single `settings`.
-        preset, seed, ..., track: the run's options, each as `polyak.options.Options` declares it.
         observer: watches the run; by default nobody does.
         **settings: single settings by name, over the preset's: `steps=20_000`, `batch_size=128`.
 
@@ -107,13 +108,14 @@ def resume(  # noqa: D417 - as above
     does not show the same again, a new episode is started there, `train/episodes_given_up` counts it, and
     `settings.json` says it under `resumed`. A run that has ended is extended by asking for more `steps`.
 
+    Options that are given are others than before, from now on: with another `backend`, `device` or number of `threads`
+    the run goes on, but not bit for bit; an empty `track` is none.
+
     Args:
         folder: the run's folder, here or copied from elsewhere.
         steps: environment steps of the whole run, if they are to be other than before.
         environment: what it trains on, where that was a callable; another one than before is recorded. A run that was
             trained on an id goes on with it.
-        backend, device, threads: others than before; the run goes on then, but not bit for bit.
-        checkpoint_every, step_timeout, track: others than before, from now on; an empty `track` is none.
         replay_seconds: how long the running episodes may take to be enacted again.
         observer: watches the run; by default nobody does.
 
