@@ -20,7 +20,8 @@ from hypothesis.extra import numpy as arrays
 
 import polyak
 from polyak.environments.make import Environments, make_environments
-from polyak.environments.values import Unfit, reader_of
+from polyak.environments.readers import reader_of
+from polyak.environments.values import Unfit
 from polyak.errors import TrainingError, UsageError
 from tiny import Diary, Numbers, Shown
 from tiny_cli import SMALL, Tiny
@@ -440,7 +441,7 @@ def wrapped_by_hand(environment: Any) -> gymnasium.Env[Any, Any]:
 
 
 @pytest.mark.parametrize("again", [lambda each: each, lambda each: TimeLimit(each, 9), wrapped_by_hand])
-@pytest.mark.parametrize("options", [{"envs": 1}, {"envs": 3}], ids=str)
+@pytest.mark.parametrize("options", [{"envs": 1}, {"envs": 3}, {"vectorization": "async"}], ids=str)
 def test_a_callable_that_gives_the_same_environment_again_is_refused(again: Any, options: Any, tmp_path: Any) -> None:
     one = Tiny()
     with pytest.raises(UsageError, match=r"gives the same .* again.*lambda: gymnasium.make"):

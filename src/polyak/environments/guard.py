@@ -7,8 +7,9 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.environments.readers import box_reader, reader_of
 from polyak.environments.spaces import Flat
-from polyak.environments.values import Unfit, box_reader, described, flag, flags, number, numbers, reader_of
+from polyak.environments.values import Unfit, described, flag, flags, number, numbers
 from polyak.types import Bool, Float
 
 STEP = "(observation, reward, terminated, truncated, info)"
