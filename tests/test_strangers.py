@@ -469,11 +469,19 @@ class Dimension(Tiny):
 
 
 class LinearReward(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """As that of mo-gymnasium."""
+    """As that of mo-gymnasium, which knows it by its name: its other wrappers leave rewards as they are."""
+
+    __module__ = "mo_gymnasium.wrappers.wrappers"
 
     def step(self, action: Any) -> Any:
         observation, reward, terminated, truncated, info = self.env.step(action)
         return observation, float(np.sum(reward)), terminated, truncated, info
+
+
+class Adding(LinearReward):
+    """One that nobody knows."""
+
+    __module__ = "elsewhere"
 
 
 class Passing(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -528,6 +536,7 @@ def test_one_that_nobody_declared_is_named_at_the_first_step() -> None:
     [
         lambda: LinearReward(Objectives()),
         lambda: TimeLimit(LinearReward(Objectives()), 5),
+        lambda: Adding(Objectives()),
         lambda: TransformReward(Objectives(), float),
         lambda: LinearReward(Passing(Objectives())),
         lambda: Objectives(1),
