@@ -11,6 +11,7 @@ import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
@@ -99,14 +100,14 @@ def test_train_writes_plain_lines_where_standard_error_is_no_terminal(done: tupl
     assert "Warning" not in errors
 
 
-def on_terminal(stream: str, columns: int, *arguments: str) -> tuple[int, str, str]:
+def on_terminal(stream: str, columns: int, *arguments: str, **options: Any) -> tuple[int, str, str]:
     """Run a command with one of its streams on a terminal: exit code, what the terminal got, the other's text."""
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (40, columns))
     environment = process_environment() | {"TERM": "xterm"}
     for name in ("COLUMNS", "LINES", "NO_COLOR"):
         environment.pop(name, None)
-    process = start_cli(*arguments, env=environment, **{stream: end})
+    process = start_cli(*arguments, env=environment, **{stream: end}, **options)
     os.close(end)
     shown = b""
     with contextlib.suppress(OSError):  # the other end is closed
@@ -176,12 +177,13 @@ def test_stop_at_return(polyak_: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
-def test_what_an_environment_prints_stays_off_standard_output(vectorization: str, tmp_path: Path) -> None:
+def test_what_an_environment_prints_stays_off_the_terminal(vectorization: str, tmp_path: Path) -> None:
     options = ["--vectorization", vectorization, "--run-dir", str(tmp_path)]
     code, output, errors = run_cli("train", "ddpg", "tiny_cli:Prints-v0", *UNTRAINED, *options)
     assert code == 0, errors
-    assert load(output.removesuffix("\n")).folder.is_dir()
-    assert "the environment prints" in errors
+    folder = load(output.removesuffix("\n")).folder
+    assert "the environment prints" not in errors
+    assert "the environment prints" in (folder / "environment.log").read_text()
 
 
 def test_environment_that_raises_shows_its_own_traceback_and_one_clear_line(polyak_: Command, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ write(20, -1.0)
 write(30, -3.0)
 if way == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+if way == "crashes":
+    (folder / "environment.log").write_text("last words")
+    os.kill(os.getpid(), signal.SIGSEGV)
 if way == "fails":
     sys.exit("polyak: it broke")
 """
@@ -153,14 +156,16 @@ def test_what_a_trial_tells(fake: Callable[..., list[sweep.Job]], tmp_path: Path
 
 
 def test_one_that_fails_stops_no_other_and_says_why(fake: Callable[..., list[sweep.Job]], tmp_path: Path) -> None:
-    ways = ("fails", "done", "killed", "refused", "done")
+    ways = ("fails", "done", "killed", "refused", "done", "crashes")
     trials = sweep.run(fake(*ways), at_once=2, run_dir=tmp_path / "runs")
-    assert [trial.state for trial in trials] == ["failed", "done", "failed", "failed", "done"]
+    assert [trial.state for trial in trials] == ["failed", "done", "failed", "failed", "done", "failed"]
     assert trials[0].reason == "it broke"
     assert trials[0].tail == ["hello from 0", "polyak: it broke"]
     assert trials[2].reason.startswith("killed by SIGKILL")
     assert trials[2].tail == []
     assert (trials[3].reason, trials[3].run) == ("no such thing", None)
+    log = tmp_path / "runs" / "run-5" / "environment.log"
+    assert trials[5].reason == f"killed by SIGSEGV; what its environment printed is in {log}"
     assert not list((tmp_path / "runs").glob(".*"))  # not even the log of the one that never had a folder
 
 

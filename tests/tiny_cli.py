@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -104,6 +105,41 @@ class Uneven(Tiny):
         return observation, reward, ended and self._terminates, ended and not self._terminates, info
 
 
+class Loud(Tiny):
+    """Prints past Python, as a simulator does, and by Python: when it is made, at each reset, when it is closed."""
+
+    def __init__(self, *, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+        self._say("made")
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._say("reset")
+        return super().reset(seed=seed, options=options)
+
+    def close(self) -> None:
+        self._say("closed")
+        super().close()
+
+    def _say(self, what: str) -> None:
+        os.write(1, f"simulator 1 {what}\n".encode())
+        os.write(2, f"simulator 2 {what}\n".encode())
+        print(f"simulator Python {what}")
+        print(f"simulator error {what}", file=sys.stderr)
+
+
+class Crashing(Loud):
+    """One whose process dies in its third reset."""
+
+    resets = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.resets += 1
+        if self.resets == 3:
+            os.write(2, b"simulator's last words\n")
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().reset(seed=seed, options=options)
+
+
 class Unseen(Tiny):
     """One that cannot be drawn."""
 
@@ -124,6 +160,8 @@ gymnasium.register("Tiny-v0", entry_point=Tiny)
 gymnasium.register("Uneven-v0", entry_point=Uneven)
 gymnasium.register("Raises-v0", entry_point=Tiny, kwargs={"raises_at": 25})
 gymnasium.register("Prints-v0", entry_point=Tiny, kwargs={"prints": True})
+gymnasium.register("Loud-v0", entry_point=Loud)
+gymnasium.register("Crashing-v0", entry_point=Crashing)
 gymnasium.register("Unseen-v0", entry_point=Unseen)
 
 

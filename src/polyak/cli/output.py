@@ -9,10 +9,7 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TextIO
-
-if TYPE_CHECKING:
-    from polyak.progress import Observer, Progress
+from typing import Any, TextIO
 
 
 def spelled(error: UnicodeError) -> tuple[bytes | str, int]:
@@ -67,17 +64,3 @@ def warnings_in_one_line() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
-
-
-class PrintsFolder:
-    """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
-
-    def __init__(self, output: TextIO, view: "Observer") -> None:
-        self._output = output
-        self._view = view
-        self.ended, self.epoch_ended = view.ended, view.epoch_ended
-
-    def started(self, progress: "Progress") -> None:
-        """Print it, and let the view begin."""
-        print(progress.folder, file=self._output, flush=True)
-        self._view.started(progress)

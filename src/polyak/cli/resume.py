@@ -7,9 +7,10 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 import tyro
 
 from polyak import training
+from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_changes
-from polyak.cli.output import PrintsFolder, own_output
 from polyak.display import make_view
+from polyak.system.prints import LOG_NAME
 
 F = TypeVar("F")
 
@@ -40,12 +41,12 @@ def main(arguments: list[str]) -> None:
     kind = Asked[flags_of_changes()]
     asked = tyro.cli(kind, args=arguments, prog="polyak resume", config=(tyro.conf.OmitArgPrefixes,))
     changes = cast(dict[str, Any], vars(asked.changes))
-    with own_output() as output:
+    with environments_apart(asked.run, asked.run / LOG_NAME) as prints:
         training.resume(
             asked.run,
             steps=asked.steps,
             environment=asked.environment,
             replay_seconds=asked.replay_seconds,
-            observer=PrintsFolder(output, make_view(plain=asked.plain)),
+            observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain)),
             **changes,
         )

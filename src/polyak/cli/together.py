@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyak import learners, sweep, together
+from polyak.cli.apart import Prints, environments_apart
 from polyak.cli.door import replay_needed, require_memory, seeds_of
 from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
-from polyak.cli.output import own_output
 from polyak.cli.train import Request, arguments_of, value_in
 from polyak.errors import TrainingError, UsageError
 from polyak.learners.edge import Execution, count_of_threads
@@ -32,7 +32,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     """
     options = request.options
     seeds, passed = _seeds(request, arguments), tuple(passed_on(arguments, SETTLED))
-    with own_output() as output:
+    with environments_apart(options.run_dir) as prints:
         memory = len(seeds) * replay_needed(request)
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
         steps = request.settings.steps
@@ -47,17 +47,18 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, {'bit for bit' if exact else 'up to rounding'}",
         }
         title = f"{request.algorithm.upper()} on {request.environment}, seeds {request.many.seeds}"
-        view = PrintsFolders(output, make_view(title, facts, plain=request.many.plain))
-        trials, begun = [Seat(job, options.run_dir, view) for job in jobs], time.monotonic()
-        number = _train(request, trials, view)
+        view = PrintsFolders(prints.output, make_view(title, facts, prints.errors, plain=request.many.plain))
+        trials, begun = [Seat(job, options.run_dir, view, prints) for job in jobs], time.monotonic()
+        number = _train(request, trials, view, prints)
         said = summary(trials, len(seeds), options.run_dir, time.monotonic() - begun)
-        return concluded(trials, said, options.run_dir, number, output)
+        return concluded(trials, said, options.run_dir, number, prints.output)
 
 
-def _train(request: Request, trials: "Sequence[Seat]", view: PrintsFolders) -> int:
+def _train(request: Request, trials: "Sequence[Seat]", view: PrintsFolders, prints: Prints) -> int:
     """Train them; the number of the signal that ended them, or 0."""
     seeds = [trial.job.seed for trial in trials]
     view.begun(trials)
+    prints.part()
     try:
         together.train_together(
             request.algorithm, request.environment, seeds=seeds, observers=trials, **arguments_of(request)
@@ -89,13 +90,14 @@ def _seeds(request: Request, arguments: Sequence[str]) -> list[int]:
 class Seat(sweep.Trial):
     """A run of this process as the sweep's views see one; it is its own observer."""
 
-    def __init__(self, job: sweep.Job, run_dir: Path, view: PrintsFolders) -> None:
+    def __init__(self, job: sweep.Job, run_dir: Path, view: PrintsFolders, prints: Prints) -> None:
         super().__init__(job, run_dir)
-        self._view = view
+        self._view, self._prints = view, prints
 
     def started(self, progress: Progress) -> None:
         """Its folder is there."""
         self.state, self.run, self.total_steps = "running", Run(progress.folder), progress.total_steps
+        self._prints.keep(progress.folder)
         self._view.news(self, "started")
 
     def epoch_ended(self, progress: Progress) -> None:

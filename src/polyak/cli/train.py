@@ -12,8 +12,9 @@ import tyro
 from polyak import runs, training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
+from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_options
-from polyak.cli.output import PrintsFolder, own_output
+from polyak.cli.output import own_output
 from polyak.configuration import resolve
 from polyak.display import make_view
 from polyak.errors import UsageError
@@ -112,8 +113,8 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
 
 
 def _train(request: Request) -> None:
-    with own_output() as output:
-        observer = PrintsFolder(output, make_view(plain=request.many.plain))
+    with environments_apart(request.options.run_dir) as prints:
+        observer = PrintsFolder(prints, make_view(prints.errors, plain=request.many.plain))
         training.train(
             request.algorithm,
             request.environment,

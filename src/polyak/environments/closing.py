@@ -8,6 +8,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
 from polyak.environments.foreign import message_of
 from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST, end
+from polyak.system.prints import environments_speak
 from polyak.system.signals import NoAnswer, came_by_signal, time_limit
 
 
@@ -25,7 +26,7 @@ def close(environment: Any, *, lost: bool = False) -> None:
     if isinstance(inner, SyncVectorEnv) and not inner.closed:  # whose own close ends with the first that raises
         alone, inner.closed = list(inner.envs), True
     try:
-        with time_limit(CLOSING_SECONDS) as limit, limit():
+        with environments_speak, time_limit(CLOSING_SECONDS) as limit, limit():
             for each in (*alone, environment):
                 faults += raised_by_closing(each)
     except NoAnswer:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from polyak.errors import TrainingError, UsageError
+from polyak.system.prints import environments_speak
 from polyak.system.signals import NoAnswer, came_by_signal, signals_marked
 
 LONGEST = 500
@@ -16,7 +17,7 @@ LONGEST = 500
 
 @contextmanager
 def foreign(say: Callable[[BaseException], str]) -> Generator[None]:
-    """Turn whatever is raised within into what `say` makes of it: a sentence.
+    """Turn whatever is raised within into what `say` makes of it, a sentence; what is printed is the environments'.
 
     What polyak raises itself passes, and so does what a signal raises: Ctrl-C is the user's.
 
@@ -24,7 +25,7 @@ def foreign(say: Callable[[BaseException], str]) -> Generator[None]:
         UsageError: something was raised, which is its cause: also SystemExit, or a KeyboardInterrupt that no signal
             brought.
     """
-    with signals_marked():
+    with environments_speak, signals_marked():
         try:
             yield
         except (UsageError, TrainingError, NoAnswer):

@@ -15,6 +15,7 @@ from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
+from polyak.system.prints import environments_speak
 from polyak.system.randomness import episode_seed, go_on_from, state_of
 from polyak.system.signals import MARK, Limit, NoAnswer, came_by_signal
 from polyak.types import Bool, Float, Spec
@@ -211,7 +212,7 @@ class Environments:
     def _asked(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """What the environments answer; where one raises, what it raised is the cause of an error that says when."""
         try:
-            with self._limit():
+            with environments_speak, self._limit():
                 return ask(*arguments, **options)
         except UsageError:
             raise

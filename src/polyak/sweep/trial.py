@@ -12,6 +12,7 @@ from polyak.errors import UsageError
 from polyak.metrics import Record
 from polyak.runs import Run
 from polyak.sweep.process import Process
+from polyak.system.prints import LOG_NAME
 
 State = Literal["waiting", "running", "done", "failed", "interrupted"]
 News = Literal["started", "recorded", "ended"]
@@ -163,6 +164,9 @@ class Trial:
             self.state, said = "failed", process.tail()
             self.reason = _reason(code, said)
             self.tail = [] if code == -signal.SIGKILL else said  # which leaves no time to say anything about it
+            log = self.run.folder / LOG_NAME if self.run else None
+            if code < 0 and log is not None and log.is_file():
+                self.reason += f"; what its environment printed is in {log}"
         if self.run is None:
             process.log.unlink(missing_ok=True)
 
