@@ -380,7 +380,6 @@ def test_workers_end_however_their_environments_close(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.usefixtures("alarm")
 def test_somebodys_own_workers_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyak.environments.closing.CLOSING_SECONDS", 0.1)
     deaf_ones = [lambda: Closing(deaf)] * 2
@@ -391,6 +390,7 @@ def test_somebodys_own_workers_end_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(process.is_alive() for process in environments.vector.processes)
 
 
+@pytest.mark.usefixtures("alarm")
 def test_workers_that_hang_are_killed_once_they_have_not_answered(tmp_path: Path) -> None:
     """The limit passes once both hang: the later one says so."""
     main, hanging = os.getpid(), tmp_path / "hanging"
