@@ -220,6 +220,14 @@ def test_a_run_that_is_over_is_put_right(name: str, damage: str, ended: Run, tmp
     assert "put right" not in call_cli("resume", str(run.folder))[2]
 
 
+def test_a_version_that_became_another_is_damage(ended: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(ended.folder, tmp_path / "run"))
+    whole = run.policy_file.read_bytes()
+    run.policy_file.write_bytes(whole.replace(b'"version":"1"', b'"version":"3"'))
+    assert "put right from the checkpoint: policy.safetensors (" in call_cli("resume", str(run.folder))[2]
+    assert run.policy_file.read_bytes() == whole
+
+
 def test_all_three_at_once_and_those_of_another_run(ended: Run, short: Run, tmp_path: Path) -> None:
     run = Run(shutil.copytree(ended.folder, tmp_path / "run"))
     files = (run.policy_file, run.best_policy_file, run.metrics_file)

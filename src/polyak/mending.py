@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.errors import NewerFormatError, UnavailableError, UnreadableError, UsageError
+from polyak.errors import UnavailableError, UnreadableError, UsageError
 from polyak.metrics import SIZE_LIMIT, best_evaluation
 from polyak.plan import Plan
 from polyak.policy import Policy
@@ -76,9 +76,9 @@ def _fault(run: Run, saved: Saved, plan: Plan, file: Path, over: bool) -> str:
         if file == run.policy_file:
             return _in_policy(run, saved, plan, over)
         return _in_best(run, saved, over)
-    except (UnavailableError, NewerFormatError):
+    except UnavailableError:
         raise
-    except UsageError as error:
+    except UsageError as error:  # also a newer format: what wrote it would have written a newer checkpoint
         return str(error)
 
 

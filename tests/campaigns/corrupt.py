@@ -46,6 +46,7 @@ sys.path.insert(0, str(TESTS))  # for the environment `tiny_cli:Tiny-v0`
 import polyak  # noqa: E402
 from polyak.checkpoints import Checkpoints, Content, manifest, segments  # noqa: E402
 from polyak.checkpoints.manifest import Manifest  # noqa: E402
+from polyak.policy import Policy  # noqa: E402
 from polyak.progress import Progress, Silent  # noqa: E402
 from polyak.replay import Replay  # noqa: E402
 from polyak.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
@@ -382,6 +383,16 @@ def stray(scene: Scene) -> Damage:
     return Damage("stray", f"{file.relative_to(scene.run)}: {what}", frozenset({file.name}))
 
 
+def flipped_beside(scene: Scene) -> Damage:
+    """A bit of a policy or of the metrics, which lie beside the checkpoints and are read without them."""
+    file = scene.run / scene.draw.choice(BESIDE)
+    text = flipped(scene, file)
+    return Damage("flipped beside", f"{file.name} {text}", frozenset({file.name}))
+
+
+BESIDE = ("policy.safetensors", "best.safetensors", "metrics.jsonl")
+
+
 # Hostile damage
 
 
@@ -628,6 +639,7 @@ KINDS: dict[Callable[[Scene], Damage], int] = {
     swapped: 4,
     foreign_checkpoints: 4,
     stray: 4,
+    flipped_beside: 8,
     edited_unsealed: 8,
     edited_sealed: 16,
     attacked: 9,
@@ -690,6 +702,37 @@ def read(scene: Scene, damage: Damage) -> str:
     return "edit accepted"
 
 
+def read_beside(scene: Scene, damage: Damage) -> None:
+    """Read what lies beside the checkpoints: what is not refused by name must be what it was.
+
+    A number of the metrics that became another number is seen by `resume` alone, which `go_on` looks at.
+
+    Raises:
+        Wrong: another policy was read, or an error names nothing.
+    """
+    run, whole = Run(scene.run), Run(scene.fixture.folder)
+    for file in damage.touched & {run.policy_file.name, run.best_policy_file.name}:
+        try:
+            found, wanted = Policy.load(run.folder / file), Policy.load(whole.folder / file)
+        except polyak.UsageError as error:
+            required(file in str(error), f"names nothing: {error}")
+            continue
+        bits = [
+            {
+                **{name: value.tobytes() for name, value in each.parameters.items()},
+                "": str(each.spec.to_json()).encode(),
+            }
+            for each in (found, wanted)
+        ]
+        marks = [(each.kind, each.exploration_noise, each.made_for) for each in (found, wanted)]
+        required(bits[0] == bits[1] and marks[0] == marks[1], f"{file} is another policy, and nothing is told")
+    if "metrics.jsonl" in damage.touched:
+        try:
+            _ = run.metrics
+        except polyak.UsageError as error:
+            required("metrics.jsonl, line " in str(error), f"names no line: {error}")
+
+
 def _names_something(scene: Scene, message: str) -> bool:
     """Whether a message names a file of the run, or a setting or value of its manifest."""
     keys = {*scene.fixture.of_newest.run, *scene.fixture.of_newest.run["settings"], "settings"}
@@ -732,9 +775,11 @@ def go_on(scene: Scene, damage: Damage, outcome: str) -> str:
         required(damage.hostile and watching.goes_on, f"hangs: more than {RUN_LIMIT:g} s")
         return "trains on"
     required(outcome != "refused", "could not be read, but was resumed")
-    if scene.fixture.source.cut is None and outcome == "newest":
-        return "nothing to do"  # and nothing is written
     ended_alike = end_of(scene.run) == scene.fixture.end
+    if scene.fixture.source.cut is None and outcome == "newest":  # what lies beside its checkpoint is put right
+        last = "metrics.jsonl" in damage.touched  # its last line was written after the checkpoint
+        required(ended_alike or last, "it is over, and was not put right")
+        return "put right, or nothing to do" if ended_alike else "another last line"
     required(ended_alike or outcome == "edit accepted", "ended otherwise than the reference")
     return "as the reference" if ended_alike else "another end"
 
@@ -811,6 +856,8 @@ class Campaign:
             outside = self._outside(scene)
             with limited(READ_LIMIT):
                 outcome = read(scene, damage)
+                if damage.kind == "flipped beside":
+                    read_beside(scene, damage)
             end = self._end(scene, damage, outcome, always)
             required(self._outside(scene) == outside, f"something outside the run was changed ({outcome}, {end})")
             required(peak_memory() - before < MEMORY_LIMIT, f"{peak_memory() - before:,} bytes more ({outcome}, {end})")
@@ -846,6 +893,7 @@ class Campaign:
     def _end(self, scene: Scene, damage: Damage, outcome: str, always: bool) -> str:
         """Go on in a sample of the rounds, and in the first of each class."""
         beside = not any(manifest.FILE_NAME.fullmatch(name) for name in damage.touched) and not damage.hostile
+        always = always or damage.kind == "flipped beside"
         share = SAMPLE_OF_OTHERS if outcome == "edit accepted" or beside else SAMPLE
         kind = (damage.text if damage.kind == "attack" else damage.kind, outcome)
         chosen = scene.draw.random() < share or kind not in self._gone_on
