@@ -230,8 +230,11 @@ def test_a_link_to_nowhere_is_refused_and_one_to_the_run_itself_is_not(run: Run,
     (tmp_path / "latest").symlink_to(run.folder)
     assert polyak.resume(tmp_path / "latest", steps=50).metrics[-1]["step"] == 50
     (run.folder / "videos").symlink_to(tmp_path / "nowhere")
-    code, _, errors = call_cli("record", str(run.folder))
-    assert (code, "videos is a link: polyak neither" in errors) == (2, True)
+    many = ("train", "ddpg", TINY, "--from", str(run.folder), "--seeds", "0-1", "--run-dir", str(tmp_path / "new"))
+    for command in (("record", str(run.folder)), many):
+        code, _, errors = call_cli(*command)
+        assert (code, "videos is a link: polyak neither" in errors) == (2, True)
+    assert not (tmp_path / "new").exists()
 
 
 def state(folder: Path) -> dict[str, Any]:

@@ -37,8 +37,6 @@ def planned(
     """
     algorithm = require_names(algorithm, environment)
     earlier = runs.load(options.from_run) if options.from_run is not None else None
-    if earlier is not None:
-        earlier.require_no_links()
     preset, config = resolve(algorithm, environment, config, options.preset, settings, earlier)
     asked: dict[str, Any] = {
         **vars(options),

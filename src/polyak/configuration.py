@@ -34,6 +34,8 @@ def resolve(
         UsageError: an unknown preset or setting, a setting out of its limits, or `config` together with others.
     """
     kind: type[Settings] = algorithm_module(algorithm).Config
+    if from_run is not None:
+        from_run.require_no_links()
     if config is not None:
         if preset is not None or settings:
             raise UsageError("give either config, or preset and single settings, not both")
