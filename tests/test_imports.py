@@ -27,7 +27,7 @@ ALLOWED = {
     "kinds": {"errors"},
     "algorithms": {"types", "networks", "errors", "kinds", "algorithms"},
     "learners": {"types", "networks", "errors", "algorithms", "learners.edge"},
-    "learners.edge": {"types", "system", "kinds"},
+    "learners.edge": {"types", "errors", "system", "kinds"},
     "learners.jax": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.jax"},
     "learners.torch": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.torch"},
     "learners.tensorflow": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.tensorflow"},

@@ -112,3 +112,58 @@ def test_the_environment_says_the_default(backend: str) -> None:
         [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout.endswith(", 3 threads\n")
+
+
+STARTED = """
+import os, subprocess, sys, warnings
+
+if sys.argv[1] == "others":
+    import jax.numpy as jnp
+
+    (jnp.ones(3) + 1).block_until_ready()
+from polyak import UsageError, learners
+from polyak.learners.edge import Execution
+
+VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE")
+before = [os.environ.get(name) for name in VARIABLES]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(learners.start("jax", Execution("cpu", 1)).threads, *(str(each.message).partition(":")[0] for each in caught))
+print([os.environ.get(name) for name in VARIABLES] == before, flush=True)
+warnings.simplefilter("ignore")  # JAX itself warns of what follows
+child = os.fork()
+if not child:
+    try:
+        learners.start("jax", Execution())
+    except UsageError as error:
+        print(str(error).lower().partition(",")[0], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the system does not tell what threads there are")
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ("polyak", "1"),
+        ("others", "2 threads is 1, but JAX had computed in this process before, with 2, which are those in use"),
+    ],
+)
+def test_the_threads_that_jax_runs_with_are_told_and_nothing_is_left_for_children(who: str, said: str) -> None:
+    """Nor does a child that was forked from it wait for ever for threads which it does not have."""
+    environment = {name: value for name, value in process_environment().items() if name not in VARIABLES}
+    command = [sys.executable, "-c", STARTED, who]
+    done = subprocess.run(
+        command, env=environment | {"PJRT_NPROC": "2"}, check=True, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout.splitlines() == [said, "True", "jax was in use before this process was forked"], done.stderr
+
+
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_a_fork_of_a_process_in_which_another_framework_runs_is_refused(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(learners)["_processes"], backend, os.getppid())
+    with pytest.raises(UsageError, match=f"{backend} was in use before this process was forked.*spawn"):
+        learners.start(backend, Execution())

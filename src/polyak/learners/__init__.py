@@ -1,13 +1,14 @@
 """HOW the algorithms are computed: one folder a framework, imported only when it is chosen."""
 
 import importlib
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol
 
 from polyak.algorithms.settings import Settings
 from polyak.errors import UsageError
-from polyak.learners.edge import Execution
+from polyak.learners.edge import Execution, forked
 from polyak.types import Learner, Spec
 
 BACKENDS = {
@@ -16,6 +17,9 @@ BACKENDS = {
     "tensorflow": 'pip install "polyak[tensorflow]"',
 }
 """Each framework that has learners, and the command that installs it."""
+
+_processes: dict[str, int] = {}
+"""The process in which each framework's threads run, by its number."""
 
 
 def require_backend(backend: str) -> None:
@@ -34,10 +38,16 @@ def start(backend: str, execution: Execution) -> Execution:
     """Import a framework and settle its device and threads, which come back named.
 
     Raises:
-        UsageError: the framework is unknown or not installed, has no such device, or already runs with another number
-            of threads.
+        UsageError: the framework is unknown or not installed, has no such device, already runs with another number
+            of threads, or was in use in a process from which this one has been forked.
     """
-    return _framework(backend).start(execution)
+    framework = _framework(backend)
+    if _processes.get(backend, os.getpid()) != os.getpid():
+        raise forked(backend)
+    started: Execution = framework.start(execution)
+    if backend != "torch" or (started.threads or 1) > 1:  # PyTorch has no threads of its own for one
+        _processes[backend] = os.getpid()
+    return started
 
 
 def make_learner(

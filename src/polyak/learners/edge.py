@@ -1,12 +1,15 @@
 """What the learners of all frameworks share at their edge: where they compute, and how a burst is handed over."""
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 
+from polyak.errors import UsageError
 from polyak.kinds import Limit, check_fields
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Float
@@ -40,6 +43,40 @@ def threads_or_default(threads: int | None, variable: str) -> int:
     """The threads asked for, else those in a framework's environment variable, else the physical cores."""
     given = os.environ.get(variable, "")
     return threads or (int(given) if given.isdigit() and int(given) else physical_cores())
+
+
+def forked(framework: str) -> UsageError:
+    """What is wrong where a framework was in use in a process from which this one has been forked."""
+    return UsageError(
+        f"{framework} was in use before this process was forked, and the child, which lacks its threads, would wait for "
+        'them for ever: start the process by "spawn" or "forkserver", as in multiprocessing.get_context("spawn")'
+    )
+
+
+def say_what_runs(framework: str, threads: int | None, running: int) -> int:
+    """The threads of a framework that others in this process have started; warned of where others are asked for."""
+    if threads not in (None, running):
+        warnings.warn(
+            f"threads is {threads}, but {framework} had computed in this process before, with {running}, which are "
+            "those in use: start a new process for another number",
+            stacklevel=2,
+        )
+    return running
+
+
+@contextmanager
+def variables_set(**values: str) -> Generator[None]:
+    """Set environment variables in this block, for what reads them once; then they are as they were, for children."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def count_of_threads(execution: Execution) -> str:

@@ -1,12 +1,15 @@
 """Where TensorFlow computes, and with how many threads."""
 
 import dataclasses
+import os
 from contextlib import suppress
 from typing import Any, Literal
 
 from polyak.errors import UsageError
-from polyak.learners.edge import Execution, count_of_threads, threads_or_default
+from polyak.learners.edge import Execution, count_of_threads, say_what_runs, threads_or_default
 from polyak.learners.tensorflow.quiet import said, tf
+
+_VARIABLE = "TF_NUM_INTRAOP_THREADS"
 
 
 def start(execution: Execution) -> Execution:
@@ -29,18 +32,23 @@ def _limit(threads: int | None) -> int:
     running: int = tf.config.threading.get_intra_op_parallelism_threads()
     if running and threads is None:
         return running
-    chosen = threads_or_default(threads, "TF_NUM_INTRAOP_THREADS")
+    chosen = threads_or_default(threads, _VARIABLE)
     if chosen != running:
         try:
             tf.config.threading.set_intra_op_parallelism_threads(chosen)
             tf.config.threading.set_inter_op_parallelism_threads(1)
         except RuntimeError as error:  # it has computed before
-            if threads is not None:
-                raise UsageError(
-                    f"threads is {threads}, but TensorFlow already runs with {running or 'a number of its own'} "
-                    "in this process: start a new process"
-                ) from error
+            if not running:
+                return say_what_runs("TensorFlow", threads, _by_itself())
+            raise UsageError(
+                f"threads is {threads}, but TensorFlow already runs with {running} in this process: start a new process"
+            ) from error
     return chosen
+
+
+def _by_itself() -> int:
+    """How many threads TensorFlow takes where nobody tells it: hyper-threads count."""
+    return int(os.environ.get(_VARIABLE, "0") or 0) or len(os.sched_getaffinity(0))
 
 
 def _found(device: str) -> Literal["cpu", "cuda"]:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from polyak.learners.edge import variables_set
 
 said: list[str] = []
 """What TensorFlow wrote meanwhile; it tells why a GPU was not found."""
@@ -36,7 +36,7 @@ def _written(file: Any) -> bytes:
     return cast(bytes, file.read())
 
 
-with quietly():
+with quietly(), variables_set(TF_CPP_MIN_LOG_LEVEL=os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2")):
     import tensorflow
 
     tf: Any = tensorflow  # its annotations cover a part of it, and wrongly
