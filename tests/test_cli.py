@@ -6,19 +6,23 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 import termios
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
+import gymnasium
 import pytest
 
 import polyak
 from polyak import Run, cli, load
-from tiny_cli import PATIENCE, TINY, call_cli, process_environment, run_cli, start_cli, untrained_run
+from polyak.cli.output import warnings_in_one_line
+from tiny_cli import COMMAND, PATIENCE, TINY, Tiny, call_cli, process_environment, run_cli, start_cli, untrained_run
 
 SHORT = "--steps 60 --steps-per-epoch 30 --start-steps 20 --update-after 20 --update-every 10 --batch-size 8"
 SMALL = f"{SHORT} --hidden-sizes 8 --evaluation-episodes 2 --replay-size 100".split()
@@ -487,3 +491,66 @@ def test_every_flag_that_a_message_names_exists() -> None:
     }
     assert len(named) > 30
     assert {(file, flag) for file, flag in named if flag not in known} == set()
+
+
+# The shell around it
+
+
+def in_shell(redirected: str, *arguments: object, **variables: str) -> tuple[int, str]:
+    """Exit code and what was said, of the command line as a shell starts it."""
+    words = shlex.join([*COMMAND, *map(str, arguments)])
+    environment = process_environment() | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"} | variables
+    done = subprocess.run(
+        ["sh", "-c", f"exec {words} {redirected}"], env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("redirected", "code", "said"),
+    [
+        (">&-", 2, "polyak: standard output is closed, where results go: give it a place"),
+        ("> /dev/full", 1, "polyak: No space left on device"),
+        ("2>&-", 0, ""),
+        ("<&-", 0, ""),
+        (">&- 2>&- <&-", 2, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_told_in_one_line(redirected: str, code: int, said: str) -> None:
+    found, errors = in_shell(redirected, "presets")
+    assert found == code
+    assert errors.startswith(said)
+    assert errors.count("\n") == bool(said)
+
+
+def test_training_into_a_full_disk_is_told_in_one_line_and_without_errors_it_trains(tmp_path: Path) -> None:
+    code, errors = in_shell("> /dev/full", "train", "ddpg", TINY, *UNTRAINED, "--run-dir", tmp_path / "ö")
+    assert (code, errors) == (1, "polyak: No space left on device\n")
+    assert in_shell("2>&-", "train", "ddpg", TINY, *UNTRAINED, "--run-dir", tmp_path / "ö") == (0, "")
+    assert "no/w\\xe4re" in in_shell("", "report", "no/wäre")[1].replace("\\udcc3\\udca4", "\\xe4")
+
+
+def test_the_path_printed_leads_there_from_where_the_command_was_called(
+    polyak_: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, output, _ = polyak_("train", "ddpg", TINY, *UNTRAINED, "--run-dir", "here")
+    assert output.startswith("here/")
+    _, again, _ = polyak_("resume", output.strip())
+    assert again == output
+
+
+def test_warnings_are_one_clean_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings(), warnings_in_one_line():
+        warnings.simplefilter("always")
+        for _ in range(2):
+            gymnasium.logger.warn("the box is\nlarge")
+    assert capsys.readouterr().err == "polyak: warning: the box is large\n"
+
+
+def test_what_a_callables_run_needs_is_named_as_a_flag(polyak_: Command, tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, Tiny)
+    for command in ("evaluate", "resume"):
+        code, output, errors = polyak_(command, run.folder)
+        assert (code, output) == (2, "")
+        assert "--environment module:Id" in errors

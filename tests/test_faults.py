@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from clocks import Alarm
 from polyak import Run, TrainingError
 from polyak.system.signals import NoAnswer, time_limit
 from test_resume import CONFIG
-from tiny_cli import PATIENCE, TINY, Tiny, run_cli, start_cli, untrained_run
+from tiny_cli import PATIENCE, TINY, Tiny, making, run_cli, start_cli, untrained_run
 from whole_runs import assert_same, saved
 
 
@@ -547,3 +548,87 @@ def test_a_full_disk_ends_the_run_in_order_and_it_goes_on_with_more_room(small_d
     code, _, errors = run_cli("resume", str(run.folder))
     assert code == 0, errors
     assert_same(run, long)
+
+
+class Roaming(Tiny):
+    """A simulator that goes to folders of its own: when it is made, reset and stepped."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.go()
+
+    def go(self) -> None:
+        os.chdir(tempfile.mkdtemp())
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self.go()
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.go()
+        return super().step(action)
+
+
+def test_a_simulator_that_changes_the_folder_moves_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    run = untrained_run(Path("runs"), Roaming)
+    assert run.folder.is_relative_to(tmp_path / "runs")
+    assert len(run.metrics) == 2
+    monkeypatch.chdir(tmp_path)
+    given = polyak.load(run.folder.relative_to(tmp_path))
+    assert given.evaluate(2, environment=Roaming).lengths == (5, 5)
+    monkeypatch.chdir(tmp_path)
+    assert polyak.resume(given.folder, steps=60, environment=Roaming).metrics[-1]["step"] == 60
+    monkeypatch.chdir(tmp_path)
+    assert given.record(output="film.mp4", environment=Roaming) == tmp_path / "film.mp4"
+    monkeypatch.chdir(tmp_path)
+    after = untrained_run(Path("runs"), Roaming, from_run=given.folder, hidden_sizes=(4,))
+    assert after.settings["from_run"] == str(run.folder)
+    assert sorted(folder.name for folder in tmp_path.iterdir() if not folder.name.startswith("tmp")) == [
+        "film.mp4",
+        "runs",
+    ]
+
+
+class Complaining:
+    """An observer that raises when it is told something."""
+
+    def __init__(self, of: str) -> None:
+        self._of = of
+
+    def _hear(self, what: str) -> None:
+        if what == self._of:
+            raise LookupError(f"no disk for {what}")
+
+    def started(self, progress: Any) -> None:
+        self._hear("started")
+
+    def epoch_ended(self, progress: Any) -> None:
+        self._hear("epoch_ended")
+
+    def ended(self, progress: Any) -> None:
+        self._hear("ended")
+
+
+def test_an_observer_that_raises_at_the_end_changes_nothing(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"the observer's ended\(\) raised LookupError: no disk for ended"):
+        run = untrained_run(tmp_path, observer=Complaining("ended"))
+    assert len(run.metrics) == 2
+    with pytest.raises(TrainingError, match="the simulator broke"), pytest.warns(UserWarning, match="no disk"):
+        untrained_run(tmp_path, making([], raises_at=25), observer=Complaining("ended"))
+
+
+def test_an_observer_that_raises_before_ends_a_run_that_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="no disk for epoch_ended"):
+        untrained_run(tmp_path, observer=Complaining("epoch_ended"))
+    (folder,) = (tmp_path / TINY.replace(":", "_") / "ddpg").iterdir()
+    assert (folder / "policy.safetensors").exists()
+    assert [record["step"] for record in polyak.resume(folder).metrics] == [20, 40]
+
+
+def test_a_handler_that_was_installed_from_c_is_left_in_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`signal.getsignal` gives None for it, which `signal.signal` does not take back."""
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    assert len(untrained_run(tmp_path).metrics) == 2

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,7 +143,7 @@ os.waitpid(child, 0)
 """
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="the system does not tell what threads there are")
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not tell what threads there are")
 @pytest.mark.parametrize(
     ("who", "said"),
     [

@@ -18,7 +18,7 @@ from polyak.loop import Loop
 from polyak.metrics import MetricsWriter
 from polyak.plan import Plan
 from polyak.policy import Policy
-from polyak.progress import Observer, Progress
+from polyak.progress import Observer, Progress, tell_ended
 from polyak.replay import Replay, memory_needed
 from polyak.runs import Run, made_for
 from polyak.system.memory import memory_free, readable_bytes
@@ -108,7 +108,7 @@ def make_loop(
         steps=step or 0,
     )
     observer.started(progress)
-    stack.callback(observer.ended, progress)
+    stack.callback(tell_ended, observer, progress)
     make = make_learner or partial(learners.make_learner, plan.backend)
     made = make(plan.algorithm, collector.environments.spec, plan.config, learner, plan.execution)
     noise = getattr(plan.config, "exploration_noise", 0.0)

@@ -36,6 +36,7 @@ def planned(
         UsageError: something asked for cannot be.
     """
     algorithm = require_names(algorithm, environment)
+    options = options.placed()
     earlier = runs.load(options.from_run) if options.from_run is not None else None
     preset, config = resolve(algorithm, environment, config, options.preset, settings, earlier)
     asked: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """From what the caller asked for to the settings in force."""
 
+import contextlib
 import dataclasses
 import difflib
 from collections.abc import Mapping
@@ -71,6 +72,7 @@ def _settings_of(run: Run, algorithm: str, known: list[str]) -> dict[str, Any]:
 
 def half_range(environment: Environment) -> NDArray[Any]:
     """[A]: half the width of each action's range, which a preset asks for that states noise in environment units."""
-    probe = make_environments(environment, 1, Streams(0).environment)
-    probe.close()
+    with contextlib.chdir("."):  # a simulator may go elsewhere, which a look at its actions need not
+        probe = make_environments(environment, 1, Streams(0).environment)
+        probe.close()
     return probe.spec.action_half_range

@@ -6,9 +6,9 @@ of options follow from it. A new option is a field here, and a parameter of the 
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_type_hints
 
 from polyak import tracking
 from polyak.environments.make import Vectorization
@@ -82,6 +82,12 @@ class Options:
 
     def __post_init__(self) -> None:
         check_fields(self, Options)
+
+    def placed(self) -> Self:
+        """The same with paths that lead there wherever a simulator goes: some change the folder in which they are."""
+        return replace(
+            self, run_dir=self.run_dir.absolute(), from_run=None if self.from_run is None else self.from_run.absolute()
+        )
 
 
 KINDS: Mapping[str, Any] = get_type_hints(Options, include_extras=True)

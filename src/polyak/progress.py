@@ -1,6 +1,8 @@
 """What a run tells those who watch it."""
 
+import warnings
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +38,11 @@ class Progress:
 
 
 class Observer(Protocol):
-    """Watches a run: a terminal view, a log, a test."""
+    """Watches a run: a terminal view, a log, a test.
+
+    What `started` or `epoch_ended` raises ends the run, which saves everything first, and reaches the caller: so an
+    observer may end it. What `ended` raises is warned of: the run is what it is by then.
+    """
 
     def started(self, progress: Progress) -> None:
         """The folder exists; nothing has been trained yet."""
@@ -49,6 +55,18 @@ class Observer(Protocol):
     def ended(self, progress: Progress) -> None:
         """Called once, whatever ended the run."""
         ...
+
+
+def tell_ended(observer: Observer, progress: Progress) -> None:
+    """Tell an observer that a run has ended; nothing that it raises replaces the run's own result or error."""
+    try:
+        observer.ended(progress)
+    except Exception as error:  # noqa: BLE001 - whatever somebody's observer raises, the run has ended
+        said = " ".join(str(error).split())
+        with suppress(Warning):  # where warnings are errors, too
+            warnings.warn(
+                f"the observer's ended() raised {type(error).__name__}: {said}; the run is whole", stacklevel=2
+            )
 
 
 class Silent:

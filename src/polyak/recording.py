@@ -73,10 +73,11 @@ def record(
         UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no
             way to render.
     """
-    episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+    episodes, seed, run = checked("episodes", episodes, Count), checked("seed", seed, Seed), run.placed()
     asked, pictures = run.environment(environment), Pictures()
     policy = run.best_policy if checked("best", best, bool) else run.policy
     path: Path = checked("output", output, Path | None) or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
+    path = path.absolute()
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"the video's path is {path}, but must end in .mp4, which is what is written")
     limit = run.settings["settings"]["max_episode_steps"]

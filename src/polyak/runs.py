@@ -162,6 +162,10 @@ class Run:
         """
         return environment_of(self.settings, given, self.folder)
 
+    def placed(self) -> "Run":
+        """The same by a path that leads there wherever an environment may go."""
+        return Run(self.folder.absolute())
+
     def evaluate(
         self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None
     ) -> "Evaluation":
@@ -175,7 +179,7 @@ class Run:
         environment = self.environment(environment)
         policy = self.best_policy if checked("best", best, bool) else self.policy
         with signals_marked():
-            environments = run_environments(self, seed, environment=environment)
+            environments = run_environments(self.placed(), seed, environment=environment)
             try:
                 return evaluate(policy, environments, episodes, seed=seed)
             finally:
@@ -242,7 +246,7 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
     if given is None and settings["environment_is_callable"]:
         raise UsageError(
             f"{folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
-            "pass it as `environment`"
+            "pass it as `environment`, on the command line as `--environment module:Id`"
         )
     name = given or str(settings["environment"])
     if given is None:

@@ -21,7 +21,7 @@ from polyak.learners.edge import Device
 from polyak.loop import Loop
 from polyak.options import changes_of, options_of, telling_options
 from polyak.plan import Plan
-from polyak.progress import Observer, Progress, Silent
+from polyak.progress import Observer, Progress, Silent, tell_ended
 from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
 from polyak.runs import Run
 from polyak.system.files import remove_leftovers
@@ -126,7 +126,7 @@ def resume(  # noqa: D417 - as above
     changes = changes_of(locals())
     steps = checked("steps", steps, Count | None)
     seconds = checked("replay_seconds", replay_seconds, float)
-    run, watcher = Run(checked("folder", folder, Path)), observer or Silent()
+    run, watcher = Run(checked("folder", folder, Path).absolute()), observer or Silent()
     run.require_no_links()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
@@ -216,4 +216,4 @@ def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
     progress = Progress(f"{plan.algorithm.upper()} on {plan.name}, seed {plan.seed}", {}, run.folder, plan.config.steps)
     progress.outcome = outcome
     observer.started(progress)
-    observer.ended(progress)
+    tell_ended(observer, progress)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import polyak
-from polyak.cli.output import spell_everything
+from polyak.cli.output import open_streams, spell_everything, warnings_in_one_line
 from polyak.errors import Interrupted, SavingError, TrainingError, UsageError
 
 COMMANDS = {
@@ -32,9 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted (143 by SIGTERM)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     _find_modules_here()
+    if not open_streams():
+        return _fail("standard output is closed, where results go: give it a place, such as a file or /dev/null", 2)
     spell_everything(sys.stdout)
     try:
-        return _dispatch(given)
+        with warnings_in_one_line():
+            return _dispatch(given)
     except UsageError as error:
         return _fail(str(error), 2)
     except TrainingError as error:
@@ -47,8 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_output()
         return 1
+    except OSError as error:  # as on a full disk
+        _leave_output()
+        return _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+
+
+def _leave_output() -> None:
+    """Let what is still to be written to standard output go nowhere, so that it fails no more."""
+    with suppress(OSError, ValueError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _find_modules_here() -> None:

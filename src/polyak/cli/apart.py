@@ -133,14 +133,18 @@ def _crashes_told(errors: TextIO) -> Generator[None]:
 class PrintsFolder:
     """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
 
-    def __init__(self, prints: Prints, view: Observer) -> None:
+    def __init__(self, prints: Prints, view: Observer, given: Path) -> None:
+        """`given` is the path that the command line names: where it is relative, so is what is printed."""
         self._prints = prints
+        self._start = None if given.is_absolute() else Path.cwd()
         self._view = view
         self.ended, self.epoch_ended = view.ended, view.epoch_ended
 
     def started(self, progress: Progress) -> None:
         """Print it, and let the view begin."""
-        print(progress.folder, file=self._prints.output, flush=True)
+        folder, start = progress.folder, self._start
+        shown = folder.relative_to(start) if start is not None and folder.is_relative_to(start) else folder
+        print(shown, file=self._prints.output, flush=True)
         self._prints.keep(progress.folder)
         if self._prints.log is not None:
             progress.facts["prints"] = f"those of the environments are in {LOG_NAME}, in the folder"

@@ -1,5 +1,6 @@
 """What many runs ask for, checked before the first of them starts."""
 
+import contextlib
 import re
 
 from polyak import learners, tracking
@@ -62,14 +63,15 @@ def replay_needed(request: Request) -> int:
     tracking.require(options.track)
     algorithm = require_names(request.algorithm, request.environment)
     plan = Plan(algorithm=algorithm, environment=request.environment, config=config, **vars(options))
-    probe = make_environments(
-        request.environment,
-        1,
-        Streams(0).environment,
-        vectorization="sync" if options.vectorization == "async" else options.vectorization,
-        max_episode_steps=config.max_episode_steps,
-    )
-    probe.close()
+    with contextlib.chdir("."):  # a simulator may go elsewhere, from where the runs would start
+        probe = make_environments(
+            request.environment,
+            1,
+            Streams(0).environment,
+            vectorization="sync" if options.vectorization == "async" else options.vectorization,
+            max_episode_steps=config.max_episode_steps,
+        )
+        probe.close()
     make_replay(plan, probe.spec, options.envs)
     held = min(config.replay_size, config.steps)
     return memory_needed(held, probe.spec.observation_size, probe.spec.action_size)

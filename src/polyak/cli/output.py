@@ -9,7 +9,8 @@ import sys
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 
 def spelled(error: UnicodeError) -> tuple[bytes | str, int]:
@@ -29,6 +30,21 @@ def spell_everything(stream: TextIO) -> None:
     """Let no name of a file or run make printing fail; a path that was printed leads back to its file."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors=SPELLED)
+
+
+def open_streams() -> bool:
+    """Give each of the three standard descriptors that is closed a place that is nowhere; whether output had one.
+
+    Else the next file that is opened would get its number, and what an environment prints.
+    """
+    for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)  # the lowest number that is free, which is this one
+    if cast(TextIO | None, sys.stderr) is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    return cast(TextIO | None, sys.stdout) is not None
 
 
 @contextmanager
@@ -55,11 +71,14 @@ def own_output() -> Generator[TextIO]:
 
 @contextmanager
 def warnings_in_one_line() -> Generator[None]:
-    """Say a warning as the command line says all else: without colours, and without the line of source that warned."""
+    """Say a warning as the command line says all else: once, without colours, and without the line of source."""
+    told = set[str]()
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = re.sub(r"\x1b\[[0-9;]*m", "", str(message))
-        print(f"polyak: {' '.join(text.split())}", file=sys.stderr)
+        text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(message)).split()).removeprefix("WARN: ")
+        if text not in told:
+            told.add(text)
+            print(f"polyak: warning: {text}", file=sys.stderr, flush=True)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from polyak import recording, runs
-from polyak.cli.output import own_output, warnings_in_one_line
+from polyak.cli.output import own_output
 from polyak.filming import make_film_view
 
 
@@ -32,7 +32,7 @@ def record(
         output: the video's path; by default in the run's videos folder.
         plain: print lines instead of the live view.
     """
-    with own_output(), warnings_in_one_line():
+    with own_output():
         made = recording.record(
             runs.load(run),
             episodes,

@@ -41,12 +41,12 @@ def main(arguments: list[str]) -> None:
     kind = Asked[flags_of_changes()]
     asked = tyro.cli(kind, args=arguments, prog="polyak resume", config=(tyro.conf.OmitArgPrefixes,))
     changes = cast(dict[str, Any], vars(asked.changes))
-    with environments_apart(asked.run, asked.run / LOG_NAME) as prints:
+    with environments_apart(asked.run.absolute(), asked.run.absolute() / LOG_NAME) as prints:
         training.resume(
             asked.run,
             steps=asked.steps,
             environment=asked.environment,
             replay_seconds=asked.replay_seconds,
-            observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain)),
+            observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain), asked.run),
             **changes,
         )

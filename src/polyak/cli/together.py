@@ -32,7 +32,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     """
     options = request.options
     seeds, passed = _seeds(request, arguments), tuple(passed_on(arguments, SETTLED))
-    with environments_apart(options.run_dir) as prints:
+    with environments_apart(options.run_dir.absolute()) as prints:
         memory = len(seeds) * replay_needed(request)
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
         steps = request.settings.steps

@@ -113,8 +113,9 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
 
 
 def _train(request: Request) -> None:
-    with environments_apart(request.options.run_dir) as prints:
-        observer = PrintsFolder(prints, make_view(prints.errors, plain=request.many.plain))
+    run_dir = request.options.run_dir
+    with environments_apart(run_dir.absolute()) as prints:
+        observer = PrintsFolder(prints, make_view(prints.errors, plain=request.many.plain), run_dir)
         training.train(
             request.algorithm,
             request.environment,

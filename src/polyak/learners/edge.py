@@ -48,8 +48,8 @@ def threads_or_default(threads: int | None, variable: str) -> int:
 def forked(framework: str) -> UsageError:
     """What is wrong where a framework was in use in a process from which this one has been forked."""
     return UsageError(
-        f"{framework} was in use before this process was forked, and the child, which lacks its threads, would wait for "
-        'them for ever: start the process by "spawn" or "forkserver", as in multiprocessing.get_context("spawn")'
+        f"{framework} was in use before this process was forked, and the child, which lacks its threads, would "
+        'wait for ever: start the process by "spawn" or "forkserver", as in multiprocessing.get_context("spawn")'
     )
 
 

@@ -13,12 +13,16 @@ MARK = "__signal__"
 
 @contextmanager
 def signals_noted() -> Generator[list[int]]:
-    """Note SIGINT and SIGTERM instead of dying, so that a step is never cut; a second one acts as usual."""
+    """Note SIGINT and SIGTERM instead of dying, so that a step is never cut; a second one acts as usual.
+
+    A handler that was not installed from Python could not be put back, and is left in place.
+    """
     noted: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield noted  # only the main thread may handle signals
         return
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    usual = {number: handler for number, handler in found.items() if handler is not None}
 
     def restore() -> None:
         for number, handler in usual.items():
@@ -91,9 +95,11 @@ Limit = Callable[[], AbstractContextManager[None]]
 def time_limit(seconds: float | None) -> Generator[Limit]:
     """Give what interrupts a block of the main thread with `NoAnswer` after so many seconds.
 
-    Code that never comes back to Python is not interrupted, nor is another thread than the main one.
+    Code that never comes back to Python is not interrupted, nor is another thread than the main one; nor is any where
+    SIGALRM has a handler that was not installed from Python, which could not be put back.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if seconds is None or elsewhere or signal.getsignal(signal.SIGALRM) is None:
         yield nullcontext
         return
     limited = _Limited(seconds)
