@@ -645,7 +645,7 @@ def test_the_command_line_warns_in_one_line(tiny: Run, tmp_path: Path) -> None:
         del gymnasium.registry["Dark-v0"]
     assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n")
     (warned,) = [line for line in err.splitlines() if "one colour" in line]
-    assert warned.startswith("polyak: all 6 frames of ")
+    assert warned.startswith("polyak: warning: all 6 frames of ")
     assert "warnings.warn" not in err
 
 

@@ -133,10 +133,10 @@ def _crashes_told(errors: TextIO) -> Generator[None]:
 class PrintsFolder:
     """Puts the run's folder on standard output as soon as it exists, and leaves the rest to a view."""
 
-    def __init__(self, prints: Prints, view: Observer, given: Path) -> None:
+    def __init__(self, prints: Prints, view: Observer, given: Path | None = None) -> None:
         """`given` is the path that the command line names: where it is relative, so is what is printed."""
         self._prints = prints
-        self._start = None if given.is_absolute() else Path.cwd()
+        self._start = None if given is None or given.is_absolute() else Path.cwd()
         self._view = view
         self.ended, self.epoch_ended = view.ended, view.epoch_ended
 
