@@ -94,7 +94,7 @@ def the_run(folder: Path) -> Run:
 
 def training(folder: Path, **options: Any) -> Run:
     Faulty.taken_by_all = 0
-    return polyak.train("ddpg", Faulty, run_dir=folder, **{**CONFIG, **options})
+    return polyak.train("ddpg", Faulty, run_dir=folder, probe=False, **{**CONFIG, **options})  # which would take steps
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_reset_that_fails_takes_its_step_back(at: int, tmp_path: Path, monkeyp
             return super().reset(**options)
 
     with pytest.raises(TrainingError, match="no more resets"):
-        polyak.train("ddpg", Unwilling, run_dir=tmp_path / "failed", **CONFIG)
+        polyak.train("ddpg", Unwilling, run_dir=tmp_path / "failed", probe=False, **CONFIG)
     run = the_run(tmp_path / "failed")
     assert_same(polyak.resume(run.folder, environment=Faulty), whole)
 

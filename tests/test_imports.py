@@ -37,7 +37,7 @@ ALLOWED = {
     "policy": {"types", "errors", "system", "networks", "algorithms.sac"},
     "checkpoints": {"types", "errors", "system", "replay", "checkpoints"},
     "lessons": {"errors", "pages", "system", "algorithms.sac", "lessons"},
-    "options": {"kinds", "environments", "learners.edge", "tracking"},
+    "options": {"errors", "kinds", "environments", "learners.edge", "tracking"},
     "plan": {"errors", "options", "algorithms", "environments", "learners.edge"},
     "tracking": {"errors", "system", "metrics", "runs"},
     "sweep": {"errors", "kinds", "system", "metrics", "runs", "display", "sweep"},

@@ -73,7 +73,7 @@ def test_settings_json_is_what_is_declared(gone: str, tmp_path: Path) -> None:
     plan = Plan(algorithm="sac", environment=TINY, config=algorithm("sac").Config(), **given)
     description = json.loads(json.dumps(plan.description(plan.envs)))
     assert description.keys() - {"algorithm", "environment", "environment_is_callable", "settings"} == (
-        KINDS.keys() - set(UNDESCRIBED)
+        (KINDS.keys() - set(UNDESCRIBED)) | {"own_draws"}
     )
     description.pop(gone, None)
     again = plan_of(description, TINY)

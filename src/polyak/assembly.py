@@ -9,7 +9,6 @@ from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
-from polyak.environments.make import make_environments
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution, count_of_threads
@@ -23,33 +22,11 @@ from polyak.replay import Replay, memory_needed
 from polyak.runs import Run, made_for
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
-from polyak.system.signals import Limit
 from polyak.types import Arrays, Learner, Spec
 from polyak.updates import Updates
 
 MakeLearner = Callable[[str, Spec, Settings, Arrays, Execution], Learner]
 """(algorithm, spec, settings, state, where it computes) -> a learner."""
-
-
-def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) -> tuple[Environments, Environments]:
-    """The environments to train in, and the one to evaluate in, whose answers `limit` limits; `stack` closes them.
-
-    Raises:
-        UsageError: they cannot be made.
-    """
-    episode = plan.config.max_episode_steps
-    environments = make_environments(
-        plan.environment,
-        plan.envs,
-        streams.environment,
-        vectorization=plan.vectorization,
-        max_episode_steps=episode,
-        limit=limit,
-    )
-    stack.callback(environments.close)
-    alone = make_environments(plan.environment, 1, streams.evaluation, max_episode_steps=episode, limit=limit)
-    stack.callback(alone.close)
-    return environments, alone
 
 
 def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int | None = None) -> Replay:
@@ -80,7 +57,7 @@ def make_loop(
     run: Run,
     streams: Streams,
     collector: Collector,
-    test_environments: Environments,
+    test_environments: Environments | None,
     replay: Replay,
     learner: Arrays,
     checkpoints: Checkpoints,
@@ -134,6 +111,14 @@ def _many_lengths(plan: Plan, collector: Collector) -> bool:
     return environments.resets_take_steps and environments.count > plan.config.update_every
 
 
+EVALUATED = {
+    "process": "in a process of its own",
+    "training": "in the environment that trains, at the first episode's end after the epoch",
+    "never": "never",
+}
+"""Where, in words."""
+
+
 def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:
     """What is worth knowing of a run at its start."""
     execution, config = plan.execution, plan.config
@@ -146,7 +131,9 @@ def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:
         **({"from": str(plan.from_run)} if plan.from_run else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
-        "environments": f"{envs} ({plan.vectorization})",
+        "environments": f"{envs} ({plan.vectorization})"
+        + (", each episode's made anew" if plan.isolation.afresh else ""),
+        **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
         "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }

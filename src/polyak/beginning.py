@@ -7,11 +7,13 @@ from typing import Any
 from polyak import learners, runs, tracking
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.assembly import MakeLearner, make_loop, make_replay, make_worlds
+from polyak.assembly import MakeLearner, make_loop, make_replay
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
 from polyak.configuration import resolve
+from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment
+from polyak.environments.probe import Found
 from polyak.kinds import checked, require
 from polyak.loop import Loop
 from polyak.options import Options
@@ -21,6 +23,7 @@ from polyak.runs import Run
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
 from polyak.system.signals import Limit
+from polyak.worlds import probed_worlds
 
 
 def planned(
@@ -46,7 +49,8 @@ def planned(
         "track": tracking.require(options.track),
     }
     plan = Plan(algorithm=algorithm, environment=environment, config=config, **asked)
-    return plan.settled(learners.start(plan.backend, plan.execution))
+    with generators_kept():  # JAX's import draws from np.random
+        return plan.settled(learners.start(plan.backend, plan.execution))
 
 
 def require_names(algorithm: str, environment: Environment) -> str:
@@ -68,18 +72,20 @@ def begun(
     observer: Observer,
     make_learner: MakeLearner | None = None,
     *,
+    found: Found | None = None,
     together: int = 1,
     exact: bool = True,
 ) -> Loop:
     """The loop of a new run, whose folder has been made; its collector has not begun. `stack` ends it.
 
-    It is one of so many runs `together` in this process; `exact`: it will equal one that is alone, bit for bit.
+    `found` is what a probe of its environment found, where it was tried before. It is one of so many runs `together` in
+    this process; `exact`: it will equal one that is alone, bit for bit.
 
     Raises:
         UsageError: something asked for cannot be.
     """
     streams, config = Streams(plan.seed), plan.config
-    environments, alone = make_worlds(stack, plan, streams, limit)
+    plan, (environments, alone), found = probed_worlds(stack, plan, streams, limit, found)
     learner = algorithm_module(plan.algorithm).initial_state(streams.weights, environments.spec, config)
     if plan.from_run is not None:
         earlier, arrays = Run(plan.from_run), learner
@@ -92,4 +98,7 @@ def begun(
     stack.enter_context(locked(run.folder))
     collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
     checkpoints = Checkpoints(run.checkpoints)
-    return make_loop(stack, plan, run, streams, collector, alone, replay, learner, checkpoints, observer, make_learner)
+    notes = {"probe": found.said} if found.said else {}
+    return make_loop(
+        stack, plan, run, streams, collector, alone, replay, learner, checkpoints, observer, make_learner, notes=notes
+    )

@@ -132,6 +132,14 @@ class Collector:
         go_on_from(self._exploration, counts["exploration"])
         self._noise, self._observation = arrays["exploration_noise"], arrays["observation"]
 
+    def begin_again(self) -> None:
+        """Start the episodes that have just begun once more, from the same seeds, after others were played here.
+
+        Raises:
+            TrainingError: as for `step`.
+        """
+        self._observation = self.environments.start(self.environments.seeds)
+
     def start_anew(self, which: Bool) -> None:
         """Give up the running episodes of the environments `which` [N] and start others there.
 

@@ -33,7 +33,8 @@ class Loop:
     collector: Collector
     updates: Updates
     ledger: Ledger
-    test_environments: Environments
+    test_environments: Environments | None
+    """Where the policy is evaluated, if it is."""
     writer: MetricsWriter
     checkpoints: Checkpoints
     progress: Progress
@@ -79,7 +80,7 @@ class Loop:
             self.checkpoint()
         while not signals:
             steps = self.collector.steps
-            if steps // epoch > self.evaluated // epoch:
+            if steps // epoch > self.evaluated // epoch and self._may_evaluate():
                 self._end_epoch()
             if steps // every > self._saved // every:
                 self.checkpoint()
@@ -120,6 +121,10 @@ class Loop:
             self.ledger.episodes += episodes
             self.progress.episodes.extend(episodes)
 
+    def _may_evaluate(self) -> bool:
+        """Whether no episode runs where the evaluation is to be."""
+        return self.plan.evaluate_in != "training" or self.collector.lengths[0] == 0
+
     def _end_epoch(self) -> None:
         """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
         self._whole = False
@@ -127,48 +132,43 @@ class Loop:
         self._whole = True
         steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
-        result = self._evaluate()
+        result = None if self.test_environments is None else self._evaluate(self.test_environments)
         self.ledger.stopwatch.lap("evaluation")
         self._whole = False
         self.evaluated = steps
-        if self.progress.best is None or result.mean > self.progress.best[1]:
+        if result is not None and (self.progress.best is None or result.mean > self.progress.best[1]):
             self.progress.best, self.best_policy = (steps, result.mean), policy.content()
             self._write(self.run.best_policy_file, self.best_policy)
         self._write(self.run.policy_file, policy.content())
-        self._write_record(
-            {
-                "eval/return": result.mean,
-                "eval/return_std": result.std,
-                "eval/length": result.mean_length,
-                "eval/discounted_return": float(np.mean(result.discounted_returns)),
-                "eval/q": float(np.mean(result.values)),
-                "speed/steps_per_second": speed,
-            }
-        )
+        self._write_record({**_measured(result), "speed/steps_per_second": speed})
         wanted = self.plan.stop_at_return
-        self.reached = wanted is not None and result.mean >= wanted
         self._whole = True
-        if self.reached:
+        if result is not None and wanted is not None and result.mean >= wanted:
+            self.reached = True
             self.progress.outcome = (
                 f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {steps:,} steps"
             )
         self.observer.epoch_ended(self.progress)
 
-    def _evaluate(self) -> Evaluation:
+    def _evaluate(self, environments: Environments) -> Evaluation:
         self.progress.evaluating = True
-        policy, before = self.updates.policy, self.test_environments.state()
+        policy, before = self.updates.policy, environments.state()
         try:
-            return evaluate(
+            result = evaluate(
                 policy,
-                self.test_environments,
+                environments,
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
                 value=critic_of(self.updates.learner.arrays(), policy),
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
             )
+            if self.plan.evaluate_in == "training" and self._may_evaluate():
+                self.collector.begin_again()
         except BaseException:
-            self.test_environments.restore(before)  # so that a run that goes on evaluates with the same seeds
+            environments.restore(before)  # so that a run that goes on evaluates with the same seeds
             raise
+        else:
+            return result
         finally:
             self.progress.evaluating = False
 
@@ -215,7 +215,7 @@ class Loop:
             "spec": self.updates.policy.spec.to_json(),
             "collector": collector,
             "environments": self.collector.environments.state(),
-            "test_environments": self.test_environments.state(),
+            "test_environments": None if self.test_environments is None else self.test_environments.state(),
             "evaluated": self.evaluated,
             "reached": self.reached,
             "best": self.progress.best,
@@ -232,7 +232,8 @@ class Loop:
         Raises:
             ValueError, TypeError, KeyError: this is no state of a loop.
         """
-        self.test_environments.restore(state["test_environments"])
+        if self.test_environments is not None:
+            self.test_environments.restore(state["test_environments"])
         self.evaluated = int(state["evaluated"])
         self._saved = self.progress.steps = self.collector.steps
         if state["best"] is not None:
@@ -278,3 +279,16 @@ class Loop:
             raise SavingError(
                 f"cannot write {path}: {error.strerror or error}; the checkpoint of step {self._saved:,} is whole"
             ) from error
+
+
+def _measured(evaluation: Evaluation | None) -> dict[str, float]:
+    """What a record holds of an evaluation."""
+    if evaluation is None:
+        return {}
+    return {
+        "eval/return": evaluation.mean,
+        "eval/return_std": evaluation.std,
+        "eval/length": evaluation.mean_length,
+        "eval/discounted_return": float(np.mean(evaluation.discounted_returns)),
+        "eval/q": float(np.mean(evaluation.values)),
+    }

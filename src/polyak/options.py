@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_t
 
 from polyak import tracking
 from polyak.environments.make import Vectorization
+from polyak.errors import UsageError
 from polyak.kinds import FILLED, Count, Limit, Seed, check_fields, checked, meanings
 from polyak.learners.edge import Device, Threads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Backend = Literal["jax", "torch", "tensorflow"]
+EvaluateIn = Literal["own", "process", "training", "never"]
 
 LONGEST_TIMEOUT = 10_000_000
 """Seconds, four months: more than a timer of the system need count."""
@@ -65,6 +67,15 @@ class Options:
     """Environments stepped side by side; updates per environment step stay the same."""
     vectorization: Vectorization = "sync"
     """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
+    fresh_environments: Annotated[bool, Changeable(exact=False)] = False
+    """Make the environment of each episode anew, for simulators in which an episode depends on those before it; those
+    of BipedalWalker always are."""
+    evaluate_in: EvaluateIn = "own"
+    """Where the policy is evaluated. own: an environment of its own; process: one in a process of its own, where a
+    process can hold only one; training: the one that trains, between two episodes, where there can be only one; never:
+    nowhere, so that there is no best policy."""
+    probe: bool = True
+    """Try in a few short episodes, before training, whether an episode follows from its seed; without, nobody knows."""
     from_run: Annotated[Path | None, Flag("from", "RUN")] = None
     """A run whose learner this one goes on from, in whichever framework; its settings are the default then. Replay,
     episodes and random streams are new."""
@@ -82,6 +93,16 @@ class Options:
 
     def __post_init__(self) -> None:
         check_fields(self, Options)
+        if self.evaluate_in == "never" and self.stop_at_return is not None:
+            raise UsageError(
+                f"stop_at_return is {self.stop_at_return:g}, but evaluate_in is never, so that no return is measured: "
+                "leave one of them out"
+            )
+        if self.fresh_environments and self.vectorization == "envpool":
+            raise UsageError(
+                "fresh_environments is for single environments, but the vectorization envpool makes all of them at "
+                "once: choose sync or async"
+            )
 
     def placed(self) -> Self:
         """The same with paths that lead there wherever a simulator goes: some change the folder in which they are."""
@@ -93,9 +114,9 @@ class Options:
 KINDS: Mapping[str, Any] = get_type_hints(Options, include_extras=True)
 """Each option and its kind."""
 MEANINGS: Mapping[str, str] = dict(meanings(Options))
-UNDESCRIBED = ("run_dir",)
-"""What `settings.json` does not tell: where it lies."""
-LATER = ("track",)
+UNDESCRIBED = ("run_dir", "probe")
+"""What `settings.json` does not tell: where it lies, and what is done before it is written."""
+LATER = ("track", "fresh_environments", "evaluate_in")
 """What runs of earlier versions do not tell: the default was in force."""
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
+from polyak.environments.history import Isolation, draws_of, isolation_of
 from polyak.environments.make import Environment
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution
@@ -20,6 +21,14 @@ class Plan(Options):
     algorithm: str
     environment: Environment
     config: Settings
+    own_draws: tuple[str, ...] = ()
+    """The process's generators of which each environment keeps a state of its own, because it (perhaps) draws from
+    them."""
+
+    @property
+    def isolation(self) -> Isolation:
+        """What keeps the environments' episodes apart."""
+        return isolation_of(self.environment, self.fresh_environments, self.own_draws)
 
     @property
     def name(self) -> str:
@@ -46,6 +55,7 @@ class Plan(Options):
             "environment_is_callable": not isinstance(self.environment, str),
             **described(self),
             "envs": envs,
+            "own_draws": list(self.own_draws),
             "settings": dataclasses.asdict(self.config),
         }
 
@@ -64,6 +74,7 @@ def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
             algorithm=algorithm,
             environment=environment,
             config=algorithm_module(algorithm).Config(**settings),
+            own_draws=draws_of(description),
             **{name: description[name] for name in told},
         )
     except UsageError as error:  # it is the file that is wrong, and not the call

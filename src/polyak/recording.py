@@ -47,9 +47,9 @@ def run_environments(run: "Run", seed: int, *, environment: Environment | None =
     Raises:
         UsageError: the run was given a callable and `environment` does not say which.
     """
-    limit = run.settings["settings"]["max_episode_steps"]
-    streams = Streams(checked("seed", seed, Seed))
-    return make_environments(run.environment(environment), 1, streams.evaluation, max_episode_steps=limit)
+    limit, asked = run.settings["settings"]["max_episode_steps"], run.environment(environment)
+    streams, isolation = Streams(checked("seed", seed, Seed)), run.isolation(asked)
+    return make_environments(asked, 1, streams.evaluation, max_episode_steps=limit, isolation=isolation)
 
 
 @signals_marked()
@@ -83,7 +83,11 @@ def record(
     limit = run.settings["settings"]["max_episode_steps"]
     with ExitStack() as stack:
         stack.enter_context(drawing_without_a_screen())
-        made = drawn(lambda: make_environment(asked, max_episode_steps=limit, render_mode="rgb_array"))
+        made = drawn(
+            lambda: make_environment(
+                asked, max_episode_steps=limit, render_mode="rgb_array", isolation=run.isolation(asked)
+            )
+        )
         stack.callback(close, made)
         _require_rendering(made, run.settings["environment"])
         filming, watcher = Filming(path, episodes), observer or Unwatched()

@@ -15,6 +15,9 @@ from polyak.environments.stepping import Environments
 from polyak.replay import Replay
 from polyak.types import Batch, Bool, Float
 
+SHOWED = "it showed another"
+"""How the reasons begin of environments that are not deterministic."""
+
 
 def reenact(
     environments: Environments,
@@ -26,7 +29,8 @@ def reenact(
     """Bring environments to where their running episodes were; their seeds are `environments.seeds`.
 
     They are stepped side by side. An episode that is shorter than the longest waits in an episode of no account, and is
-    started when as many steps are left as it had.
+    started when as many steps are left as it had. The first episode of an instance may be another than later ones: one
+    that was not the run's first is none here either, and where one does not show the same, all is enacted once more.
 
     Args:
         environments: newly made, as many as there were.
@@ -47,11 +51,31 @@ def reenact(
             "its vector environment starts episodes by itself (autoreset mode DISABLED would not)",
         )
     lost = lengths > replay.size // environments.count
-    reasons = {
+    beyond = {
         int(index): f"replay holds fewer than the {lengths[index]:,} steps of its episode"
         for index in np.flatnonzero(lost)
     }
     lengths = np.where(lost, 0, lengths)
+    if lengths.max() < environments.steps // environments.count:  # in its first episode, one would have as many
+        environments.start(environments.seeds)
+    begun = time.monotonic()
+    reasons = _enacted(environments, replay, lengths, observation, seconds, beyond)
+    took = time.monotonic() - begun
+    if reasons.keys() > beyond.keys() and 2 * took < seconds:
+        reasons = _enacted(environments, replay, lengths, observation, seconds - took, beyond)
+    return reasons
+
+
+def _enacted(
+    environments: Environments,
+    replay: Replay,
+    lengths: NDArray[np.int64],
+    observation: Float,
+    seconds: float,
+    beyond: Mapping[int, str],
+) -> Mapping[int, str]:
+    """Enact once; the reasons for those that are not where they were, with those who are `beyond` that."""
+    reasons = dict(beyond)
     longest, deadline = int(lengths.max()), time.monotonic() + seconds
     shown = environments.start(environments.seeds)
     for left in range(longest, 0, -1):
@@ -63,15 +87,15 @@ def reenact(
         recorded = _recorded(replay, environments.count, left)
         enacted = lengths >= left
         before = f"step {longest - left:,} of {longest:,}"
-        _note(reasons, enacted & _differ(shown, recorded.observation[0]), f"it showed another observation at {before}")
+        _note(reasons, enacted & _differ(shown, recorded.observation[0]), f"{SHOWED} observation at {before}")
         outcome = environments.advance(np.where(enacted[:, np.newaxis], recorded.action[0], np.float32(0)))
         shown, ended = outcome.observation, outcome.terminated | outcome.truncated
         other = _differ(shown, recorded.next_observation[0]) | (outcome.reward != recorded.reward[0]) | ended
-        _note(reasons, enacted & other, f"it showed another observation, reward or end after {before}")
+        _note(reasons, enacted & other, f"{SHOWED} observation, reward or end after {before}")
         shown = _started(environments, ended, shown)
     if longest:
         shown = _started(environments, lengths == 0, shown)
-    _note(reasons, _differ(shown, observation), "it showed another observation at its end")
+    _note(reasons, _differ(shown, observation), f"{SHOWED} observation at its end")
     return reasons
 
 

@@ -16,12 +16,14 @@ from polyak.checkpoints.manifest import Manifest
 from polyak.collector import Collector
 from polyak.description import require_description
 from polyak.environments.make import Environment
+from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.ledger import names_measured
 from polyak.metrics import SIZE_LIMIT
 from polyak.networks import actor_sizes, parameter_count
+from polyak.options import CHANGEABLE
 from polyak.plan import Plan, plan_of
-from polyak.reenactment import reenact
+from polyak.reenactment import SHOWED, reenact
 from polyak.replay import Replay
 from polyak.runs import Run, described, environment_of
 from polyak.system import arrayfiles
@@ -149,7 +151,10 @@ def notes_and_description(
     then, here = saved.manifest.run, described({})
     others = _differences(then, changes)
     moved = [] if plan.name == then["environment"] else [f"environment {then['environment']} is {plan.name} now"]
-    notes = {"resumed": f"from step {saved.manifest.step:,} of checkpoint {saved.manifest.serial}"}
+    notes = {
+        "resumed": f"from step {saved.manifest.step:,} of checkpoint {saved.manifest.serial}",
+        "probe": "left out: what it found when the run began is in settings.json",
+    }
     if checkpoints.faults:
         notes["damaged"] = "; ".join(map(str, checkpoints.faults))
     if others:
@@ -159,12 +164,19 @@ def notes_and_description(
     if given_up:
         index, reason = next(iter(given_up.items()))
         count = f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}"
-        notes["given up"] = f"{count}, new ones started; environment {index}: {reason}"
+        notes["given up"] = f"{count}, new ones started; environment {index}: {reason}{_remedy(plan, reason)}"
     entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": [*moved, *others]}
     asked = plan.description(plan.envs) | {"environment_is_callable": then["environment_is_callable"]}
     resumed = [*then.get("resumed", []), entry]
     then = {name: value for name, value in then.items() if name != "together"}
     return notes, {**then, **asked, **here, "resumed": resumed}
+
+
+def _remedy(plan: Plan, reason: str) -> str:
+    """What helps environments that do not show the same again, if anything does."""
+    if plan.isolation.afresh or not reason.startswith(SHOWED):
+        return ""
+    return "; where an episode depends on those before it, --fresh-environments makes each in an instance of its own"
 
 
 def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
@@ -178,7 +190,7 @@ def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
         last = run.metrics[-1] if run.metrics else {}
     except UsageError:
         last: Mapping[str, float] = {}
-    evaluated = max(int(state["evaluated"]), int(last["step"]) if "eval/return" in last else 0)
+    evaluated = max(int(state["evaluated"]), int(last["step"]) if "speed/steps_per_second" in last else 0)
     return f"it has done its {steps:,} steps" if evaluated >= steps else ""
 
 
@@ -194,10 +206,23 @@ def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> 
     if "together" in description:
         found.append(f"together with {int(description['together']) - 1} other runs is alone now")
     return found + [
-        f"{name} {description[name]} is {changes[name]} now"
-        for name in ("backend", "device", "threads")
-        if name in changes and changes[name] != description[name]
+        f"{name} {description.get(name)} is {changes[name]} now"
+        for name, note in CHANGEABLE.items()
+        if not note.exact and name in changes and changes[name] != description.get(name)
     ]
+
+
+def restore_evaluation(environments: Environments, saved: Saved) -> None:
+    """Bring newly made environments to where those were in which the policy was evaluated.
+
+    An instance's first episode may be another than later ones; where there have been any, one is begun here too.
+
+    Raises:
+        TrainingError: an environment raised or did not answer.
+    """
+    environments.restore(saved.manifest.state["test_environments"])
+    if environments.steps > 0 and environments.every_episode_has_a_seed:
+        environments.start(environments.seeds)
 
 
 def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapping[int, str]:

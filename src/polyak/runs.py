@@ -22,6 +22,7 @@ from polyak.system.files import read_plain_file, write_atomically
 from polyak.system.modules import refuse_code_of
 
 if TYPE_CHECKING:
+    from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
     from polyak.evaluation import Evaluation
 
@@ -165,6 +166,20 @@ class Run:
     def placed(self) -> "Run":
         """The same by a path that leads there wherever an environment may go."""
         return Run(self.folder.absolute())
+
+    def isolation(self, environment: "Environment") -> "Isolation":
+        """What keeps the episodes of an environment apart as the run kept them.
+
+        Raises:
+            UsageError: `settings.json` says what cannot be.
+        """
+        from polyak.environments.history import draws_of, isolation_of
+
+        try:
+            fresh = self.settings.get("fresh_environments", False) is True
+            return isolation_of(environment, fresh, draws_of(self.settings))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{self.settings_file} is not the settings of a run: {error}") from error
 
     def evaluate(
         self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None

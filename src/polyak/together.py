@@ -14,12 +14,13 @@ from polyak import learners
 from polyak.algorithms.settings import Settings
 from polyak.beginning import begun, planned
 from polyak.environments.make import Environment, Vectorization
+from polyak.environments.probe import Found
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.kinds import Seed, checked, require
 from polyak.learners import Group
 from polyak.learners.edge import Device
 from polyak.loop import Loop
-from polyak.options import options_of, telling_options
+from polyak.options import EvaluateIn, options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Silent
 from polyak.runs import Run
@@ -53,6 +54,9 @@ def train_together(
     fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
+    fresh_environments: bool = False,
+    evaluate_in: EvaluateIn = "own",
+    probe: bool = True,
     from_run: str | Path | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
@@ -119,9 +123,11 @@ def _seats(stack: ExitStack, plans: Sequence[Plan], group: Group, observers: Seq
     """A seat for each plan, its first episodes begun."""
     limit = stack.enter_context(time_limit(plans[0].step_timeout))  # one for all: there is one timer in a process
     seats: list[_Seat] = []
+    found = None  # by the first run's probe: all are in one environment
     for plan, observer in zip(plans, observers, strict=True):
         own = stack.enter_context(ExitStack())
-        loop = begun(own, plan, limit, observer, group.learner, together=len(plans), exact=group.exact)
+        loop = begun(own, plan, limit, observer, group.learner, found=found, together=len(plans), exact=group.exact)
+        found = Found(loop.plan.own_draws, loop.progress.facts.get("probe", ""))
         seats.append(_Seat(loop, own))
         try:
             loop.collector.begin()

@@ -10,25 +10,35 @@ from typing import Any
 
 from polyak import learners, mending, runs, tracking
 from polyak.algorithms.settings import Settings
-from polyak.assembly import make_loop, make_worlds
+from polyak.assembly import make_loop
 from polyak.beginning import begun, planned
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
+from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
 from polyak.kinds import Count, checked
 from polyak.learners.edge import Device
 from polyak.loop import Loop
-from polyak.options import changes_of, options_of, telling_options
+from polyak.options import EvaluateIn, changes_of, options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent, tell_ended
-from polyak.resumption import Saved, notes_and_description, plan_to_go_on, read_checkpoint, restore_episodes, sensible
+from polyak.resumption import (
+    Saved,
+    notes_and_description,
+    plan_to_go_on,
+    read_checkpoint,
+    restore_episodes,
+    restore_evaluation,
+    sensible,
+)
 from polyak.runs import Run
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked, time_limit
 from polyak.system.threads import one_numpy_thread
+from polyak.worlds import make_worlds
 
 REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""
@@ -48,6 +58,9 @@ def train(  # noqa: D417 - the options are told by their declaration
     fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
+    fresh_environments: bool = False,
+    evaluate_in: EvaluateIn = "own",
+    probe: bool = True,
     from_run: str | Path | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
@@ -95,6 +108,7 @@ def resume(  # noqa: D417 - as above
     backend: str | None = None,
     device: Device | None = None,
     threads: int | None = None,
+    fresh_environments: bool | None = None,
     checkpoint_every: int | None = None,
     step_timeout: float | None = None,
     track: str | Sequence[str] | None = None,
@@ -108,8 +122,8 @@ def resume(  # noqa: D417 - as above
     does not show the same again, a new episode is started there, `train/episodes_given_up` counts it, and
     `settings.json` says it under `resumed`. A run that has ended is extended by asking for more `steps`.
 
-    Options that are given are others than before, from now on: with another `backend`, `device` or number of `threads`
-    the run goes on, but not bit for bit; an empty `track` is none.
+    Options that are given are others than before, from now on: with another `backend`, `device` or number of `threads`,
+    or with `fresh_environments`, the run goes on, but not bit for bit; an empty `track` is none.
 
     Args:
         folder: the run's folder, here or copied from elsewhere.
@@ -147,7 +161,8 @@ def resume(  # noqa: D417 - as above
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", watcher)
             return Run(run.folder)
         tracking.require(plan.track)
-        plan = plan.settled(learners.start(plan.backend, plan.execution))
+        with generators_kept():  # JAX's import draws from np.random
+            plan = plan.settled(learners.start(plan.backend, plan.execution))
         loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher, wrong)
         moved = plan.name != saved.manifest.run["environment"]
         if steps is not None or changes or moved or loop.ledger.given_up:
@@ -185,6 +200,8 @@ def _restored(
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     with sensible(checkpoints, saved.manifest):
         given_up = restore_episodes(collector, saved, replay_seconds)
+        if alone is not None and plan.evaluate_in != "training":
+            restore_evaluation(alone, saved)
         notes, description = notes_and_description(checkpoints, saved, plan, changes, given_up)
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(run.folder)

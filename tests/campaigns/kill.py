@@ -107,6 +107,8 @@ CONFIGURATIONS = (
     Configuration("sac", CHEETAH, 3000, 700, 100, backend="torch", extra=(*WIDE_RING, "--envs", "2")),
     Configuration("ddpg", CHEETAH, 3500, 1000),
     Configuration("td3", LANDER, 3000, 700, 37, extra=("--envs", "2", "--vectorization", "async", *WIDE_RING)),
+    Configuration("td3", "BipedalWalker-v3", 3000, 700, 100, backend="torch", extra=("--envs", "2", *BURSTS)),
+    Configuration("ddpg", "remembering:FromBoth-v0", 3000, 700, 37, backend="torch", extra=BURSTS),
 )
 
 

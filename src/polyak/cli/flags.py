@@ -16,11 +16,15 @@ def flags_of_options() -> type[Any]:
 
 
 def flags_of_changes() -> type[Any]:
-    """The same of those that `resume` takes; None is no change."""
+    """The same of those that `resume` takes; None is no change, and neither is False, which is no flag given."""
     fields: list[tuple[str, Any, str, Any]] = []
     for name, note in CHANGEABLE.items():
         (kind, *_), rest = get_args(KINDS[name]), "" if note.exact else "; another is not bit for bit the same"
-        fields.append((name, kind | None, f"{MEANINGS[name]} As before unless given{rest}.", None))
+        told = f"{MEANINGS[name]} As before unless given{rest}."
+        if kind is bool:
+            fields.append((name, tyro.conf.FlagCreatePairsOff[bool], told, False))
+        else:
+            fields.append((name, kind | None, told, None))
     return _flags(fields)
 
 

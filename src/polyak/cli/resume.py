@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> None:
     """Parse and run."""
     kind = Asked[flags_of_changes()]
     asked = tyro.cli(kind, args=arguments, prog="polyak resume", config=(tyro.conf.OmitArgPrefixes,))
-    changes = cast(dict[str, Any], vars(asked.changes))
+    given = cast(dict[str, Any], vars(asked.changes))
+    changes = {name: None if value is False else value for name, value in given.items()}
     with environments_apart(asked.run.absolute(), asked.run.absolute() / LOG_NAME) as prints:
         training.resume(
             asked.run,

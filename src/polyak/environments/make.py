@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
+from types import SimpleNamespace
 from typing import Any, Literal, cast, get_args
 
 import gymnasium
@@ -15,6 +16,7 @@ from polyak.environments.construction import complete, make_by_call, make_regist
 from polyak.environments.distinct import Claim, parts_of
 from polyak.environments.foreign import foreign
 from polyak.environments.guard import Guard
+from polyak.environments.history import NONE, Isolation, isolated
 from polyak.environments.pools import make_pool
 from polyak.environments.registry import registered
 from polyak.environments.sidebyside import SideBySide
@@ -39,18 +41,19 @@ def make_environments(
     vectorization: Vectorization = "sync",
     autoreset: AutoresetMode = AutoresetMode.DISABLED,
     max_episode_steps: int | None = None,
+    isolation: Isolation = NONE,
     limit: Limit = nullcontext,
 ) -> Environments:
     """`count` environments, or the whole VectorEnv that a callable makes, with as many as it has.
 
-    `limit` makes the block in which each of their answers is waited for.
+    Each is kept apart as `isolation` says; `limit` makes the block in which each of their answers is waited for.
 
     Raises:
         UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
     """
     end_a_script_run_again()
     name = _name(environment)
-    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps)
+    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps, isolation=isolation)
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
     if vectorization not in get_args(Vectorization):
@@ -64,22 +67,53 @@ def make_environments(
             close(made.pop())
             return Environments(pool, generator_of, limit)
         if isinstance(first, VectorEnv):
-            return Environments(first, generator_of, limit, Claim(made, name))
+            whole = Environments(first, generator_of, limit, Claim(made, name))
+            whole.is_one_vector = True
+            return whole
         spec_of(Flat(first.observation_space), first.action_space)
         if vectorization == "async":
             claim = Claim(made, name)
             close(made.pop())
-            if isinstance(environment, str):
-                known = gymnasium.registry[registered(environment)]
-                make = functools.partial(_registered_there, make, environment, known)
-            return Environments(Workers(name, make, count, first, autoreset), generator_of, limit, claim)
-        made += [make() for _ in range(count - 1)]
+            workers = Workers(name, _known_there(make, environment), count, first, autoreset)
+            return Environments(workers, generator_of, limit, claim)
+        made += [make(index=index) for index in range(1, count)]
         claim = Claim(made, name)
         return Environments(_beside(made, name, autoreset), generator_of, limit, claim)
     except BaseException:
         for each in made:
             close(each)
         raise
+
+
+def make_apart(
+    environment: Environment,
+    like: Environments,
+    generator_of: GeneratorOf,
+    *,
+    max_episode_steps: int | None = None,
+    isolation: Isolation = NONE,
+    limit: Limit = nullcontext,
+) -> Environments:
+    """One environment in a process of its own, `like` those that there are already: none is made in this process.
+
+    Raises:
+        UsageError: those are a whole VectorEnv; or it cannot be made there.
+    """
+    if like.is_one_vector:
+        raise UsageError("a VectorEnv cannot be put into a process of its own, only a single environment")
+    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps, isolation=isolation)
+    vector, name = like.vector, _name(environment)
+    declared = getattr(vector.single_observation_space, "declared", vector.single_observation_space)
+    alike = SimpleNamespace(observation_space=declared, action_space=vector.single_action_space)
+    worker = Workers(name, _known_there(make, environment), 1, alike, AutoresetMode.DISABLED)
+    return Environments(worker, generator_of, limit)
+
+
+def _known_there(make: Callable[..., Any], environment: Environment) -> Callable[..., Any]:
+    """What makes it in a process that may not know its id, or may know another by it."""
+    if not isinstance(environment, str):
+        return make
+    return functools.partial(_registered_there, make, environment, gymnasium.registry[registered(environment)])
 
 
 def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode) -> SyncVectorEnv:
@@ -104,17 +138,33 @@ def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode) -> SyncVec
         return SyncVectorEnv([lambda guard=guard: guard for guard in guards], autoreset_mode=autoreset)
 
 
-def _registered_there(make: Callable[[], Any], name: str, spec: EnvSpec) -> Any:
+def _registered_there(make: Callable[..., Any], name: str, spec: EnvSpec, *, index: int = 0) -> Any:
     """Make an environment in a process that may not know its id, or may know another by it."""
     with suppress(UsageError):
         registered(name)  # which imports its module
     gymnasium.registry[spec.id] = spec
-    return make()
+    return make(index=index)
 
 
 def make_environment(
-    environment: Environment, *, max_episode_steps: int | None = None, render_mode: str | None = None
+    environment: Environment,
+    *,
+    max_episode_steps: int | None = None,
+    render_mode: str | None = None,
+    isolation: Isolation = NONE,
+    index: int = 0,
 ) -> Any:
+    """One environment as it is, but kept apart as asked, or the VectorEnv that a callable makes.
+
+    It is number `index` of those that are made alike.
+
+    Raises:
+        UsageError: as `_made` says; or a VectorEnv is to be made afresh for each episode.
+    """
+    return isolated(lambda: _made(environment, max_episode_steps, render_mode), isolation, index)
+
+
+def _made(environment: Environment, max_episode_steps: int | None, render_mode: str | None) -> Any:
     """One environment as it is, or the VectorEnv that a callable makes.
 
     Raises:

@@ -99,6 +99,8 @@ class Environments:
         """Environment steps so far, summed over all environments."""
         self.seeds: list[int] = [0] * self.count
         """The seed that each environment's running episode began with."""
+        self.is_one_vector = False
+        """Whether a caller's code made all of it at once, so that polyak knows nothing of the single environments."""
         self._generators = [generator_of(index) for index in range(self.count)]
         self._limit = limit
         self._lost = False
@@ -115,6 +117,10 @@ class Environments:
     def resets_take_steps(self) -> bool:
         """Whether an environment spends a step on each reset, so that the run's steps a call are of any number."""
         return self._mode is AutoresetMode.NEXT_STEP
+
+    def beside(self, generator_of: GeneratorOf) -> "Environments":
+        """The same environments with streams and counts of their own, for other episodes between those of these."""
+        return Environments(self.vector, generator_of, self._limit)
 
     def reset(self) -> Float:
         """Start a new episode everywhere: [N, O]."""

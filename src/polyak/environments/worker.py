@@ -33,9 +33,9 @@ class Received:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def __call__(self) -> Any:
-        """Unpack and make."""
-        return unpacked(self._content)()
+    def __call__(self, index: int) -> Any:
+        """Unpack and make number `index`."""
+        return unpacked(self._content)(index=index)
 
 
 @dataclass
@@ -77,7 +77,7 @@ def _fault(environment: int, error: BaseException) -> Fault:
 
 def work(
     index: int,
-    make: Callable[[], Any],
+    make: Any,
     pipe: Any,
     parents_end: Any,
     memory: Any,
@@ -91,7 +91,7 @@ def work(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to note
     parents_end.close()
-    place, command = _Place(index, make, memory, mode), ""
+    place, command = _Place(index, make.fn, memory, mode), ""
     with suppress(EOFError, OSError):
         while command != "close":
             command, data = pipe.recv()
@@ -111,13 +111,13 @@ class _Place:
     Of an info nothing is sent but what polyak reads.
     """
 
-    def __init__(self, index: int, make: Callable[[], Any], memory: Any, mode: AutoresetMode) -> None:
+    def __init__(self, index: int, make: Callable[[int], Any], memory: Any, mode: AutoresetMode) -> None:
         self._index, self._memory, self._mode = index, memory, mode
         self._ended = False
         self._environment: Any = None
         self._unmade: BaseException | None = None
         try:
-            self._environment = Guard(make(), index)
+            self._environment = Guard(make(index), index)
         except BaseException as error:  # noqa: BLE001 - a stranger's code, whose fault is reported, even its exit
             self._unmade = error
 

@@ -38,8 +38,8 @@ OTHERWISE = "or choose the vectorization sync, which makes them in this process"
 class Workers(Async):
     """N environments, each in a worker process. What one raises there is raised here, its traceback in a note."""
 
-    def __init__(self, name: str, make: Callable[[], Any], count: int, alike: Any, mode: AutoresetMode) -> None:
-        """Start N processes, each of which makes its own environment, `alike` one that was made here and is closed.
+    def __init__(self, name: str, make: Callable[..., Any], count: int, alike: Any, mode: AutoresetMode) -> None:
+        """Start N processes, each of which makes its own environment, `make(index=...)`, like one that is closed.
 
         Raises:
             UsageError: they do not start; none is left then.
@@ -202,7 +202,7 @@ class _Shown:
 class _Sent:
     """Makes an environment in a worker; here, it gives what the library looks at instead of one more environment."""
 
-    def __init__(self, name: str, make: Callable[[], Any], shown: _Shown) -> None:
+    def __init__(self, name: str, make: Callable[..., Any], shown: _Shown) -> None:
         self._name, self._make, self._shown = name, make, shown
 
     def __call__(self) -> Any:

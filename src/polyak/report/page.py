@@ -77,7 +77,8 @@ def _environment(groups: Sequence[Group], prefix: str, drawn: list[Chart]) -> It
         yield tables.evaluations(groups)
         yield tables.improvement(groups)
     else:
-        yield "<p>No evaluation yet.</p>"
+        never = all(group.first.get("evaluate_in") == "never" for group in groups)
+        yield f"<p>{'No evaluation: evaluate_in is never.' if never else 'No evaluation yet.'}</p>"
     yield from _videos(groups)
     critic = charts.measured(groups, charts.CRITIC, f"{prefix}-critic")
     if critic is not None:
