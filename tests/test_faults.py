@@ -317,6 +317,8 @@ def test_a_close_that_raises_replaces_no_result(
     with pytest.warns(RuntimeWarning, match=told):
         run = untrained_run(tmp_path, Unclosing)
     assert run.metrics[-1]["step"] == 40
+    with pytest.warns(RuntimeWarning, match=told):  # closed after each episode
+        assert untrained_run(tmp_path, Unclosing, fresh_environments=True).metrics[-1]["step"] == 40
     with pytest.warns(RuntimeWarning, match=told):
         assert run.evaluate(2, environment=Unclosing).lengths == (5, 5)
     with warnings.catch_warnings():

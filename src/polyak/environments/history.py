@@ -7,14 +7,15 @@ these keeps a state of its own of them.
 
 import random
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from polyak.environments.closing import raised_by_closing
 from polyak.errors import UsageError
 
 REMEMBERING = frozenset({"BipedalWalker-v3", "BipedalWalkerHardcore-v3"})
@@ -79,7 +80,7 @@ class Afresh(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         made = make()
         if isinstance(made, VectorEnv):
-            cast(Any, made).close()
+            raised_by_closing(made)
             raise UsageError(
                 "fresh_environments makes each episode's environment anew, but a VectorEnv makes its own: do it there"
             )
@@ -95,8 +96,7 @@ class Afresh(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         if self._used:
             before = self.env.unwrapped
-            with suppress(Exception):  # a stranger's; what it broke while it closes does not end a run
-                self.env.close()
+            raised_by_closing(self.env)  # of which nothing depends
             try:
                 self.env = self._make()
             except UsageError as error:  # which would be the caller's at the door, but not within a run

@@ -6,11 +6,12 @@ What is found never moves a number of the run by how long it took: see docs/desi
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from polyak.environments.closing import close
 from polyak.environments.guard import Guard
 from polyak.environments.history import SHARED, Isolation, draws_noted
 from polyak.system.signals import MARK, Limit, NoAnswer, came_by_signal
@@ -110,8 +111,7 @@ class _Trial:
         try:
             yield environment
         finally:
-            with suppress(Exception), self._limit():  # a stranger's; it has shown what was wanted
-                environment.close()
+            close(environment)
 
     def _played(self, environment: Guard, seed: int) -> Trace:
         """The observations of an episode from `seed`, with rewards and ends, always with the same actions."""
