@@ -14,6 +14,7 @@ import numpy as np
 from polyak.environments.closing import close
 from polyak.environments.guard import Guard
 from polyak.environments.history import SHARED, Isolation, draws_noted
+from polyak.system.prints import environments_speak
 from polyak.system.signals import MARK, Limit, NoAnswer, came_by_signal
 
 STEPS = 100
@@ -86,7 +87,7 @@ class _Trial:
 
     def run(self, *, afresh: bool) -> Found:
         """Play, and judge what was seen."""
-        with draws_noted() as self.draws:
+        with environments_speak, draws_noted() as self.draws:
             played, other = self._traces(Isolation(afresh))
         draws = tuple(self.draws)
         if draws:  # once more, as the run will have it
