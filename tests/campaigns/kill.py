@@ -40,6 +40,11 @@ from polyak.runs import described
 from polyak.system import stopwatch
 
 COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parents[1])])),
+}
+"""In which the environments of the tests can be imported."""
 COMMON = (
     *("--hidden-sizes", "32", "32", "--batch-size", "64", "--evaluation-episodes", "1", "--start-steps", "300"),
     *("--update-after", "200", "--threads", "1", "--device", "cpu", "--plain"),
@@ -216,7 +221,7 @@ def started(arguments: list[str], errors: Path) -> subprocess.Popen[bytes]:
     """Start the command line in a session of its own, by which its children are found."""
     with errors.open("wb") as file:
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": file}
-        return subprocess.Popen([*COMMAND, *arguments], start_new_session=True, **quiet)
+        return subprocess.Popen([*COMMAND, *arguments], start_new_session=True, env=ENVIRONMENT, **quiet)
 
 
 def ended(arguments: list[str], errors: Path) -> int:
