@@ -16,7 +16,7 @@ import numpy as np
 import polyak
 
 TINY = "tiny_cli:Tiny-v0"
-PATIENCE = 3_600.0
+PATIENCE = 900.0
 """Seconds until another process counts as hung, on however busy a machine; nothing else is told by it."""
 SMALL = {
     "steps": 40,
