@@ -24,10 +24,10 @@ ALLOWED = {
     "system": {"types", "errors", "system"},
     "environments": {"types", "errors", "system", "environments"},
     "networks": {"types"},
-    "kinds": {"errors"},
-    "algorithms": {"types", "networks", "errors", "kinds", "algorithms"},
+    "settings.kinds": {"errors"},
+    "algorithms": {"types", "networks", "errors", "settings.kinds", "algorithms"},
     "learners": {"types", "networks", "errors", "algorithms", "learners.edge"},
-    "learners.edge": {"types", "errors", "system", "kinds"},
+    "learners.edge": {"types", "errors", "system", "settings.kinds"},
     "learners.jax": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.jax"},
     "learners.torch": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.torch"},
     "learners.tensorflow": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.tensorflow"},
@@ -37,10 +37,10 @@ ALLOWED = {
     "policy": {"types", "errors", "system", "networks", "algorithms.sac"},
     "checkpoints": {"types", "errors", "system", "replay", "checkpoints"},
     "lessons": {"errors", "pages", "system", "algorithms.sac", "lessons"},
-    "options": {"errors", "kinds", "environments", "learners.edge", "tracking"},
-    "plan": {"errors", "options", "algorithms", "environments", "learners.edge"},
+    "settings.options": {"errors", "settings.kinds", "environments", "learners.edge", "tracking"},
+    "plan": {"errors", "settings.options", "algorithms", "environments", "learners.edge"},
     "tracking": {"errors", "system", "metrics", "runs"},
-    "sweep": {"errors", "kinds", "system", "metrics", "runs", "display", "sweep"},
+    "sweep": {"errors", "settings.kinds", "system", "metrics", "runs", "display", "sweep"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}
 

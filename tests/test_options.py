@@ -17,11 +17,11 @@ from polyak import sweep
 from polyak.algorithms import NAMES, algorithm
 from polyak.errors import UsageError
 from polyak.evaluation import evaluate
-from polyak.kinds import checked, meanings
 from polyak.learners.edge import Execution
-from polyak.options import CHANGEABLE, KINDS, LATER, MEANINGS, UNDESCRIBED, Options, described
 from polyak.plan import Plan, plan_of
 from polyak.runs import Run
+from polyak.settings.kinds import checked, meanings
+from polyak.settings.options import CHANGEABLE, KINDS, LATER, MEANINGS, UNDESCRIBED, Options, described
 from tiny_cli import SMALL, TINY, call_cli, untrained_run
 
 HUGE = 10**400

@@ -17,11 +17,11 @@ import pytest
 
 import polyak
 from polyak import Run, TrainingError, UsageError, recording
-from polyak.drawing import drawing_without_a_screen
-from polyak.filming import Filming, PlainFilm, Unwatched, make_film_view
-from polyak.pictures import Pictures
 from polyak.recording import record, working_gl
-from polyak.video import rate_of, video
+from polyak.recording.drawing import drawing_without_a_screen
+from polyak.recording.filming import Filming, PlainFilm, Unwatched, make_film_view
+from polyak.recording.pictures import Pictures
+from polyak.recording.video import rate_of, video
 from tiny_cli import PATIENCE, Blank, Tiny, Unseen, call_cli, process_environment, untrained_run
 
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]

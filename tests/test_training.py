@@ -20,13 +20,13 @@ from polyak import Interrupted, TrainingError, UsageError, loop, training
 from polyak.algorithms import ddpg, sac
 from polyak.algorithms.settings import Settings
 from polyak.checkpoints import Checkpoints
-from polyak.configuration import resolve
 from polyak.evaluation import Evaluation
 from polyak.policy import Policy
 from polyak.progress import Progress
 from polyak.replay import Replay
 from polyak.runs import Run
 from polyak.schedule import UpdateSchedule
+from polyak.settings.configuration import resolve
 from polyak.system import stopwatch
 from polyak.types import Arrays, Learned, Metrics
 from tiny_cli import PATIENCE, SMALL, TINY, Tiny, making, start_cli

@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.kinds import Limit, meanings
-from polyak.options import CHANGEABLE, KINDS, MEANINGS, Options
+from polyak.settings.kinds import Limit, meanings
+from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Options
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}

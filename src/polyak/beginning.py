@@ -10,16 +10,16 @@ from polyak.algorithms.settings import Settings
 from polyak.assembly import MakeLearner, make_loop, make_replay
 from polyak.checkpoints import Checkpoints
 from polyak.collector import Collector
-from polyak.configuration import resolve
 from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment
 from polyak.environments.probe import Found
-from polyak.kinds import checked, require
 from polyak.loop import Loop
-from polyak.options import Options
 from polyak.plan import Plan
 from polyak.progress import Observer
 from polyak.runs import Run
+from polyak.settings.configuration import resolve
+from polyak.settings.kinds import checked, require
+from polyak.settings.options import Options
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
 from polyak.system.signals import Limit

@@ -8,9 +8,9 @@ import numpy as np
 
 from polyak.environments.make import Environments
 from polyak.errors import UsageError
-from polyak.kinds import Count, checked
 from polyak.networks import forward
 from polyak.policy import Policy
+from polyak.settings.kinds import Count, checked
 from polyak.types import Arrays, Float
 
 

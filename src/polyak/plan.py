@@ -11,7 +11,7 @@ from polyak.environments.history import Isolation, draws_of, isolation_of
 from polyak.environments.make import Environment
 from polyak.errors import UsageError
 from polyak.learners.edge import Execution
-from polyak.options import KINDS, LATER, UNDESCRIBED, Options, described
+from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,11 @@ from polyak.errors import UsageError
 from polyak.ledger import names_measured
 from polyak.metrics import SIZE_LIMIT
 from polyak.networks import actor_sizes, parameter_count
-from polyak.options import CHANGEABLE
 from polyak.plan import Plan, plan_of
 from polyak.reenactment import SHOWED, reenact
 from polyak.replay import Replay
 from polyak.runs import Run, described, environment_of
+from polyak.settings.options import CHANGEABLE
 from polyak.system import arrayfiles
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec

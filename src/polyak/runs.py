@@ -16,8 +16,8 @@ from polyak import algorithms, metrics
 from polyak.description import require_description, spaces_of
 from polyak.environments.names import module_of
 from polyak.errors import UnavailableError, UnreadableError, UsageError
-from polyak.kinds import Count, Seed, checked
 from polyak.policy import Policy
+from polyak.settings.kinds import Count, Seed, checked
 from polyak.system.files import read_plain_file, write_atomically
 from polyak.system.modules import refuse_code_of
 

@@ -16,14 +16,14 @@ from polyak.beginning import begun, planned
 from polyak.environments.make import Environment, Vectorization
 from polyak.environments.probe import Found
 from polyak.errors import Interrupted, TrainingError, UsageError
-from polyak.kinds import Seed, checked, require
 from polyak.learners import Group
 from polyak.learners.edge import Device
 from polyak.loop import Loop
-from polyak.options import EvaluateIn, options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Silent
 from polyak.runs import Run
+from polyak.settings.kinds import Seed, checked, require
+from polyak.settings.options import EvaluateIn, options_of, telling_options
 from polyak.system.signals import signals_marked, signals_noted, time_limit
 from polyak.system.threads import one_numpy_thread
 

@@ -17,10 +17,8 @@ from polyak.collector import Collector
 from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
-from polyak.kinds import Count, checked
 from polyak.learners.edge import Device
 from polyak.loop import Loop
-from polyak.options import EvaluateIn, changes_of, options_of, telling_options
 from polyak.plan import Plan
 from polyak.progress import Observer, Progress, Silent, tell_ended
 from polyak.resumption import (
@@ -33,6 +31,8 @@ from polyak.resumption import (
     sensible,
 )
 from polyak.runs import Run
+from polyak.settings.kinds import Count, checked
+from polyak.settings.options import EvaluateIn, changes_of, options_of, telling_options
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
@@ -72,7 +72,7 @@ def train(  # noqa: D417 - the options are told by their declaration
 ) -> Run:
     """Train a policy and return its run; `polyak.train("sac", "Pendulum-v1", steps=20_000, seed=0)`.
 
-    The run's options, from `preset` to `track`, are each as `polyak.options.Options` declares it.
+    The run's options, from `preset` to `track`, are each as `polyak.settings.options.Options` declares it.
 
     Args:
         algorithm: "ddpg", "td3" or "sac".

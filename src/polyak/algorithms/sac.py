@@ -20,8 +20,8 @@ from typing import Annotated
 import numpy as np
 
 from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
-from polyak.kinds import ABOVE_0
 from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
+from polyak.settings.kinds import ABOVE_0
 from polyak.types import Arrays, Float, Spec
 
 POLICY_KIND = "squashed_gaussian"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from polyak.kinds import ABOVE_0, AT_LEAST_0, Count, Limit, check_fields, require
+from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Count, Limit, check_fields, require
 
 SATURATED = 0.99
 """A component of a normalized action counts as saturated where its absolute value is above this."""

@@ -9,9 +9,9 @@ from polyak.beginning import require_names
 from polyak.cli.train import Request
 from polyak.environments.make import make_environments
 from polyak.errors import UsageError
-from polyak.kinds import require
 from polyak.plan import Plan
 from polyak.replay import memory_needed
+from polyak.settings.kinds import require
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
 from polyak.system.threads import physical_cores

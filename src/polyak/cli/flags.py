@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import tyro
 
-from polyak.options import CHANGEABLE, KINDS, MEANINGS, Flag, Options, note_of
+from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Flag, Options, note_of
 
 
 def flags_of_options() -> type[Any]:

@@ -19,8 +19,8 @@ from polyak.cli.output import own_output
 from polyak.cli.train import Request, value_in
 from polyak.display import readable_time
 from polyak.errors import UsageError
-from polyak.kinds import require
 from polyak.runs import Run
+from polyak.settings.kinds import require
 from polyak.sweep.views import LiveView, PlainView, make_view
 from polyak.system.memory import readable_bytes
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from polyak import presets
 from polyak.algorithms import NAMES
 from polyak.cli.output import own_output
-from polyak.configuration import half_range
+from polyak.settings.configuration import half_range
 
 
 def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, preset: str | None = None) -> None:

@@ -8,7 +8,7 @@ import tyro
 
 from polyak import recording, runs
 from polyak.cli.output import own_output
-from polyak.filming import make_film_view
+from polyak.recording.filming import make_film_view
 
 
 def record(

@@ -15,10 +15,10 @@ from polyak.algorithms.settings import Settings
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
-from polyak.configuration import resolve
 from polyak.display import make_view
 from polyak.errors import UsageError
-from polyak.options import Options, options_of
+from polyak.settings.configuration import resolve
+from polyak.settings.options import Options, options_of
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 
@@ -36,7 +36,7 @@ class Asked(Generic[C, F]):
     """What `train` takes besides the algorithm and the environment."""
 
     options: Annotated[F, tyro.conf.arg(name="")]
-    """As `polyak.options` declares them."""
+    """As `polyak.settings.options` declares them."""
     settings: Annotated[C, tyro.conf.arg(name="")]
     """The algorithm's settings; the defaults shown are those of the preset in force."""
     seeds: str | None = None

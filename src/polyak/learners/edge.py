@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from polyak.errors import UsageError
-from polyak.kinds import Limit, check_fields
+from polyak.settings.kinds import Limit, check_fields
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Float
 

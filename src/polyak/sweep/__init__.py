@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from polyak.errors import Interrupted
-from polyak.kinds import Count, checked
+from polyak.settings.kinds import Count, checked
 from polyak.sweep.trial import Job, News, State, Trial
 from polyak.system.files import prepare_to_write
 from polyak.system.signals import signals_noted

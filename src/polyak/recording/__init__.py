@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 
-from polyak.drawing import drawing_without_a_screen, drawn, has_display
 from polyak.environments.closing import close
 from polyak.environments.foreign import foreign, told
 from polyak.environments.make import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.evaluation import Evaluation, evaluate
-from polyak.filming import Filming, FilmObserver, Unwatched
-from polyak.kinds import Count, Seed, checked
-from polyak.pictures import Frame, Pictures
+from polyak.recording.drawing import drawing_without_a_screen, drawn, has_display
+from polyak.recording.filming import Filming, FilmObserver, Unwatched
+from polyak.recording.pictures import Frame, Pictures
+from polyak.recording.video import rate_of, video
+from polyak.settings.kinds import Count, Seed, checked
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
-from polyak.video import rate_of, video
 
 if TYPE_CHECKING:
     from polyak.runs import Run
@@ -66,8 +66,8 @@ def record(
     """Record `episodes` of the latest (or best) policy to `output`, by default in the run's `videos/`.
 
     The episodes are those of `run_environments` with the same seed. Where nothing can be seen on the video, its frames
-    being all of one colour, this is warned of. Variables that drawing needs (`polyak.drawing.VARIABLES`) are in the
-    process's environment only meanwhile.
+    being all of one colour, this is warned of. Variables that drawing needs (`drawing.VARIABLES`) are in the process's
+    environment only meanwhile.
 
     Raises:
         UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import UsageError
-from polyak.pictures import Frame
+from polyak.recording.pictures import Frame
 from polyak.system.files import prepare_to_write
 
 USUAL_RATE = 30
