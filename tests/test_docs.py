@@ -204,9 +204,10 @@ PAGES = [f"algorithms/{name}.html" for name in NAMES] + [f"lessons/{name}.html" 
 
 def test_equations_are_typeset_and_search_works_from_disk(site: Path) -> None:
     with opened(site / PAGES[0]) as tab:
-        ready = tab.page.locator(".md-search-result__meta", has_text="Type to start searching")
-        ready.wait_for(state="attached")  # before that, what is typed is not looked for
-        tab.page.locator("input[name=query]").fill("temperature")
+        query = tab.page.locator("input[name=query]")
+        query.focus()  # which loads the index
+        tab.page.locator(".md-search-result__meta", has_text="Type to start searching").wait_for(state="attached")
+        query.press_sequentially("temperature")  # keys: it listens to no other event
         tab.page.locator(".md-search-result__item a[href*='sac.html']").first.wait_for()
         for name in PAGES:
             tab.page.goto((site / name).as_uri(), wait_until="load")
