@@ -111,7 +111,7 @@ def test_what_python_prints_outside_of_environments_is_shown_above_the_view(tmp_
 
 def test_a_worker_that_dies_names_the_log(tmp_path: Path) -> None:
     options = ("--vectorization", "async", "--run-dir", str(tmp_path))
-    code, output, errors = run_cli("train", "ddpg", "tiny_cli:Crashing-v0", *UNTRAINED, *options)
+    code, output, errors = run_cli("train", "ddpg", "tiny_cli:Crashing-v0", "--no-probe", *UNTRAINED, *options)
     run = load(output.rstrip())
     assert code == 1, errors
     assert "died (exit code -11)" in errors.splitlines()[-1]
@@ -120,7 +120,9 @@ def test_a_worker_that_dies_names_the_log(tmp_path: Path) -> None:
 
 
 def test_a_crash_of_the_process_itself_reaches_the_terminal(tmp_path: Path) -> None:
-    code, output, errors = run_cli("train", "ddpg", "tiny_cli:Crashing-v0", *UNTRAINED, "--run-dir", str(tmp_path))
+    code, output, errors = run_cli(
+        "train", "ddpg", "tiny_cli:Crashing-v0", "--no-probe", *UNTRAINED, "--run-dir", str(tmp_path)
+    )
     assert code == -11
     assert "Fatal Python error: Segmentation fault" in errors
     assert 'tiny_cli.py", line' in errors

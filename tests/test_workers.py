@@ -154,7 +154,7 @@ def test_a_process_that_may_start_no_other_says_so(monkeypatch: pytest.MonkeyPat
 
 def test_a_script_that_is_no_file_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """As that of `python < script.py`."""
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "<stdin>", raising=False)
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     with pytest.raises(UsageError, match="run the script that starts them, and '<stdin>' is no file: write it to one"):
         make(Tiny)
@@ -358,12 +358,16 @@ def angry() -> None:
     raise RuntimeError("not connected to the server")
 
 
+def leaving() -> None:
+    raise SystemExit
+
+
 @pytest.mark.parametrize(
     ("how", "told"),
     [
         (deaf, "TimeoutError: 1 of 1 processes had not ended after 0.1 s"),
         (angry, "RuntimeError: not connected to the server"),
-        (sys.exit, "SystemExit"),
+        (leaving, "SystemExit"),
     ],
 )
 def test_workers_end_however_their_environments_close(
