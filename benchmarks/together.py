@@ -73,6 +73,7 @@ def speed_of_a_round(environment: str, runs: int, threads: int, device: Device, 
             update_after=START,
             update_every=1,
             evaluation_episodes=1,
+            probe=False,  # whose environments would be counted too
         )
     clocks = [clocked.times for clocked in made[::2]]  # every second one is for evaluation
     begun, ended = max(times[START + warm_up] for times in clocks), min(times[-1] for times in clocks)
