@@ -260,6 +260,13 @@ def test_what_is_said_of_a_probe_that_is_left_out(tmp_path: Path) -> None:
     np.random.randn()  # noqa: NPY002
 
 
+def test_where_nobody_watches_what_is_found_is_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"FromNumpy: it draws from np\.random instead of its own generator") as warned:
+        untrained_run(tmp_path, FromNumpy)
+    assert len(warned) == 1
+    untrained_run(tmp_path, Tiny)  # of one that is right, nothing is said
+
+
 def test_whether_an_environment_was_tried_is_nothing_to_one_that_is_right(tmp_path: Path) -> None:
     """Neither that, nor what is kept for it in vain, nor an instance for each episode moves a number."""
     usual = untrained_run(tmp_path, **SHORT)

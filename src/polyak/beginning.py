@@ -1,7 +1,8 @@
 """From what was asked for to a loop that is ready to begin."""
 
+import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from polyak import learners, runs, tracking
@@ -15,7 +16,7 @@ from polyak.environments.make import Environment
 from polyak.environments.probe import Found
 from polyak.loop import Loop
 from polyak.plan import Plan
-from polyak.progress import Observer
+from polyak.progress import Observer, Silent
 from polyak.runs import Run
 from polyak.settings.configuration import resolve
 from polyak.settings.kinds import checked, require
@@ -99,6 +100,9 @@ def begun(
     collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
     checkpoints = Checkpoints(run.checkpoints)
     notes = {"probe": found.said} if found.said else {}
+    if found.wrong and isinstance(observer, Silent):  # who watches is told with all else
+        with suppress(Warning):  # where warnings are errors, too
+            warnings.warn(f"{plan.name}: {found.said}", stacklevel=3)
     return make_loop(
         stack, plan, run, streams, collector, alone, replay, learner, checkpoints, observer, make_learner, notes=notes
     )

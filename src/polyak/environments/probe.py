@@ -39,6 +39,8 @@ class Found(NamedTuple):
     to keep a state of what it does not draw from changes none of its numbers."""
     said: str = ""
     """What the user should know; empty where all is well."""
+    wrong: bool = False
+    """Whether that is of the environment, and not of the probe."""
 
 
 class _CutShort(Exception):  # noqa: N818 - named for what happened
@@ -98,7 +100,8 @@ class _Trial:
             f"it draws from {' and '.join(draws)} instead of its own generator (self.np_random): each environment "
             "keeps a state of its own, seeded from each episode's seed"
         )
-        return Found(draws, "; ".join(filter(None, [said if draws else "", verdict])))
+        told = "; ".join(filter(None, [said if draws else "", verdict]))
+        return Found(draws, told, wrong=bool(told))
 
     def _traces(self, isolation: Isolation) -> tuple[list[Trace], Trace]:
         """What one instance showed in five episodes, of two seeds in turn, and another one in the first of them."""
