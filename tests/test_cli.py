@@ -538,6 +538,10 @@ def test_the_path_printed_leads_there_from_where_the_command_was_called(
     assert output.startswith("here/")
     _, again, _ = polyak_("resume", output.strip())
     assert again == output
+    code, film, _ = polyak_("record", output.strip(), "--plain")
+    assert code == 0
+    assert film == f"{output.strip()}/videos/policy-seed0.mp4\n"
+    assert Path(film.strip()).is_file()
 
 
 def test_warnings_are_one_clean_line_each(capsys: pytest.CaptureFixture[str]) -> None:

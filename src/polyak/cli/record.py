@@ -32,6 +32,7 @@ def record(
         output: the video's path; by default in the run's videos folder.
         plain: print lines instead of the live view.
     """
+    here = Path.cwd()
     with own_output():
         made = recording.record(
             runs.load(run),
@@ -44,7 +45,8 @@ def record(
         )
     returns = ", ".join(f"{value:.1f}" for value in made.evaluation.returns)
     print(f"returns: {returns}", file=sys.stderr)
-    print(made.path)
+    as_given = not (output or run).is_absolute() and made.path.is_relative_to(here)
+    print(made.path.relative_to(here) if as_given else made.path)
 
 
 def main(arguments: list[str]) -> None:
