@@ -241,3 +241,16 @@ def test_a_value_that_cannot_be_shown_is_refused_all_the_same() -> None:
         Options(seed=Shy())  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsageError, match="seed is a int, but must be a whole number of 64 bits"):
         Options(seed=10**5_000)
+
+
+def test_who_cannot_watch_is_refused(tmp_path: Path) -> None:
+    for ask in (
+        lambda: polyak.train("ddpg", TINY, run_dir=tmp_path, observer=print),
+        lambda: polyak.resume(tmp_path, observer=print),
+        lambda: polyak.train_together("ddpg", TINY, seeds=[0], run_dir=tmp_path, observers=[print]),
+    ):
+        with pytest.raises(
+            UsageError, match="observer is <built-in .*>, but must have the methods started"
+        ):
+            ask()
+    assert not any(tmp_path.iterdir())

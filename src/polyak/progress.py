@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from polyak.collector import Episode
+from polyak.errors import UsageError
 from polyak.metrics import Record
 
 
@@ -80,3 +81,15 @@ class Silent:
 
     def ended(self, progress: Progress) -> None:
         """Ignore."""
+
+
+def watching(observer: Observer | None) -> Observer:
+    """Who watches: the one that is given, or nobody.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    lacks = [name for name in ("started", "epoch_ended", "ended") if not callable(getattr(observer, name, None))]
+    if observer is not None and lacks:
+        raise UsageError(f"observer is {observer!r:.100}, but must have the methods started, epoch_ended and ended")
+    return Silent() if observer is None else observer

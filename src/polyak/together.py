@@ -20,7 +20,7 @@ from polyak.learners import Group
 from polyak.learners.edge import Device
 from polyak.loop import Loop
 from polyak.plan import Plan
-from polyak.progress import Observer, Silent
+from polyak.progress import Observer, Silent, watching
 from polyak.runs import Run
 from polyak.settings.kinds import Seed, checked, require
 from polyak.settings.options import EvaluateIn, options_of, telling_options
@@ -86,7 +86,7 @@ def train_together(
     seeds = [checked("seeds", seed, Seed) for seed in _listed("seeds", seeds)]
     if not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(f"seeds is {seeds[:20]}, but must name at least one seed, and each once")
-    watchers = _listed("observers", observers) or [Silent() for _ in seeds]
+    watchers = [watching(each) for each in _listed("observers", observers)] or [Silent() for _ in seeds]
     require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
     learners.require_together(backend)
     with ExitStack() as stack:

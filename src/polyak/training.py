@@ -20,7 +20,7 @@ from polyak.errors import UnreadableError, UsageError
 from polyak.learners.edge import Device
 from polyak.loop import Loop
 from polyak.plan import Plan
-from polyak.progress import Observer, Progress, Silent, tell_ended
+from polyak.progress import Observer, Progress, tell_ended, watching
 from polyak.resumption import (
     Saved,
     notes_and_description,
@@ -87,13 +87,13 @@ def train(  # noqa: D417 - the options are told by their declaration
             written; what was learned until then is saved.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
-    options = options_of(locals())
+    options, watcher = options_of(locals()), watching(observer)
     with ExitStack() as stack:
         stack.enter_context(signals_marked())
         stack.enter_context(one_numpy_thread())
         plan = planned(algorithm, environment, config, options, settings)
         limit = stack.enter_context(time_limit(plan.step_timeout))
-        loop = begun(stack, plan, limit, observer or Silent())
+        loop = begun(stack, plan, limit, watcher)
         loop.collector.begin()
         loop.run_to_the_end()
     return loop.run
@@ -140,7 +140,7 @@ def resume(  # noqa: D417 - as above
     changes = changes_of(locals())
     steps = checked("steps", steps, Count | None)
     seconds = checked("replay_seconds", replay_seconds, float)
-    run, watcher = Run(checked("folder", folder, Path).absolute()), observer or Silent()
+    run, watcher = Run(checked("folder", folder, Path).absolute()), watching(observer)
     run.require_no_links()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
