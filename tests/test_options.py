@@ -249,8 +249,6 @@ def test_who_cannot_watch_is_refused(tmp_path: Path) -> None:
         lambda: polyak.resume(tmp_path, observer=print),
         lambda: polyak.train_together("ddpg", TINY, seeds=[0], run_dir=tmp_path, observers=[print]),
     ):
-        with pytest.raises(
-            UsageError, match="observer is <built-in .*>, but must have the methods started"
-        ):
+        with pytest.raises(UsageError, match="but must have the methods started, epoch_ended and ended"):
             ask()
     assert not any(tmp_path.iterdir())
