@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 import polyak
-from polyak import loop, training
+from polyak import training
 from polyak.algorithms import sac
-from polyak.checkpoints import Checkpoints, Content
-from polyak.replay import Replay
+from polyak.experience.replay import Replay
+from polyak.run import loop
+from polyak.run.checkpoints import Checkpoints, Content
 from polyak.system.files import write_atomically
 from polyak.system.randomness import stream
 from polyak.system.threads import physical_cores

@@ -28,13 +28,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from polyak import learners
+from polyak import frameworks
 from polyak.algorithms import sac
-from polyak.collector import Collector
 from polyak.environments.make import make_environments
-from polyak.learners.edge import Execution
-from polyak.policy import Policy
-from polyak.replay import Replay
+from polyak.experience.collector import Collector
+from polyak.experience.replay import Replay
+from polyak.frameworks.edge import Execution
+from polyak.policies.policy import Policy
 from polyak.system.randomness import Streams
 from polyak.system.threads import one_numpy_thread, physical_cores
 
@@ -58,7 +58,7 @@ class Learning:
         alone.close()
         state = sac.initial_state(streams.weights, spec, config)
         self.replay = Replay(200_000, spec.observation_size, spec.action_size)
-        self._learner = learners.make_learner(backend, "sac", spec, config, state, Execution())
+        self._learner = frameworks.make_learner(backend, "sac", spec, config, state, Execution())
         self._streams, self._actions = streams, spec.action_size
         self.policy = Policy(self._learner.actor(), spec, sac.POLICY_KIND)
 

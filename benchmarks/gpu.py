@@ -39,8 +39,8 @@ from scaling import Answer, Question, Worker, fractions, milliseconds, serve, ve
 from scaling_pages import table
 
 from polyak.errors import UsageError
-from polyak.learners import start
-from polyak.learners.edge import Execution
+from polyak.frameworks import start
+from polyak.frameworks.edge import Execution
 from polyak.system.files import write_atomically
 from polyak.system.threads import physical_cores
 

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.learners.edge import Device, Execution
-from polyak.replay import record_size
+from polyak.experience.replay import record_size
+from polyak.frameworks.edge import Device, Execution
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Spec
 
@@ -136,7 +136,7 @@ def with_onednn(kinds: list[str], pairs: list[tuple[Any, Any]]) -> Products:
     """As polyak's PyTorch learner multiplies: oneDNN for what is large, else MKL."""
     import torch
 
-    from polyak.learners.torch import fused
+    from polyak.frameworks.torch import fused
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     calls: list[Callable[[], Any]] = []
@@ -184,14 +184,14 @@ def learner(
     backend: str, burst: int, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH, device: Device = "cpu"
 ) -> Round:
     """polyak's own."""
-    from polyak import learners
+    from polyak import frameworks
 
     module, generator = algorithm_module(algorithm), np.random.default_rng(0)
     bounds = np.ones(sizes.action, np.float32)
     spec = Spec((sizes.observation,), (sizes.action,), -bounds, bounds)
     config = module.Config(batch_size=batch, update_after=batch, hidden_sizes=sizes.hidden)
     execution = Execution(device, int(os.environ["OMP_NUM_THREADS"]))
-    ours = learners.make_learner(
+    ours = frameworks.make_learner(
         backend, algorithm, spec, config, module.initial_state(generator, spec, config), execution
     )
     batches = Batch(records(generator, burst, batch, sizes), sizes.observation, sizes.action)

@@ -31,7 +31,7 @@ import numpy as np
 import psutil
 
 import polyak
-from polyak.replay import Replay
+from polyak.experience.replay import Replay
 from polyak.system.threads import physical_cores
 from polyak.types import Transitions
 

@@ -42,13 +42,13 @@ from replay_memory import machine, resident_memory
 from scaling_pages import CONTENDERS, LIMITS, PARTS, STEPS, draw, framework_of, show
 
 from polyak.algorithms import sac
-from polyak.collector import Collector
 from polyak.environments.make import make_environments
 from polyak.errors import UsageError
-from polyak.learners import make_learner
-from polyak.learners.edge import Execution
-from polyak.policy import Policy
-from polyak.replay import Replay, memory_needed, record_size
+from polyak.experience.collector import Collector
+from polyak.experience.replay import Replay, memory_needed, record_size
+from polyak.frameworks import make_learner
+from polyak.frameworks.edge import Execution
+from polyak.policies.policy import Policy
 from polyak.system.files import write_atomically
 from polyak.system.randomness import Streams
 from polyak.system.threads import one_numpy_thread, physical_cores

@@ -18,9 +18,9 @@ import numpy as np
 from learners import BURST, OBSERVATION
 
 from polyak.algorithms import sac
-from polyak.learners import make_learner
-from polyak.learners.edge import Execution
-from polyak.replay import record_size
+from polyak.experience.replay import record_size
+from polyak.frameworks import make_learner
+from polyak.frameworks.edge import Execution
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Spec
 

@@ -46,12 +46,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import polyak
-from polyak.display import PlainView
 from polyak.networks import forward
 from polyak.report.page import write_report
+from polyak.views.terminal import PlainView
 
-ddpg = importlib.import_module(f"polyak.learners.{BACKEND}.ddpg")
-common = importlib.import_module(f"polyak.learners.{BACKEND}.common")
+ddpg = importlib.import_module(f"polyak.algorithms.ddpg.with_{BACKEND}")
+common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
 
 # %% [markdown]
 # ## Something to look into

@@ -11,15 +11,15 @@ import numpy as np
 from IPython.display import HTML, Markdown, Video
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.collector import Collector
 from polyak.environments.make import make_environments
-from polyak.learners import make_learner
-from polyak.learners.edge import Execution
+from polyak.experience.collector import Collector
+from polyak.experience.replay import Replay
+from polyak.frameworks import make_learner
+from polyak.frameworks.edge import Execution
+from polyak.html import COLOURS
 from polyak.lessons.common import Table
 from polyak.networks import nested
-from polyak.pages import COLOURS
-from polyak.replay import Replay
-from polyak.runs import Run
+from polyak.run.folder import Run
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Transitions
 
@@ -115,7 +115,7 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
     batches = replay.sample(streams.replay, updates, config.batch_size)
     learner.update(batches, {name: value[:-1] for name, value in drawn.items()})
 
-    module, common = (importlib.import_module(f"polyak.learners.{backend}.{name}") for name in (algorithm, "common"))
+    module, common = (importlib.import_module(f"polyak.frameworks.{backend}.{name}") for name in (algorithm, "common"))
     arrays = learner.arrays()
     state = module.State(**tensors(nested(dict(sorted(arrays.items()))), backend))
     if backend == "torch":
@@ -134,7 +134,7 @@ def gradient_of(function: Callable[..., Any], backend: str) -> Callable[..., Any
         jax = importlib.import_module("jax")
         derivative = jax.jit(jax.grad(function, has_aux=True))
         return lambda *arguments: derivative(*arguments)[0]
-    common = importlib.import_module(f"polyak.learners.{backend}.common")
+    common = importlib.import_module(f"polyak.frameworks.{backend}.common")
     return lambda *arguments: common.value_and_gradient(function, *arguments)[1]
 
 

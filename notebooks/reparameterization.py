@@ -39,8 +39,8 @@ import numpy as np
 from polyak.lessons import reparameterization
 from polyak.networks import forward, nested
 
-sac = importlib.import_module(f"polyak.learners.{BACKEND}.sac")
-common = importlib.import_module(f"polyak.learners.{BACKEND}.common")
+sac = importlib.import_module(f"polyak.algorithms.sac.with_{BACKEND}")
+common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
 
 # %% [markdown]
 # ## Two estimators

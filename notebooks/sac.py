@@ -40,13 +40,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import polyak
-from polyak.display import PlainView
 from polyak.lessons import entropy
 from polyak.networks import forward
 from polyak.report.page import write_report
+from polyak.views.terminal import PlainView
 
-sac = importlib.import_module(f"polyak.learners.{BACKEND}.sac")
-common = importlib.import_module(f"polyak.learners.{BACKEND}.common")
+sac = importlib.import_module(f"polyak.algorithms.sac.with_{BACKEND}")
+common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
 
 # %% [markdown]
 # ## Entropy

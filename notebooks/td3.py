@@ -43,13 +43,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import polyak
-from polyak.display import PlainView
 from polyak.lessons import overestimation
 from polyak.networks import forward
 from polyak.report.page import write_report
+from polyak.views.terminal import PlainView
 
-td3 = importlib.import_module(f"polyak.learners.{BACKEND}.td3")
-common = importlib.import_module(f"polyak.learners.{BACKEND}.common")
+td3 = importlib.import_module(f"polyak.algorithms.td3.with_{BACKEND}")
+common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
 
 # %% [markdown]
 # ## Something to look into

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from frameworks import NAMES, learner_of, updated
-from frameworks import framework as framework_named
-from frameworks.broken import minimum_replaced_by_mean, noise_dropped
-from frameworks.broken import targets_moved_before_the_critic_step as targets_moved_early
-from polyak import learners
+from backends import NAMES, learner_of, updated
+from backends import framework as framework_named
+from backends.broken import minimum_replaced_by_mean, noise_dropped
+from backends.broken import targets_moved_before_the_critic_step as targets_moved_early
+from polyak import frameworks
 from polyak.types import Learner
 from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
 
@@ -80,7 +80,7 @@ def test_in_float32(name: str) -> None:
 def test_float32_tolerance_catches_a_broken_copy(name: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of them; Adam's epsilon hat is seen in float64 alone, where tests/test_learners.py has all of them."""
     case = make_case("sac", updates=4, alpha=0.3, polyak=0.5).cast(np.float32)
-    framework, module = framework_named(name), __import__(f"polyak.learners.{name}.sac", fromlist=["sac"])
+    framework, module = framework_named(name), __import__(f"polyak.algorithms.sac.with_{name}", fromlist=["update"])
     right = solve(case.cast(np.float64))[0][-1]
     with framework.precisely():
         assert_agree(networks(updated(case, framework)), networks(right), HUNDRED_UPDATES_32)
@@ -110,7 +110,7 @@ def test_every_framework_goes_on_where_another_stopped(algorithm: str) -> None:
     states, _ = solve(case)
     arrays: Mapping[str, Any] = case.arrays
     for turn, name in enumerate(NAMES):
-        learner: Learner = learners.make_learner(name, algorithm, case.spec, case.config, arrays)
+        learner: Learner = frameworks.make_learner(name, algorithm, case.spec, case.config, arrays)
         learner.update(*case.burst(3 * turn, 3 * turn + 3))
         arrays = learner.arrays()
         assert {key: (value.shape, value.dtype) for key, value in arrays.items()} == {

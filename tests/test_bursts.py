@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import polyak
-from frameworks import NAMES
-from polyak import Run, learners, loop, updates
+from backends import NAMES
+from polyak import Run, frameworks
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.environments.stepping import Environments
-from polyak.schedule import pieces
+from polyak.run import loop, updates
+from polyak.run.schedule import pieces
 from polyak.types import Batch, Learned, Spec
 from tiny_cli import SMALL, Tiny, Uneven
 from whole_runs import assert_same, bits, saved, snapshots
@@ -76,13 +77,13 @@ class Noted:
 @pytest.fixture
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[Noted]:
     """The learners of all runs from now on."""
-    made, make = list[Noted](), learners.make_learner
+    made, make = list[Noted](), frameworks.make_learner
 
     def noting(*given: Any) -> Any:
         made.append(Noted(make(*given)))
         return made[-1]
 
-    monkeypatch.setattr(learners, "make_learner", noting)
+    monkeypatch.setattr(frameworks, "make_learner", noting)
     return made
 
 
@@ -142,7 +143,7 @@ def test_pieces_bring_what_the_whole_burst_brings(backend: str, spec: Spec) -> N
     module, generator = algorithm_module("td3"), np.random.default_rng(0)
     config = module.Config(hidden_sizes=(8,))
     state = module.initial_state(np.random.default_rng(1), spec, config)
-    one, other = (learners.make_learner(backend, "td3", spec, config, state) for _ in range(2))
+    one, other = (frameworks.make_learner(backend, "td3", spec, config, state) for _ in range(2))
     records = generator.standard_normal((2, 8, 2 * 3 + 2 + 2)).astype(np.float32)
     noise = module.draw_noise(generator, 2, 8, spec.action_size)
     expected = one.update(Batch(records, 3, 2), noise)

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import polyak
-from frameworks import NAMES
+from backends import NAMES
 from polyak import Run, TrainingError, UsageError, cli
-from polyak.checkpoints import LEARNER, Checkpoints, Content, manifest, segments
 from polyak.errors import NewerFormatError, UnavailableError, UnreadableError
-from polyak.replay import Replay
-from polyak.resumption import read_checkpoint
+from polyak.experience.replay import Replay
+from polyak.run.checkpoints import LEARNER, Checkpoints, Content, manifest, segments
+from polyak.run.resumption import read_checkpoint
 from polyak.system import arrayfiles
 from polyak.types import Arrays, Learned, Transitions
 from reference.cases import make_case
@@ -451,7 +451,7 @@ def test_a_file_that_would_not_fit_into_memory_is_not_read_and_no_damage(
     """The newest checkpoint is whole: an older one in its place would have the next save remove it."""
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     with monkeypatch.context() as short:
-        short.setattr("polyak.checkpoints.memory_free", lambda: 1_000)
+        short.setattr("polyak.run.checkpoints.memory_free", lambda: 1_000)
         with pytest.raises(
             UnavailableError, match=r"-000004\..* read just now: it takes .* of memory, more than is fre"
         ):
@@ -501,7 +501,7 @@ def test_a_file_larger_than_its_kind_can_be_is_not_read(copy: Path, monkeypatch:
     with path.open("r+b") as file:
         file.truncate(100_000_000)
     rewrite(newest(copy), lambda body: body["files"]["metrics"].update(bytes=100_000_000))
-    monkeypatch.setattr("polyak.checkpoints.memory_free", lambda: 10**12)
+    monkeypatch.setattr("polyak.run.checkpoints.memory_free", lambda: 10**12)
     older, checkpoints = read(copy)
     assert older.manifest.step == 40
     assert "has 100,000,000 bytes, but at most 64,000,000 can be right" in str(checkpoints.faults[0])
@@ -683,7 +683,7 @@ def test_the_command_line_goes_on_from_a_run(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_learner_that_diverged_is_not_kept(seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last good state stays, whether a loss showed it or not."""
-    from polyak.learners.jax.learner import JaxLearner
+    from polyak.frameworks.jax.learner import JaxLearner
 
     real, calls = JaxLearner.launch, []
 

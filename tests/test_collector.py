@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from polyak.collector import Collector
 from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError
-from polyak.policy import Policy
+from polyak.experience.collector import Collector
+from polyak.policies.policy import Policy
 from polyak.system.randomness import stream
 from polyak.types import Spec, Transitions
 from tiny import LENGTHS, Broken, Diary, Numbers, Shown, constant_policy, make_policy

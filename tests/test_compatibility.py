@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import Policy, Run, policy
-from polyak.checkpoints import LEARNER, LOOP, manifest, segments
+from polyak import Policy, Run
 from polyak.errors import NewerFormatError
+from polyak.policies import policy
+from polyak.run.checkpoints import LEARNER, LOOP, manifest, segments
 from polyak.system import arrayfiles
 from test_resume import Told
 from whole_runs import saved

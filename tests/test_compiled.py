@@ -10,8 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from polyak.learners.edge import Execution
-from polyak.learners.jax import compiled, device
+from polyak.frameworks.edge import Execution
+from polyak.frameworks.jax import compiled, device
 from tiny_cli import PATIENCE, SMALL, TINY, process_environment
 
 PROGRAM = f"""

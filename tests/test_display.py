@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from clocks import Clock
-from polyak.collector import Episode
-from polyak.display import LiveView, PlainView, make_view, readable_time
-from polyak.progress import Progress
+from polyak.experience.collector import Episode
+from polyak.run.progress import Progress
+from polyak.views.terminal import LiveView, PlainView, make_view, readable_time
 
 FACTS = {"preset": "book", "updates": "1 per environment step whatever the number of environments, batch 256"}
 RECORD = {

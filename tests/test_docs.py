@@ -17,9 +17,9 @@ import pytest
 
 import polyak
 from browser import Tab, opened
-from polyak import presets
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli import COMMANDS
+from polyak.settings import presets
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -154,7 +154,7 @@ def test_an_algorithm_s_page_shows_its_code_in_every_framework(site: Path, name:
     page = Page(site / f"algorithms/{name}.html")
     shown = [code.strip() for code in page.codes]
     for framework in FRAMEWORKS.values():
-        sources = functions(ROOT / f"src/polyak/learners/{framework}/{name}.py")
+        sources = functions(ROOT / f"src/polyak/algorithms/{name}/with_{framework}.py")
         assert {"State", "target", "critic_loss", "actor_loss", "update"} <= sources.keys()
         assert not [part for part, source in sources.items() if source not in shown]
     assert page.tabs

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from polyak import cli, recording
+from polyak import cli
 from polyak.cli import doctor
+from polyak.policies import recording
 
 
 @pytest.fixture(autouse=True)
@@ -125,14 +126,14 @@ def test_jax_without_a_device_fails(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_an_extra_framework_that_does_not_work_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = doctor.learners.describe
+    real = doctor.frameworks.describe
 
     def describe(backend: str) -> str:
         if backend == "torch":
             raise OSError("libtorch_cpu.so: cannot open shared object file\nand more")
         return real(backend)
 
-    monkeypatch.setattr(doctor.learners, "describe", describe)
+    monkeypatch.setattr(doctor.frameworks, "describe", describe)
     code, lines = report(capsys)
     assert code == 0
     position = line_of("PyTorch", lines)

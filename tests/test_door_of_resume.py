@@ -12,7 +12,7 @@ import polyak
 from polyak import Run, UsageError, tracking
 from polyak.errors import UnavailableError
 from polyak.report.page import write_report
-from polyak.runs import WRITTEN
+from polyak.run.folder import WRITTEN
 from test_resume import Told
 from tiny_cli import SMALL, TINY, Tiny, call_cli, untrained_run
 from whole_runs import saved
@@ -36,8 +36,8 @@ def contents(run: Run) -> dict[Path, bytes]:
 
 def test_memory_is_needed_for_what_the_run_will_keep(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full replay would take 28 MB; the 51 transitions that there may be at most take 1.4 kB."""
-    monkeypatch.setattr("polyak.replay.memory_free", lambda: 51 * 28)
-    monkeypatch.setattr("polyak.replay.Replay.require_burst", lambda *_: None)
+    monkeypatch.setattr("polyak.experience.replay.memory_free", lambda: 51 * 28)
+    monkeypatch.setattr("polyak.experience.replay.Replay.require_burst", lambda *_: None)
     with pytest.raises(
         UsageError, match=r"keep 61 transitions, for 1\.7 kB, but 1\.4 kB are free: at most 51 .* fit; fr"
     ):
@@ -48,7 +48,7 @@ def test_memory_is_needed_for_what_the_run_will_keep(run: Run, monkeypatch: pyte
 def test_bursts_that_do_not_fit_name_no_setting_that_resume_does_not_have(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polyak.replay.memory_free", lambda: 2_000)
+    monkeypatch.setattr("polyak.experience.replay.memory_free", lambda: 2_000)
     with pytest.raises(UsageError, match=r"are free: free some$"):
         polyak.resume(run.folder, steps=50)
 
@@ -56,7 +56,7 @@ def test_bursts_that_do_not_fit_name_no_setting_that_resume_does_not_have(
 def test_no_memory_for_the_newest_checkpoint_changes_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(run)
     with monkeypatch.context() as short:
-        short.setattr("polyak.checkpoints.memory_free", lambda: 1_000)
+        short.setattr("polyak.run.checkpoints.memory_free", lambda: 1_000)
         with pytest.raises(UnavailableError, match=r"-000003\..* cannot be read just now: it takes .* of memory"):
             polyak.resume(run.folder, steps=50)
     assert contents(run) == before

@@ -13,9 +13,9 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
-from polyak.collector import Collector, Episode
 from polyak.environments.make import Environments, make_environment, make_environments
 from polyak.errors import UsageError
+from polyak.experience.collector import Collector, Episode
 from polyak.system.randomness import Streams, stream
 from tiny import LENGTHS, Diary, Numbers, Shown
 

@@ -14,8 +14,8 @@ from gymnasium import spaces
 
 import polyak
 from polyak import Run, UsageError
-from polyak.collector import Collector, Episode
 from polyak.environments.make import Environments, make_environments
+from polyak.experience.collector import Collector, Episode
 from polyak.system.randomness import Streams
 from polyak.types import Float, Transitions
 from test_training import Watcher

@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode
 from polyak.algorithms import algorithm
 from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
-from polyak.evaluation import Evaluation, critic_of, evaluate
-from polyak.policy import Policy
-from polyak.runs import load
+from polyak.policies.evaluation import Evaluation, critic_of, evaluate
+from polyak.policies.policy import Policy
+from polyak.run.folder import load
 from polyak.system.randomness import Streams
 from reference import common as oracle
 from reference.cases import make_case

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from frameworks import NAMES, learner_of
+from backends import NAMES, learner_of
 from polyak.algorithms import sac
-from polyak.learners.edge import noise_columns
-from polyak.learners.torch import fused
-from polyak.learners.torch.graphs import KEPT, Graphs
+from polyak.frameworks.edge import noise_columns
+from polyak.frameworks.torch import fused
+from polyak.frameworks.torch.graphs import KEPT, Graphs
 from reference.cases import assert_agree, make_case, play
 
 ALGORITHMS = ("ddpg", "td3", "sac")
@@ -49,13 +49,13 @@ def no_delay(algorithm: str) -> dict[str, int]:
 
 
 def test_plain_jax_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from polyak.learners.jax import sac
+    from polyak.frameworks.jax import sac
 
     assert_runs_once_an_update("jax", sac, monkeypatch)
 
 
 def test_plain_tensorflow_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from polyak.learners.tensorflow import sac
+    from polyak.frameworks.tensorflow import sac
 
     assert_runs_once_an_update("tensorflow", sac, monkeypatch)
 
@@ -173,7 +173,7 @@ def test_fast_updates_stay_in_place(algorithm: str) -> None:
 
 
 def addresses(state: Any) -> list[int]:
-    from polyak.learners.torch.graphs import _tensors_of
+    from polyak.frameworks.torch.graphs import _tensors_of
 
     return [tensor.data_ptr() for tensor in _tensors_of(state)]
 
@@ -202,7 +202,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
             self._metrics = metrics if self._metrics is None else self._metrics.copy_(metrics)
             return self._metrics  # a graph writes where it wrote before
 
-    monkeypatch.setattr("polyak.learners.torch.graphs._Graph", Recording)
+    monkeypatch.setattr("polyak.frameworks.torch.graphs._Graph", Recording)
     return recorder
 
 

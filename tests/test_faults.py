@@ -384,7 +384,7 @@ def test_a_killed_worker_ends_the_run_in_order(alarm: Alarm, tmp_path: Path) -> 
         (signal.SIGSTOP, "limit"),
     ):
         folder = tmp_path / number.name
-        real, workers = polyak.loop.Loop._iterate, list[Any]()
+        real, workers = polyak.run.loop.Loop._iterate, list[Any]()
 
         def iterate(self: Any, real: Any = real, workers: list[Any] = workers, number: int = number) -> Any:
             if self.collector.steps == 34:
@@ -395,7 +395,7 @@ def test_a_killed_worker_ends_the_run_in_order(alarm: Alarm, tmp_path: Path) -> 
             return real(self)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(polyak.loop.Loop, "_iterate", iterate)
+            patch.setattr(polyak.run.loop.Loop, "_iterate", iterate)
             with pytest.raises(TrainingError, match=told):
                 polyak.train("ddpg", TINY, run_dir=folder, **options, step_timeout=1.0)
         assert not any(worker.is_alive() for worker in workers)

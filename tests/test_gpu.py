@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import learners
-from polyak.checkpoints import Checkpoints
-from polyak.learners.edge import Execution
-from polyak.resumption import read_checkpoint
+from polyak import frameworks
+from polyak.frameworks.edge import Execution
+from polyak.run.checkpoints import Checkpoints
+from polyak.run.resumption import read_checkpoint
 from polyak.types import Arrays
 from reference.cases import assert_agree, make_case, play, solve
 from tiny_cli import SMALL, TINY, run_cli
@@ -25,7 +25,7 @@ ROUNDING = 1e-4
 
 @cache
 def has_gpu(backend: str) -> bool:
-    return find_spec(backend) is not None and learners.start(backend, Execution("auto")).device == "cuda"
+    return find_spec(backend) is not None and frameworks.start(backend, Execution("auto")).device == "cuda"
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -56,7 +56,7 @@ def test_a_gpu_computes_what_the_oracle_does(backend: str, algorithm: str) -> No
     case = make_case(algorithm, updates=14)
     states, expected = solve(case)
     single = case.cast(np.float32)
-    learner = learners.make_learner(backend, algorithm, case.spec, case.config, single.arrays, Execution("cuda"))
+    learner = frameworks.make_learner(backend, algorithm, case.spec, case.config, single.arrays, Execution("cuda"))
     metrics = play(learner, single, [3, 3, 3, 3, 2])
     assert_agree(metrics, expected, ROUNDING)
     assert_agree(learner.arrays(), states[-1], ROUNDING)

@@ -12,10 +12,11 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import polyak
-from polyak import UsageError, worlds
+from polyak import UsageError
 from polyak.environments.history import SHARED, Isolation, generators_kept
 from polyak.environments.make import make_environment, make_environments
 from polyak.environments.probe import SECONDS, STEPS, Found, probe
+from polyak.run import worlds
 from polyak.system.randomness import Streams
 from polyak.system.signals import NoAnswer
 from remembering import (
@@ -299,6 +300,6 @@ def test_runs_together_are_tried_once(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_evaluation_keeps_apart_what_training_did(tmp_path: Path) -> None:
     run = untrained_run(tmp_path, FromBoth, fresh_environments=True, **SHORT)
     with generators_kept():  # what reads and draws pictures looks at random when it is imported
-        import polyak.recording  # noqa: F401
+        import polyak.policies.recording  # noqa: F401
     once, twice = (run.evaluate(3, environment=FromBoth).returns for _ in range(2))
     assert once == twice

@@ -25,22 +25,29 @@ ALLOWED = {
     "environments": {"types", "errors", "system", "environments"},
     "networks": {"types"},
     "settings.kinds": {"errors"},
+    "settings.options": {"errors", "settings.kinds", "environments", "frameworks.edge", "tracking"},
     "algorithms": {"types", "networks", "errors", "settings.kinds", "algorithms"},
-    "learners": {"types", "networks", "errors", "algorithms", "learners.edge"},
-    "learners.edge": {"types", "errors", "system", "settings.kinds"},
-    "learners.jax": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.jax"},
-    "learners.torch": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.torch"},
-    "learners.tensorflow": {"types", "networks", "errors", "algorithms", "learners.edge", "learners.tensorflow"},
-    "collector": {"types", "errors", "policy", "system", "environments.stepping"},
-    "reenactment": {"types", "replay", "environments.stepping"},
-    "replay": {"types", "errors", "system"},
-    "policy": {"types", "errors", "system", "networks", "algorithms.sac"},
-    "checkpoints": {"types", "errors", "system", "replay", "checkpoints"},
-    "lessons": {"errors", "pages", "system", "algorithms.sac", "lessons"},
-    "settings.options": {"errors", "settings.kinds", "environments", "learners.edge", "tracking"},
-    "plan": {"errors", "settings.options", "algorithms", "environments", "learners.edge"},
-    "tracking": {"errors", "system", "metrics", "runs"},
-    "sweep": {"errors", "settings.kinds", "system", "metrics", "runs", "display", "sweep"},
+    **{
+        f"algorithms.{name}.with_{framework}": {"algorithms", f"frameworks.{framework}"}
+        for name in ("ddpg", "td3", "sac")
+        for framework in ("jax", "torch", "tensorflow")
+    },
+    "frameworks": {"types", "networks", "errors", "algorithms", "frameworks.edge"},
+    "frameworks.edge": {"types", "errors", "system", "settings.kinds"},
+    "frameworks.jax": {"types", "networks", "errors", "algorithms", "frameworks.edge", "frameworks.jax"},
+    "frameworks.torch": {"types", "networks", "errors", "algorithms", "frameworks.edge", "frameworks.torch"},
+    "frameworks.tensorflow": {
+        *("types", "networks", "errors", "algorithms", "frameworks.edge", "frameworks.tensorflow")
+    },
+    "policies.policy": {"types", "errors", "system", "networks", "algorithms.sac"},
+    "experience.collector": {"types", "errors", "policies.policy", "system", "environments.stepping"},
+    "experience.reenactment": {"types", "experience.replay", "environments.stepping"},
+    "experience.replay": {"types", "errors", "system"},
+    "run.plan": {"errors", "settings.options", "algorithms", "environments", "frameworks.edge"},
+    "run.checkpoints": {"types", "errors", "system", "experience.replay", "run.checkpoints"},
+    "tracking": {"errors", "system", "run.metrics", "run.folder"},
+    "lessons": {"errors", "html", "system", "algorithms.sac", "lessons"},
+    "many.sweep": {"errors", "settings.kinds", "system", "run.metrics", "run.folder", "views.terminal", "many.sweep"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}
 
@@ -76,9 +83,9 @@ def test_each_import_brings_no_more_than_it_needs() -> None:
     alone, what, data, world, reading = imported_by(
         "import polyak; dir(polyak); polyak.__version__",
         "import polyak.types, polyak.networks, polyak.algorithms.ddpg, polyak.algorithms.td3, polyak.algorithms.sac",
-        "import polyak.replay, polyak.policy, polyak.system.files, polyak.system.randomness; polyak.Policy",
-        "import polyak.environments.make, polyak.collector, polyak.evaluation, polyak.presets, polyak.learners",
-        "import polyak.runs, polyak.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
+        "import polyak.experience.replay, polyak.system.files, polyak.system.randomness; polyak.Policy",
+        "import polyak.experience.collector, polyak.policies.evaluation, polyak.settings.presets, polyak.frameworks",
+        "import polyak.run.folder, polyak.run.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
     )
     assert packages(alone) <= {"polyak", "numpy"}
     assert packages(what) <= {"polyak", "numpy"}
@@ -114,7 +121,7 @@ def test_the_event_file_brings_no_framework_and_hides_none() -> None:
     written, after = imported_by(
         """
 import pathlib, tempfile
-from polyak.metrics import MetricsWriter
+from polyak.run.metrics import MetricsWriter
 with MetricsWriter(pathlib.Path(tempfile.mkdtemp())) as writer:
     writer.write({"step": 1.0, "seconds": 1.0, "eval/return": 2.0})
 """,
@@ -128,9 +135,9 @@ with MetricsWriter(pathlib.Path(tempfile.mkdtemp())) as writer:
 def test_tensorflow_is_imported_without_its_remarks() -> None:
     """It writes a page about processors and GPUs otherwise; what it said is kept."""
     program = """
-from polyak import learners
-print(learners.describe("tensorflow"))
-from polyak.learners.tensorflow.quiet import said
+from polyak import frameworks
+print(frameworks.describe("tensorflow"))
+from polyak.frameworks.tensorflow.quiet import said
 print(len(said))
 """
     command = [sys.executable, "-c", program]
@@ -143,7 +150,7 @@ print(len(said))
 
 
 def test_what_tensorflow_says_before_it_fails_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
-    from polyak.learners.tensorflow.quiet import quietly, said
+    from polyak.frameworks.tensorflow.quiet import quietly, said
 
     with quietly():
         os.write(2, b"a remark\n")
@@ -243,7 +250,8 @@ def test_imports_point_one_way() -> None:
 def test_frameworks_are_imported_by_their_learners_only() -> None:
     for name, tree in MODULES.items():
         found = FRAMEWORKS & {each.partition(".")[0] for each in imports(tree)}
-        owner = name.split(".")[1] if within(name, "learners") and "." in name else ""
+        page = name.rpartition(".with_")[2] if within(name, "algorithms") else ""
+        owner = name.split(".")[1] if within(name, "frameworks") and "." in name else page
         assert found <= {owner}, f"{name} imports {found}"
     assert {"jax", "torch", "tensorflow"} <= {each for tree in MODULES.values() for each in imports(tree)}
 
@@ -253,5 +261,5 @@ def test_every_rule_is_about_a_module_that_exists() -> None:
         assert rule in MODULES
         for name in allowed:
             assert name in MODULES, f"{rule}: {name}"
-    assert ours("learners.jax.sac")
+    assert ours("algorithms.sac.with_jax")
     assert "training" in ours("cli.train")

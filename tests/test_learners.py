@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import frameworks
-from frameworks import Framework, batch_of, common_of, learner_of, module_of, native, plain, state_of, updated
-from frameworks.broken import BROKEN, Break, nothing
-from polyak import learners
+from backends import Framework, batch_of, common_of, learner_of, module_of, native, plain, state_of, updated
+from backends.broken import BROKEN, Break, nothing
+from polyak import frameworks
 from polyak.algorithms.sac import initial_state
 from polyak.errors import UsageError
-from polyak.learners.edge import Execution, noise_columns, packed
+from polyak.frameworks.edge import Execution, noise_columns, packed
 from polyak.types import Learner
 from reference import common as oracle
 from reference import ddpg as oracle_ddpg
@@ -30,9 +29,9 @@ TEN_UPDATES = 1e-11  # reached: 3e-15
 pytestmark = pytest.mark.usefixtures("double")
 
 
-@pytest.fixture(params=frameworks.NAMES)
+@pytest.fixture(params=backends.NAMES)
 def framework(request: pytest.FixtureRequest) -> Framework:
-    return frameworks.framework(request.param)
+    return backends.framework(request.param)
 
 
 @pytest.fixture
@@ -169,7 +168,7 @@ def test_jax_multiplies_in_full_precision() -> None:
     import jax
 
     parameters = {"0": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}}
-    program = jax.make_jaxpr(common_of(frameworks.framework("jax")).network)(parameters, np.ones((4, 2)))
+    program = jax.make_jaxpr(common_of(backends.framework("jax")).network)(parameters, np.ones((4, 2)))
     (product,) = (each for each in program.eqns if each.primitive.name == "dot_general")
     assert str(product.params["precision"]).count("HIGHEST") == 2
 
@@ -240,7 +239,7 @@ def test_a_learner_made_from_arrays_goes_on_bit_for_bit(name: str, framework: Fr
     case = make_case(name)
     whole = learner_of(case, framework.name)
     play(whole, case, [1, 1, 1])
-    resumed = learners.make_learner(framework.name, name, case.spec, case.config, whole.arrays())
+    resumed = frameworks.make_learner(framework.name, name, case.spec, case.config, whole.arrays())
     assert_same_bits(resumed.arrays(), whole.arrays())
     for index in range(3, 6):
         ends = [learner.update(*case.burst(index, index + 1)).values for learner in (whole, resumed)]
@@ -258,7 +257,7 @@ def assert_same_bits(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> 
 def test_only_copies_cross_the_edge(framework: Framework) -> None:
     case = make_case("ddpg").cast(np.float32)
     given = {name: value.copy() for name, value in case.arrays.items()}
-    learner: Learner = learners.make_learner(framework.name, "ddpg", case.spec, case.config, given)
+    learner: Learner = frameworks.make_learner(framework.name, "ddpg", case.spec, case.config, given)
     actor, arrays = learner.actor(), learner.arrays()
     assert_same_bits(arrays, case.arrays)
     assert_same_bits(actor, oracle.part(case.arrays, "actor"))
@@ -286,7 +285,7 @@ def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytes
         monkeypatch.setattr(module, attribute, replacement)
 
 
-@pytest.mark.parametrize("framework_name", frameworks.NAMES)
+@pytest.mark.parametrize("framework_name", backends.NAMES)
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_saturated_actions_are_counted_on_both_sides(name: str, framework_name: str) -> None:
     """An actor whose three components are near 1, inside, and near -1 for every observation."""
@@ -349,7 +348,7 @@ def test_broken_copies_are_caught(
 def test_make_learner_starts_from_the_arrays_it_is_given(framework: Framework) -> None:
     case = make_case("sac")
     arrays = initial_state(np.random.default_rng(3), case.spec, case.config)
-    learner = learners.make_learner(framework.name, "sac", case.spec, case.config, arrays)
+    learner = frameworks.make_learner(framework.name, "sac", case.spec, case.config, arrays)
     assert_same_bits(learner.arrays(), arrays)
 
 
@@ -364,20 +363,20 @@ def test_make_learner_starts_from_the_arrays_it_is_given(framework: Framework) -
 def test_a_framework_that_is_not_installed_is_told_with_its_extra(
     backend: str, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learners, "find_spec", lambda _: None)
+    monkeypatch.setattr(frameworks, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=f"backend '{backend}' is not installed: {command}$"):
-        learners.start(backend, Execution())
+        frameworks.start(backend, Execution())
 
 
-@pytest.mark.parametrize("backend", frameworks.NAMES)
+@pytest.mark.parametrize("backend", backends.NAMES)
 def test_a_gpu_that_is_not_there_is_told(backend: str) -> None:
-    if learners.start(backend, Execution("auto")).device == "cuda":
+    if frameworks.start(backend, Execution("auto")).device == "cuda":
         pytest.skip("it is there")
     with pytest.raises(UsageError, match=r"device is 'cuda', but .* sees no NVIDIA GPU.*--device cpu"):
-        learners.start(backend, Execution("cuda"))
+        frameworks.start(backend, Execution("cuda"))
 
 
 def test_unknown_backend() -> None:
     case = make_case("ddpg")
     with pytest.raises(UsageError, match=r"'caffe'.* jax, torch, tensorflow"):
-        learners.make_learner("caffe", "ddpg", case.spec, case.config, case.arrays)
+        frameworks.make_learner("caffe", "ddpg", case.spec, case.config, case.arrays)

@@ -10,12 +10,12 @@ import pytest
 from gymnasium import spaces
 
 from polyak.algorithms import NAMES, algorithm
-from polyak.collector import Collector
 from polyak.environments.make import make_environments
-from polyak.evaluation import evaluate
-from polyak.learners import make_learner
-from polyak.policy import Policy
-from polyak.replay import Replay
+from polyak.experience.collector import Collector
+from polyak.experience.replay import Replay
+from polyak.frameworks import make_learner
+from polyak.policies.evaluation import evaluate
+from polyak.policies.policy import Policy
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec
 

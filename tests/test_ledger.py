@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clocks import Clock
-from polyak.collector import Episode
-from polyak.ledger import FIRST_NAMES, Ledger
+from polyak.experience.collector import Episode
+from polyak.run.ledger import FIRST_NAMES, Ledger
 from polyak.system.stopwatch import PARTS
 from polyak.types import Metrics
 

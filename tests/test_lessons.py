@@ -15,12 +15,12 @@ import pytest
 
 from browser import opened
 from polyak import UsageError, cli
+from polyak.html import number
 from polyak.lessons import LESSONS, entropy, overestimation, quadrature, reparameterization
 from polyak.lessons.common import Measured, Table, coverage
 from polyak.lessons.entropy import formulas as entropies
 from polyak.lessons.overestimation import RULES
 from polyak.lessons.reparameterization import experiment
-from polyak.pages import number
 from reference import sac as oracle
 from tiny_cli import PATIENCE
 

@@ -17,7 +17,7 @@ from jupytext.cli import jupytext as sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from polyak import runs
+from polyak.run.folder import find_runs
 from tiny_cli import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -102,7 +102,7 @@ def test_a_notebook_runs_as_it_stands(name: str, backend: str, tmp_path: Path) -
     outputs = execute(notebook)
 
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
-    made = [run.settings for run in runs.find_runs(tmp_path)]
+    made = [run.settings for run in find_runs(tmp_path)]
     assert sorted((each["algorithm"], each["environment"]) for each in made) == sorted(TRAINED[name])
     assert {each["backend"] for each in made} <= {backend}
     source = "\n".join(shown(outputs, "text/markdown"))
@@ -114,7 +114,7 @@ def test_a_notebook_runs_as_it_stands(name: str, backend: str, tmp_path: Path) -
     videos = [html for html in shown(outputs, "text/html") if "data:video/mp4;base64," in html]
     assert len(videos) == (2 if TRAINED[name] else 0)
     assert [line for line in printed.splitlines() if line.endswith("report.html")] == [
-        str(run.report_file) for run in sorted(runs.find_runs(tmp_path), key=lambda run: run.folder.stat().st_ctime)
+        str(run.report_file) for run in sorted(find_runs(tmp_path), key=lambda run: run.folder.stat().st_ctime)
     ]
 
 

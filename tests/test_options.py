@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import sweep
 from polyak.algorithms import NAMES, algorithm
 from polyak.errors import UsageError
-from polyak.evaluation import evaluate
-from polyak.learners.edge import Execution
-from polyak.plan import Plan, plan_of
-from polyak.runs import Run
+from polyak.frameworks.edge import Execution
+from polyak.many import sweep
+from polyak.policies.evaluation import evaluate
+from polyak.run.folder import Run
+from polyak.run.plan import Plan, plan_of
 from polyak.settings.kinds import checked, meanings
 from polyak.settings.options import CHANGEABLE, KINDS, LATER, MEANINGS, UNDESCRIBED, Options, described
 from tiny_cli import SMALL, TINY, call_cli, untrained_run

@@ -18,7 +18,7 @@ import polyak
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PRESETS = sorted(path.name for path in (ROOT / "src/polyak/presets").glob("*.toml"))
+PRESETS = sorted(path.name for path in (ROOT / "src/polyak/settings/presets").glob("*.toml"))
 
 FORBIDDEN_MODULES = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}
 FORBIDDEN_CALLS = {"__import__", "compile", "eval", "exec"}
@@ -93,13 +93,13 @@ def test_typing_marker_and_presets_are_installed() -> None:
     assert (package / "py.typed").is_file()
     assert {"book.toml", "paper.toml"} <= set(PRESETS)
     for name in PRESETS:
-        assert tomllib.loads((package / "presets" / name).read_text(encoding="utf-8"))
+        assert tomllib.loads((package / "settings" / "presets" / name).read_text(encoding="utf-8"))
 
 
 def test_wheel_holds_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     source = ROOT / "src"
     files = {path.relative_to(source).as_posix() for path in tracked_files() if path.is_relative_to(source)}
-    assert {"polyak/__init__.py", "polyak/py.typed"} | {f"polyak/presets/{name}" for name in PRESETS} <= files
+    assert {"polyak/__init__.py", "polyak/py.typed"} | {f"polyak/settings/presets/{name}" for name in PRESETS} <= files
     shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert shipped == files
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from browser import opened
-from polyak import UsageError, pages
-from polyak.pages import Chart, bars, document, line, number, points, table, write_page
+from polyak import UsageError, html
+from polyak.html import Chart, bars, document, line, number, points, table, write_page
 
 HOSTILE = '</script><script>document.title="taken"</script><img src=x onerror=alert(1)>'
-ASSETS = Path(pages.__file__).parent / "assets"
+ASSETS = Path(html.__file__).parent / "assets"
 
 
 class Tags(HTMLParser):
@@ -161,7 +161,7 @@ def test_browser_settles_the_margins(tmp_path: Path) -> None:
         "environment steps",
         "reward",
     )
-    content = document("t", pages.grid([made, replace(made, name="two")]), [made, replace(made, name="two")])
+    content = document("t", html.grid([made, replace(made, name="two")]), [made, replace(made, name="two")])
     with opened(write_page(tmp_path / "page.html", content), viewport={"width": 1100, "height": 900}) as tab:
         assert tab.page.locator(".js-plotly-plot").count() == 2
         assert tab.problems == []

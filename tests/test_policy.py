@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from polyak.errors import UsageError
-from polyak.policy import Kind, Policy
+from polyak.policies.policy import Kind, Policy
 from polyak.types import Arrays, Spec
 from tiny import constant_policy, make_policy
 

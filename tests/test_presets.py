@@ -12,9 +12,9 @@ import gymnasium
 import numpy as np
 import pytest
 
-from polyak import presets
 from polyak.algorithms import NAMES, algorithm
 from polyak.errors import UsageError
+from polyak.settings import presets
 
 FILES = [file.name for file in resources.files(presets).iterdir() if file.name.endswith(".toml")]
 

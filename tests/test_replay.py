@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyak import replay as module
 from polyak.errors import UsageError
-from polyak.replay import Replay, memory_needed
+from polyak.experience import replay as module
+from polyak.experience.replay import Replay, memory_needed
 from polyak.types import Batch, Transitions
 
 O, A = 3, 2  # noqa: E741 - the letters of the shapes

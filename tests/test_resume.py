@@ -11,11 +11,11 @@ import pytest
 from tensorboardX.proto.event_pb2 import SessionLog
 
 import polyak
+from backends import NAMES
 from clocks import Clock
-from frameworks import NAMES
 from polyak import Run, UsageError
 from polyak.environments.stepping import Environments
-from polyak.progress import Progress
+from polyak.run.progress import Progress
 from test_checkpoints import rewrite
 from test_runs import events
 from test_training import Watcher
@@ -323,8 +323,8 @@ def test_another_framework_goes_on_and_says_that_it_is_not_exact(
 def test_other_versions_are_said(train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = snapshots(monkeypatch, tmp_path, 47).taken
     train("ddpg")
-    here = polyak.runs.described({})["versions"]
-    monkeypatch.setattr("polyak.runs._versions", lambda: {**here, "numpy": "9.9"})
+    here = polyak.run.folder.described({})["versions"]
+    monkeypatch.setattr("polyak.run.folder._versions", lambda: {**here, "numpy": "9.9"})
     told = Told()
     polyak.resume(taken[47], observer=told)
     assert told.facts["not exact"].startswith(f"numpy {here['numpy']} is 9.9 now: what follows may differ")
@@ -357,7 +357,7 @@ def test_killed_between_the_last_checkpoint_and_the_last_evaluation(
 ) -> None:
     """The end of a cut epoch is evaluated after its checkpoint."""
     copies: list[Path] = []
-    real = polyak.loop.evaluate
+    real = polyak.run.loop.evaluate
 
     def evaluate(*arguments: Any, **options: Any) -> Any:
         (settings,) = (tmp_path / "runs").rglob("settings.json")
@@ -365,7 +365,7 @@ def test_killed_between_the_last_checkpoint_and_the_last_evaluation(
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(polyak.loop, "evaluate", evaluate)
+        patch.setattr(polyak.run.loop, "evaluate", evaluate)
         whole = train("ddpg", steps=50)
     assert len(copies) == 3
     for copy in copies:

@@ -14,10 +14,10 @@ from tensorboardX.crc32c import crc32c
 from tensorboardX.proto.event_pb2 import Event
 
 import polyak
-from polyak import Policy, Run, UsageError, load, runs
+from polyak import Policy, Run, UsageError, load
 from polyak.algorithms import ddpg
-from polyak.metrics import MetricsWriter, best_evaluation
-from polyak.runs import find_runs
+from polyak.run.folder import create, find_runs
+from polyak.run.metrics import MetricsWriter, best_evaluation
 from tiny_cli import TINY, Tiny, untrained_run
 
 ENDLESS = float("inf")
@@ -25,7 +25,7 @@ ENDLESS = float("inf")
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    return runs.create(tmp_path, "Some-v0", "sac", 0, {"environment": "Some-v0"})
+    return create(tmp_path, "Some-v0", "sac", 0, {"environment": "Some-v0"})
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_folder_is_named_after_environment_algorithm_time_and_seed(
     environment: str, folder: str, tmp_path: Path
 ) -> None:
-    made = runs.create(tmp_path, environment, "td3", 12, {}).folder
+    made = create(tmp_path, environment, "td3", 12, {}).folder
     assert made.parent == tmp_path / folder / "td3"
     assert re.fullmatch(r"\d{8}-\d{6}-seed12", made.name)
 
@@ -56,8 +56,8 @@ def test_folder_is_named_after_environment_algorithm_time_and_seed(
 def test_two_runs_in_the_same_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda *_: now), UTC=datetime.UTC)
-    monkeypatch.setattr(runs, "datetime", clock)
-    names = [runs.create(tmp_path, "E", "sac", 0, {"n": n}).folder.name for n in range(3)]
+    monkeypatch.setattr("polyak.run.folder.datetime", clock)
+    names = [create(tmp_path, "E", "sac", 0, {"n": n}).folder.name for n in range(3)]
     assert names == ["20300102-030405-seed0", "20300102-030405-seed0-2", "20300102-030405-seed0-3"]
     assert [json.loads(file.read_text())["n"] for file in sorted(tmp_path.rglob("settings.json"))] == [0, 1, 2]
 
@@ -68,7 +68,7 @@ def test_folder_that_cannot_be_written_is_refused(blocked: str, tmp_path: Path) 
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("a file in the folder's place")
     with pytest.raises(UsageError, match=f"cannot write .*{re.escape(str(tmp_path / 'runs'))}.*--run-dir"):
-        runs.create(tmp_path / "runs", "E", "sac", 0, {})
+        create(tmp_path / "runs", "E", "sac", 0, {})
 
 
 def test_settings_tell_all_that_a_run_was_made_with(trained: Run) -> None:
@@ -237,7 +237,7 @@ def test_newer_format_is_refused(run: Run) -> None:
 
 
 def test_runs_are_found_below_a_folder(tmp_path: Path) -> None:
-    made = [runs.create(tmp_path, environment, "sac", 0, {}).folder for environment in ("A", "B")]
+    made = [create(tmp_path, environment, "sac", 0, {}).folder for environment in ("A", "B")]
     assert [found.folder for found in find_runs(tmp_path)] == made
     assert list(find_runs(made[0])) == [Run(made[0])]
     with pytest.raises(UsageError, match="no folder"):

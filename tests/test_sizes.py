@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import polyak
-from polyak import Policy, Run, UsageError, presets, tracking
+from polyak import Policy, Run, UsageError, tracking
 from polyak.errors import UnavailableError, UnreadableError
-from polyak.pages import video
+from polyak.html import video
 from polyak.report.page import page, write_report
+from polyak.settings import presets
 from polyak.system.files import read_plain_file
 from tiny_cli import call_cli, untrained_run
 

@@ -13,9 +13,9 @@ import pytest
 
 import polyak
 from polyak import Run, UsageError
-from polyak.checkpoints import manifest
 from polyak.cli import main
 from polyak.cli.output import own_output
+from polyak.run.checkpoints import manifest
 from tiny_cli import call_cli, untrained_run
 
 WRONG: list[Any] = [

@@ -15,11 +15,12 @@ import pytest
 from rich.console import Console
 
 from clocks import Clock
-from polyak import UsageError, load, sweep
+from polyak import UsageError, load
 from polyak.cli import compare, door, many
-from polyak.runs import Run
-from polyak.sweep import process, table
-from polyak.sweep.views import LiveView, PlainView, make_view
+from polyak.many import sweep
+from polyak.many.sweep import process, table
+from polyak.many.sweep.views import LiveView, PlainView, make_view
+from polyak.run.folder import Run
 from tiny_cli import OPTIONS, PATIENCE, TINY, call_cli, process_environment, start_cli
 
 FAULTY = """
@@ -474,7 +475,7 @@ def test_wrong_use_is_told_before_anything_starts(
 
 
 def test_frameworks_that_are_not_installed_are_told_at_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyak.learners.find_spec", lambda name: None)
+    monkeypatch.setattr("polyak.frameworks.find_spec", lambda name: None)
     code, _, errors = call_cli(*TRAIN, "0-1", "--backend", "torch")
     assert (code, 'pip install "polyak[torch]"' in errors) == (2, True)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from frameworks import NAMES
-from polyak import UsageError, learners
-from polyak.learners.edge import Execution, threads_or_default
+from backends import NAMES
+from polyak import UsageError, frameworks
+from polyak.frameworks.edge import Execution, threads_or_default
 from polyak.system.threads import one_numpy_thread, physical_cores
 from tiny_cli import PATIENCE, process_environment
 
@@ -53,42 +53,42 @@ def test_numpy_gets_one_thread_and_then_its_own_again() -> None:
 @pytest.mark.parametrize("count", [0, -1])
 def test_fewer_than_one_is_refused(count: int, backend: str) -> None:
     with pytest.raises(UsageError, match=f"threads is {count}, but must be at least 1"):
-        learners.start(backend, Execution(threads=count))
+        frameworks.start(backend, Execution(threads=count))
 
 
 @pytest.mark.parametrize("backend", ["jax", "tensorflow"])
 def test_another_number_than_the_framework_runs_with_is_refused(backend: str) -> None:
-    learners.describe(backend)  # it runs now
+    frameworks.describe(backend)  # it runs now
     if backend == "tensorflow":
         import tensorflow as tf
 
         tf.constant(1.0)
-    running = learners.start(backend, Execution()).threads
+    running = frameworks.start(backend, Execution()).threads
     with pytest.raises(UsageError, match=r"threads is 9, but (JAX|TensorFlow) already runs with .*new process"):
-        learners.start(backend, Execution(threads=9))
-    assert learners.start(backend, Execution()).threads == running
+        frameworks.start(backend, Execution(threads=9))
+    assert frameworks.start(backend, Execution()).threads == running
 
 
 LEARN = """
 import sys, time
 import numpy as np
-from polyak import learners
+from polyak import frameworks
 from polyak.algorithms import sac
-from polyak.learners.edge import Execution
+from polyak.frameworks.edge import Execution
 from polyak.types import Batch, Spec
 
 spec = Spec((17,), (6,), -np.ones(6, np.float32), np.ones(6, np.float32))
 config, generator = sac.Config(), np.random.default_rng(0)
 execution = Execution("cpu", int(sys.argv[2]))
 arrays = sac.initial_state(generator, spec, config)
-learner = learners.make_learner(sys.argv[1], "sac", spec, config, arrays, execution)
+learner = frameworks.make_learner(sys.argv[1], "sac", spec, config, arrays, execution)
 batches = Batch(generator.standard_normal((20, 256, 2 * 17 + 6 + 2), dtype=np.float32), 17, 6)
 noise = sac.draw_noise(generator, 20, 256, 6)
 learner.update(batches, noise)
 wall, cpu = time.perf_counter(), time.process_time()
 for _ in range(5):
     learner.update(batches, noise)
-print((time.process_time() - cpu) / (time.perf_counter() - wall), learners.start(sys.argv[1], execution).threads)
+print((time.process_time() - cpu) / (time.perf_counter() - wall), frameworks.start(sys.argv[1], execution).threads)
 """
 
 
@@ -108,7 +108,7 @@ def test_a_framework_computes_with_so_many_threads(backend: str, count: int) -> 
 def test_the_environment_says_the_default(backend: str) -> None:
     """Three, which no machine has by itself."""
     environment = process_environment() | {name: "3" for name in VARIABLES if name != "XLA_FLAGS"}
-    program = f"from polyak import learners; print(learners.describe({backend!r}))"
+    program = f"from polyak import frameworks; print(frameworks.describe({backend!r}))"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=PATIENCE
     )
@@ -122,20 +122,22 @@ if sys.argv[1] == "others":
     import jax.numpy as jnp
 
     (jnp.ones(3) + 1).block_until_ready()
-from polyak import UsageError, learners
-from polyak.learners.edge import Execution
+from polyak import UsageError
+from polyak import frameworks
+from polyak.frameworks.edge import Execution
 
 VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE")
 before = [os.environ.get(name) for name in VARIABLES]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    print(learners.start("jax", Execution("cpu", 1)).threads, *(str(each.message).partition(":")[0] for each in caught))
+    started = frameworks.start("jax", Execution("cpu", 1))
+    print(started.threads, *(str(each.message).partition(":")[0] for each in caught))
 print([os.environ.get(name) for name in VARIABLES] == before, flush=True)
 warnings.simplefilter("ignore")  # JAX itself warns of what follows
 child = os.fork()
 if not child:
     try:
-        learners.start("jax", Execution())
+        frameworks.start("jax", Execution())
     except UsageError as error:
         print(str(error).lower().partition(",")[0], flush=True)
     os._exit(0)
@@ -165,6 +167,6 @@ def test_the_threads_that_jax_runs_with_are_told_and_nothing_is_left_for_childre
 def test_a_fork_of_a_process_in_which_another_framework_runs_is_refused(
     backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(vars(learners)["_processes"], backend, os.getppid())
+    monkeypatch.setitem(vars(frameworks)["_processes"], backend, os.getppid())
     with pytest.raises(UsageError, match=f"{backend} was in use before this process was forked.*spawn"):
-        learners.start(backend, Execution())
+        frameworks.start(backend, Execution())

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import Interrupted, Run, TrainingError, UsageError, learners
+from polyak import Interrupted, Run, TrainingError, UsageError, frameworks
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.cli import door
-from polyak.learners.edge import Execution
-from polyak.learners.jax import batched
-from polyak.together import SomeFailedError
+from polyak.frameworks.edge import Execution
+from polyak.frameworks.jax import batched
+from polyak.many.together import SomeFailedError
 from polyak.types import Arrays, Batch, Spec
 from tiny_cli import OPTIONS, SMALL, TINY, Tiny, Uneven, call_cli
 from whole_runs import assert_same, contents, saved
@@ -33,7 +33,7 @@ def stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     def make_group(execution: Execution) -> batched.Stacked:
         return batched.Stacked()
 
-    monkeypatch.setattr("polyak.learners.jax.make_group", make_group)
+    monkeypatch.setattr("polyak.frameworks.jax.make_group", make_group)
 
 
 def together(folder: Path, algorithm: str = "sac", environment: Any = TINY, **options: Any) -> list[Run]:
@@ -110,11 +110,11 @@ def test_a_stack_goes_on_without_those_that_do_not_launch(spec: Spec) -> None:
     """A hundred bursts; learner 1 leaves for some of them, and learner 2's are longer for others."""
     algorithm = "td3"  # whose delay must not get out of step
     module, generator = algorithm_module(algorithm), np.random.default_rng(0)
-    config, execution = module.Config(hidden_sizes=(8,)), learners.start("jax", Execution("cpu"))
+    config, execution = module.Config(hidden_sizes=(8,)), frameworks.start("jax", Execution("cpu"))
     states = [module.initial_state(np.random.default_rng(i), spec, config) for i in range(3)]
     group = batched.Stacked()
     ours = [group.learner(algorithm, spec, config, state, execution) for state in states]
-    theirs = [learners.make_learner("jax", algorithm, spec, config, state, execution) for state in states]
+    theirs = [frameworks.make_learner("jax", algorithm, spec, config, state, execution) for state in states]
     for burst in range(100):
         learned: list[Any] = []
         for index in range(3):
@@ -290,7 +290,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 
 
 def test_replays_that_do_not_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyak.assembly.memory_free", lambda: 3_000)
+    monkeypatch.setattr("polyak.run.assembly.memory_free", lambda: 3_000)
     with pytest.raises(
         UsageError, match=r"3 runs together will need 3.4 kB for replay, but 3.0 kB are free: train fewer"
     ):

@@ -16,16 +16,17 @@ from hypothesis import strategies as st
 
 import polyak
 from clocks import Clock
-from polyak import Interrupted, TrainingError, UsageError, loop, training
+from polyak import Interrupted, TrainingError, UsageError, training
 from polyak.algorithms import ddpg, sac
 from polyak.algorithms.settings import Settings
-from polyak.checkpoints import Checkpoints
-from polyak.evaluation import Evaluation
-from polyak.policy import Policy
-from polyak.progress import Progress
-from polyak.replay import Replay
-from polyak.runs import Run
-from polyak.schedule import UpdateSchedule
+from polyak.experience.replay import Replay
+from polyak.policies.evaluation import Evaluation
+from polyak.policies.policy import Policy
+from polyak.run import loop
+from polyak.run.checkpoints import Checkpoints
+from polyak.run.folder import Run
+from polyak.run.progress import Progress
+from polyak.run.schedule import UpdateSchedule
 from polyak.settings.configuration import resolve
 from polyak.system import stopwatch
 from polyak.types import Arrays, Learned, Metrics
@@ -96,7 +97,7 @@ class Watcher:
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Still:
     learner = Still()
-    monkeypatch.setattr(training.learners, "make_learner", lambda *_: learner)
+    monkeypatch.setattr(training.frameworks, "make_learner", lambda *_: learner)
     return learner
 
 
@@ -285,7 +286,7 @@ def test_unknown_algorithm_is_refused(tmp_path: Path) -> None:
 def test_replay_that_does_not_fit_is_refused_with_numbers(
     train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polyak.replay.memory_free", lambda: 2_800)
+    monkeypatch.setattr("polyak.experience.replay.memory_free", lambda: 2_800)
     made: list[Tiny] = []
     with pytest.raises(UsageError, match=r"replay_size 1,000 needs 28 kB, but 2\.8 kB are free: at most 100 tran"):
         train(making(made), replay_size=1_000)  # (2 x 2 + 1 + 2) float32 numbers each

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from gymnasium import Space, spaces
 
-from polyak.policy import Kind, Policy
+from polyak.policies.policy import Kind, Policy
 from polyak.types import Spec
 
 LENGTHS = (3, 1, 4, 2)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyak import Run, loop
-from polyak.checkpoints import Checkpoints
-from polyak.resumption import Saved, read_checkpoint
+from polyak import Run
+from polyak.run import loop
+from polyak.run.checkpoints import Checkpoints
+from polyak.run.resumption import Saved, read_checkpoint
 from polyak.system import stopwatch
 
 TIMES = ("seconds", "speed/steps_per_second", "epoch_seconds", "times", *(f"time/{part}" for part in stopwatch.PARTS))

@@ -20,7 +20,7 @@ Replay = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def polyak() -> Replay:
-    from polyak.replay import Replay
+    from polyak.experience.replay import Replay
     from polyak.types import Transitions
 
     data, generator = random_transitions(ENVIRONMENT, 1), np.random.default_rng(0)

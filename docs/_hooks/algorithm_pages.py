@@ -24,7 +24,7 @@ OPTION_COLUMNS = ("option", "default", "limits", "meaning", "in `resume`")
 
 
 def function(file: str, name: str) -> str:
-    """A function (or class) of `learners/<framework>/<file>.py`, a tab for each framework.
+    """A function (or class) of an algorithm's page, or for `parts` of each framework's parts, a tab for each framework.
 
     Raises:
         ValueError: a framework does not have it.
@@ -32,7 +32,8 @@ def function(file: str, name: str) -> str:
     tabs: list[str] = []
     for title, framework in FRAMEWORKS.items():
         begin = "===" if tabs else "===!"  # which begins a new set of tabs
-        path = f"src/polyak/learners/{framework}/{file}.py"
+        page = f"frameworks/{framework}/parts.py" if file == "parts" else f"algorithms/{file}/with_{framework}.py"
+        path = f"src/polyak/{page}"
         code = f'``` python title="{path}"\n{_definition(path, name)}\n```'
         tabs.append(f'{begin} "{title}"\n\n{textwrap.indent(code, "    ")}\n')
     return "\n".join(tabs)
@@ -86,7 +87,7 @@ def _limits(kind: Any) -> Iterator[str]:
 
 def _preset(name: str, algorithm: str) -> dict[str, str]:
     """Setting -> the value in a preset's file; noise in environment units is marked."""
-    document = tomllib.loads((ROOT / f"src/polyak/presets/{name}.toml").read_text(encoding="utf-8"))
+    document = tomllib.loads((ROOT / f"src/polyak/settings/presets/{name}.toml").read_text(encoding="utf-8"))
     shown: dict[str, str] = {}
     for setting, entry in {**document, **document.get(algorithm, {})}.items():
         if isinstance(entry, dict) and "value" in entry:

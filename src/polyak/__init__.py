@@ -10,11 +10,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "train": "polyak.training",
-    "train_together": "polyak.together",
+    "train_together": "polyak.many.together",
     "resume": "polyak.training",
-    "load": "polyak.runs",
-    "Run": "polyak.runs",
-    "Policy": "polyak.policy",
+    "load": "polyak.run.folder",
+    "Run": "polyak.run.folder",
+    "Policy": "polyak.policies.policy",
     "Spec": "polyak.types",
     "UsageError": "polyak.errors",
     "TrainingError": "polyak.errors",
@@ -37,9 +37,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from polyak.errors import Interrupted, TrainingError, UsageError
-    from polyak.policy import Policy
-    from polyak.runs import Run, load
-    from polyak.together import train_together
+    from polyak.many.together import train_together
+    from polyak.policies.policy import Policy
+    from polyak.run.folder import Run, load
     from polyak.training import resume, train
     from polyak.types import Spec
 

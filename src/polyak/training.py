@@ -8,20 +8,21 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from polyak import learners, mending, runs, tracking
+from polyak import frameworks, tracking
 from polyak.algorithms.settings import Settings
-from polyak.assembly import make_loop
-from polyak.beginning import begun, planned
-from polyak.checkpoints import Checkpoints
-from polyak.collector import Collector
 from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
-from polyak.learners.edge import Device
-from polyak.loop import Loop
-from polyak.plan import Plan
-from polyak.progress import Observer, Progress, tell_ended, watching
-from polyak.resumption import (
+from polyak.experience.collector import Collector
+from polyak.frameworks.edge import Device
+from polyak.run import mending
+from polyak.run.assembly import make_loop
+from polyak.run.checkpoints import Checkpoints
+from polyak.run.folder import Run, write_settings
+from polyak.run.loop import Loop
+from polyak.run.plan import Plan
+from polyak.run.progress import Observer, Progress, tell_ended, watching
+from polyak.run.resumption import (
     Saved,
     notes_and_description,
     plan_to_go_on,
@@ -30,7 +31,8 @@ from polyak.resumption import (
     restore_evaluation,
     sensible,
 )
-from polyak.runs import Run
+from polyak.run.start import begun, planned
+from polyak.run.worlds import make_worlds
 from polyak.settings.kinds import Count, checked
 from polyak.settings.options import EvaluateIn, changes_of, options_of, telling_options
 from polyak.system.files import remove_leftovers
@@ -38,7 +40,6 @@ from polyak.system.locking import locked
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked, time_limit
 from polyak.system.threads import one_numpy_thread
-from polyak.worlds import make_worlds
 
 REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""
@@ -162,7 +163,7 @@ def resume(  # noqa: D417 - as above
             return Run(run.folder)
         tracking.require(plan.track)
         with generators_kept():  # JAX's import draws from np.random
-            plan = plan.settled(learners.start(plan.backend, plan.execution))
+            plan = plan.settled(frameworks.start(plan.backend, plan.execution))
         loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher, wrong)
         moved = plan.name != saved.manifest.run["environment"]
         if steps is not None or changes or moved or loop.ledger.given_up:
@@ -206,7 +207,7 @@ def _restored(
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(run.folder)
     remove_leftovers(run.checkpoints)
-    runs.write_settings(run, description)
+    write_settings(run, description)
     loop = make_loop(
         stack,
         plan,

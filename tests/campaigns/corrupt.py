@@ -44,13 +44,13 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))  # for the environment `tiny_cli:Tiny-v0`
 
 import polyak  # noqa: E402
-from polyak.checkpoints import Checkpoints, Content, manifest, segments  # noqa: E402
-from polyak.checkpoints.manifest import Manifest  # noqa: E402
-from polyak.policy import Policy  # noqa: E402
-from polyak.progress import Progress, Silent  # noqa: E402
-from polyak.replay import Replay  # noqa: E402
-from polyak.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
-from polyak.runs import WRITTEN, Run, described  # noqa: E402
+from polyak.experience.replay import Replay  # noqa: E402
+from polyak.policies.policy import Policy  # noqa: E402
+from polyak.run.checkpoints import Checkpoints, Content, manifest, segments  # noqa: E402
+from polyak.run.checkpoints.manifest import Manifest  # noqa: E402
+from polyak.run.folder import WRITTEN, Run, described  # noqa: E402
+from polyak.run.progress import Progress, Silent  # noqa: E402
+from polyak.run.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
 from polyak.system.locking import locked  # noqa: E402
 from polyak.system.stopwatch import PARTS  # noqa: E402
 from tiny_cli import SMALL  # noqa: E402

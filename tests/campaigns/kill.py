@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import polyak
-from polyak.checkpoints import manifest
-from polyak.checkpoints.manifest import Manifest
-from polyak.runs import described
+from polyak.run.checkpoints import manifest
+from polyak.run.checkpoints.manifest import Manifest
+from polyak.run.folder import described
 from polyak.system import stopwatch
 
 COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]

@@ -15,8 +15,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import polyak  # noqa: E402
-from polyak import loop, runs  # noqa: E402
-from polyak.checkpoints import manifest  # noqa: E402
+from polyak.run import folder as runs  # noqa: E402
+from polyak.run import loop  # noqa: E402
+from polyak.run.checkpoints import manifest  # noqa: E402
 from tiny_cli import SMALL, TINY  # noqa: E402
 from whole_runs import saved  # noqa: E402
 

@@ -14,7 +14,7 @@ from typing import TextIO, cast
 
 from polyak.cli.output import SPELLED, own_output
 from polyak.errors import SavingError, TrainingError
-from polyak.progress import Observer, Progress
+from polyak.run.progress import Observer, Progress
 from polyak.system.prints import LOG_NAME, Apart, Log, warnings_are_ours
 
 SHOWN = 4_000

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 import polyak
-from polyak import learners
+from polyak import frameworks
 from polyak.errors import UsageError
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.threads import physical_cores
@@ -73,11 +73,11 @@ def _framework(name: str, backend: str) -> Finding:
     """A framework imported and asked: what is installed may still not work."""
     needed = backend == "jax"
     if find_spec(backend) is None:
-        return Finding(name, False, "not installed", learners.BACKENDS[backend], needed=needed)
+        return Finding(name, False, "not installed", frameworks.BACKENDS[backend], needed=needed)
     try:
-        found = learners.describe(backend)
+        found = frameworks.describe(backend)
     except (UsageError, ImportError, RuntimeError, OSError) as error:
-        remedy = f"reinstall it: {learners.BACKENDS[backend]}"
+        remedy = f"reinstall it: {frameworks.BACKENDS[backend]}"
         return Finding(name, False, f"does not work: {str(error).splitlines()[0]}", remedy, needed=needed)
     return Finding(name, True, found)
 
@@ -96,7 +96,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def _mujoco_rendering() -> Finding:
-    from polyak.recording import GL_REMEDY, working_gl
+    from polyak.policies.recording import GL_REMEDY, working_gl
 
     backend = working_gl()
     if backend is None:

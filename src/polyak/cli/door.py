@@ -3,14 +3,14 @@
 import contextlib
 import re
 
-from polyak import learners, tracking
-from polyak.assembly import make_replay
-from polyak.beginning import require_names
+from polyak import frameworks, tracking
 from polyak.cli.train import Request
 from polyak.environments.make import make_environments
 from polyak.errors import UsageError
-from polyak.plan import Plan
-from polyak.replay import memory_needed
+from polyak.experience.replay import memory_needed
+from polyak.run.assembly import make_replay
+from polyak.run.plan import Plan
+from polyak.run.start import require_names
 from polyak.settings.kinds import require
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
@@ -59,7 +59,7 @@ def replay_needed(request: Request) -> int:
         UsageError: a run of this could not begin.
     """
     options, config = request.options, request.settings
-    learners.require_backend(options.backend)
+    frameworks.require_backend(options.backend)
     tracking.require(options.track)
     algorithm = require_names(request.algorithm, request.environment)
     plan = Plan(algorithm=algorithm, environment=request.environment, config=config, **vars(options))

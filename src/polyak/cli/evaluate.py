@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from polyak import runs
 from polyak.cli.output import own_output
+from polyak.run.folder import load
 
 
 def evaluate(
@@ -30,7 +30,7 @@ def evaluate(
         as_json: print one JSON object with mean, std, returns, lengths, seed.
     """
     with own_output():
-        result = runs.load(run).evaluate(episodes, seed=seed, best=best, environment=environment)
+        result = load(run).evaluate(episodes, seed=seed, best=best, environment=environment)
     if as_json:
         print(json.dumps(result.to_json()))
         return

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Protocol
 import tyro
 
 from polyak.errors import UsageError
+from polyak.html import number, write_page
 from polyak.lessons import LESSONS, entropy, overestimation, reparameterization
 from polyak.lessons.common import Progress, Table
-from polyak.pages import number, write_page
 from polyak.system.files import prepare_to_write
 
 Output = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]

@@ -13,16 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from polyak import sweep
 from polyak.cli.door import MOST_RUNS, replay_needed, require_memory, seeds_of, shares
 from polyak.cli.output import own_output
 from polyak.cli.train import Request, value_in
-from polyak.display import readable_time
 from polyak.errors import UsageError
-from polyak.runs import Run
+from polyak.many import sweep
+from polyak.many.sweep.views import LiveView, PlainView, make_view
+from polyak.run.folder import Run
 from polyak.settings.kinds import require
-from polyak.sweep.views import LiveView, PlainView, make_view
 from polyak.system.memory import readable_bytes
+from polyak.views.terminal import readable_time
 
 SETTLED = ("--seed", "--seeds", "--jobs", "--threads", "--run-dir", "--plain", "--no-plain")
 """What of the command line is settled here for each run; the rest is passed on as it is."""

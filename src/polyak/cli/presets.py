@@ -6,9 +6,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from polyak import presets
 from polyak.algorithms import NAMES
 from polyak.cli.output import own_output
+from polyak.settings import presets
 from polyak.settings.configuration import half_range
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from polyak import recording, runs
 from polyak.cli.output import own_output
-from polyak.recording.filming import make_film_view
+from polyak.policies import recording
+from polyak.policies.recording.filming import make_film_view
+from polyak.run.folder import load
 
 
 def record(
@@ -35,7 +36,7 @@ def record(
     here = Path.cwd()
     with own_output():
         made = recording.record(
-            runs.load(run),
+            load(run),
             episodes,
             seed=seed,
             best=best,

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from polyak import runs
 from polyak.errors import UsageError
-from polyak.runs import Run
+from polyak.run.folder import Run, find_runs
 
 
 def report(
@@ -40,7 +39,7 @@ def _found(folders: Sequence[Path]) -> Iterator[Run]:
     if not folders:
         raise UsageError("report needs a run: polyak report RUN..., or a folder that holds runs, such as runs/")
     for folder in folders:
-        below = [] if (folder / "settings.json").exists() or not folder.is_dir() else list(runs.find_runs(folder))
+        below = [] if (folder / "settings.json").exists() or not folder.is_dir() else list(find_runs(folder))
         for run in below or [Run(folder)]:
             _ = run.settings  # says what is wrong with it
             yield run

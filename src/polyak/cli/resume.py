@@ -9,8 +9,8 @@ import tyro
 from polyak import training
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_changes
-from polyak.display import make_view
 from polyak.system.prints import LOG_NAME
+from polyak.views.terminal import make_view
 
 F = TypeVar("F")
 

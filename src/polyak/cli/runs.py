@@ -6,8 +6,8 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import UsageError
-from polyak.metrics import best_evaluation
-from polyak.runs import Run, find_runs
+from polyak.run.folder import Run, find_runs
+from polyak.run.metrics import best_evaluation
 
 HEAD = ("steps", "last eval", "best eval", "preset", "folder")
 

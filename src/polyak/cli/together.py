@@ -6,16 +6,17 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from polyak import learners, sweep, together
+from polyak import frameworks
 from polyak.cli.apart import Prints, environments_apart
 from polyak.cli.door import replay_needed, require_memory, seeds_of
 from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
 from polyak.cli.train import Request, arguments_of, value_in
 from polyak.errors import TrainingError, UsageError
-from polyak.learners.edge import Execution, count_of_threads
-from polyak.progress import Progress
-from polyak.runs import Run
-from polyak.sweep.views import make_view
+from polyak.frameworks.edge import Execution, count_of_threads
+from polyak.many import sweep, together
+from polyak.many.sweep.views import make_view
+from polyak.run.folder import Run
+from polyak.run.progress import Progress
 from polyak.system.memory import readable_bytes
 
 SETTLED = ("--seed", "--seeds", "--together", "--no-together", "--run-dir", "--plain", "--no-plain")
@@ -37,8 +38,8 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
         steps = request.settings.steps
         jobs = [sweep.Job(request.algorithm, request.environment, seed, passed, steps) for seed in seeds]
-        execution = learners.start(options.backend, Execution(options.device, options.threads, options.fast))
-        exact = learners.make_group(options.backend, execution).exact
+        execution = frameworks.start(options.backend, Execution(options.device, options.threads, options.fast))
+        exact = frameworks.make_group(options.backend, execution).exact
         facts = {
             "runs": f"{len(seeds)}, together in this process",
             "replay": f"will use {readable_bytes(memory)}",
@@ -83,7 +84,7 @@ def _seeds(request: Request, arguments: Sequence[str]) -> list[int]:
             f"--together and --jobs {asked.jobs} are both given: either one process trains all runs, or each is a "
             "process of its own"
         )
-    learners.require_together(request.options.backend)
+    frameworks.require_together(request.options.backend)
     return seeds_of(asked.seeds)
 
 

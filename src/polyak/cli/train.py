@@ -9,16 +9,17 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from polyak import runs, training
+from polyak import training
 from polyak.algorithms import NAMES, algorithm
 from polyak.algorithms.settings import Settings
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
-from polyak.display import make_view
 from polyak.errors import UsageError
+from polyak.run.folder import load
 from polyak.settings.configuration import resolve
 from polyak.settings.options import Options, options_of
+from polyak.views.terminal import make_view
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 
@@ -98,7 +99,7 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
     kind: type[Settings] = algorithm(name).Config
     asked, earlier = value_in(arguments, "--preset"), value_in(arguments, "--from")
     with own_output():  # a preset may ask the environment for its ranges of actions
-        preset, defaults = resolve(name, environment, None, asked, {}, runs.load(earlier) if earlier else None)
+        preset, defaults = resolve(name, environment, None, asked, {}, load(earlier) if earlier else None)
     flags = flags_of_options()
     given: Asked[Settings, Any] = tyro.cli(
         Asked[kind, flags],

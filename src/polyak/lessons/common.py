@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from polyak import pages
+from polyak import html
 from polyak.errors import UsageError
 
 Progress = Callable[[int, int], None]
@@ -44,13 +44,13 @@ class Table:
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[float | str | None, ...], ...]
-    """Numbers are shown as `pages.number` shows them; strings as they are; None is empty."""
+    """Numbers are shown as `html.number` shows them; strings as they are; None is empty."""
     note: str = ""
 
     def html(self) -> str:
         """As a page shows it."""
-        note = f'<p class="faint">{pages.text(self.note)}</p>' if self.note else ""
-        return f"<h3>{pages.text(self.title)}</h3>{pages.table(self.head, self.rows)}{note}"
+        note = f'<p class="faint">{html.text(self.note)}</p>' if self.note else ""
+        return f"<h3>{html.text(self.title)}</h3>{html.table(self.head, self.rows)}{note}"
 
 
 def coverage(measured: Sequence[Measured]) -> str:
@@ -62,10 +62,10 @@ def coverage(measured: Sequence[Measured]) -> str:
     )
 
 
-def page(title: str, parts: Sequence[str | Table | pages.Chart]) -> str:
+def page(title: str, parts: Sequence[str | Table | html.Chart]) -> str:
     """A self-contained page from HTML, tables and charts in their order."""
     body = [part if isinstance(part, str) else part.html() for part in parts]
-    return pages.document(title, "\n".join(body), [part for part in parts if isinstance(part, pages.Chart)])
+    return html.document(title, "\n".join(body), [part for part in parts if isinstance(part, html.Chart)])
 
 
 def require_number(name: str, value: float, low: float, high: float) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from polyak.metrics import Record
+from polyak.run.metrics import Record
 from polyak.system.stopwatch import PARTS
 
 LEADS = (

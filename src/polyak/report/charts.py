@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.pages import COLOURS, Chart, line
+from polyak.html import COLOURS, Chart, line
 from polyak.report.advice import time_spent
 from polyak.report.groups import Group
 from polyak.report.statistics import interval, iqm

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from polyak.metrics import best_evaluation
-from polyak.pages import table
+from polyak.html import table
 from polyak.report.groups import FREE, Group, differences, experiment, last_evaluation
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.run.metrics import best_evaluation
 
 
 def settings(groups: Sequence[Group]) -> str:

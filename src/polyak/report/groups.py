@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from polyak.metrics import Record
 from polyak.report.statistics import Scores
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.run.metrics import Record
 
 DIFFERENT = ("algorithm", "environment", "backend", "fast", "envs", "vectorization", "from_run")
 """Facts of a run, besides its settings, that make it another experiment."""

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from polyak.errors import UnreadableError, UsageError
-from polyak.metrics import SIZE_LIMIT, best_evaluation
-from polyak.pages import Chart, document, grid, table, text, video, write_page
+from polyak.html import Chart, document, grid, table, text, video, write_page
 from polyak.report import charts, facts, tables
 from polyak.report.advice import advice, time_spent
 from polyak.report.groups import Group, grouped
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.run.metrics import SIZE_LIMIT, best_evaluation
 
 METRICS_LIMIT, VIDEOS_LIMIT = 500_000_000, 300_000_000
 """Bytes of all runs' metrics that a page is made from, and of the videos of one environment in it, at most."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.pages import number, table, text
+from polyak.html import number, table, text
 from polyak.report.groups import Group
 from polyak.report.statistics import improvement_interval, interval, iqm, probability_of_improvement
 

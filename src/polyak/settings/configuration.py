@@ -9,12 +9,12 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from polyak import presets
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.settings import presets
 from polyak.system.randomness import Streams
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
 
 from polyak.errors import UsageError
-from polyak.metrics import Ending, Record, Sink
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.run.metrics import Ending, Record, Sink
 from polyak.system.files import read_plain_file, write_atomically
 
 Name = Literal["wandb", "mlflow"]

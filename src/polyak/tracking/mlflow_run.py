@@ -5,8 +5,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from polyak.metrics import Ending, Record
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.run.metrics import Ending, Record
 
 STATUS: Mapping[Ending, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 

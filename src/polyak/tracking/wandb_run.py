@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from polyak.metrics import Ending, Record
-from polyak.runs import Run
+from polyak.run.folder import Run
+from polyak.run.metrics import Ending, Record
 
 EXIT_CODES: Mapping[Ending, int] = {"finished": 0, "failed": 1, "killed": 255}
 """As W&B itself counts them when a script ends: 255 is Ctrl-C."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak import pages
+from polyak import html
 from polyak.lessons import common
 from polyak.lessons.common import Table, coverage
 from polyak.lessons.entropy import formulas
@@ -100,20 +100,20 @@ def _or_none(sigma: float) -> float | None:
     return sigma if math.isfinite(sigma) else None
 
 
-def _coin() -> pages.Chart:
+def _coin() -> html.Chart:
     p = np.linspace(0.0, 1.0, 201)
-    traces = pages.line("H(p)", p.tolist(), formulas.coin_entropy(p).tolist(), unit="nats")
-    top = pages.points("maximum, ln 2", [0.5], [math.log(2.0)], 1)
-    return pages.Chart("coin", "Entropy of a coin", [*traces, top], "p, probability of heads", "entropy (nats)")
+    traces = html.line("H(p)", p.tolist(), formulas.coin_entropy(p).tolist(), unit="nats")
+    top = html.points("maximum, ln 2", [0.5], [math.log(2.0)], 1)
+    return html.Chart("coin", "Entropy of a coin", [*traces, top], "p, probability of heads", "entropy (nats)")
 
 
-def _squashed(result: Result) -> pages.Chart:
+def _squashed(result: Result) -> html.Chart:
     sigmas = result.sigmas
-    traces = pages.line("Gaussian, any μ", sigmas, list(map(formulas.gaussian_entropy, sigmas)), 6, dash="dash")
+    traces = html.line("Gaussian, any μ", sigmas, list(map(formulas.gaussian_entropy, sigmas)), 6, dash="dash")
     for position, each in enumerate(result.squashed):
-        traces += pages.line(f"squashed, μ = {each.mu:g}", sigmas, each.entropies, position)
+        traces += html.line(f"squashed, μ = {each.mu:g}", sigmas, each.entropies, position)
     traces += _level("ln 2, uniform", sigmas, math.log(2.0), 5) + _level("SAC's target", sigmas, result.target, 7)
-    return pages.Chart(
+    return html.Chart(
         "squashed",
         "Entropy of an action against σ",
         traces,
@@ -126,16 +126,16 @@ def _squashed(result: Result) -> pages.Chart:
 
 
 def _level(label: str, x: Sequence[float], value: float, colour: int) -> list[dict[str, Any]]:
-    return pages.line(label, [x[0], x[-1]], [value, value], colour, dash="dot")
+    return html.line(label, [x[0], x[-1]], [value, value], colour, dash="dot")
 
 
-def _hills(result: Result) -> pages.Chart:
+def _hills(result: Result) -> html.Chart:
     shown = slice(None, None, 10)
     a = result.actions[shown].tolist()
-    traces = pages.line("Q(a)", a, formulas.two_hills(result.actions[shown]).tolist(), 7, dash="dot")
+    traces = html.line("Q(a)", a, formulas.two_hills(result.actions[shown]).tolist(), 7, dash="dot")
     for position, each in enumerate(result.soft):
-        traces += pages.line(f"π, α = {each.alpha:g}", a, each.density[shown].tolist(), position)
-    return pages.Chart(
+        traces += html.line(f"π, α = {each.alpha:g}", a, each.density[shown].tolist(), position)
+    return html.Chart(
         "hills",
         "The best policy at several temperatures",
         traces,
@@ -145,11 +145,11 @@ def _hills(result: Result) -> pages.Chart:
     )
 
 
-def _temperature(result: Result) -> pages.Chart:
+def _temperature(result: Result) -> html.Chart:
     alphas = np.geomspace(0.005, 10.0, 81).tolist()
-    traces = pages.line("entropy", alphas, [soft_entropy(alpha) for alpha in alphas], unit="nats")
+    traces = html.line("entropy", alphas, [soft_entropy(alpha) for alpha in alphas], unit="nats")
     traces += _level("ln 2, uniform", alphas, math.log(2.0), 5) + _level("SAC's target", alphas, result.target, 7)
-    return pages.Chart(
+    return html.Chart(
         "temperature",
         "Entropy of that policy against the temperature",
         traces,
@@ -160,15 +160,15 @@ def _temperature(result: Result) -> pages.Chart:
     )
 
 
-def _settled(result: Result) -> pages.Chart:
+def _settled(result: Result) -> html.Chart:
     alphas = np.geomspace(1e-4, 10.0, 51).tolist()
-    traces = pages.line("best σ", alphas, [formulas.settled_sigma(alpha) for alpha in alphas])
-    traces += pages.line("√(α/2)", alphas, [math.sqrt(alpha / 2.0) for alpha in alphas], 7, dash="dot")
+    traces = html.line("best σ", alphas, [formulas.settled_sigma(alpha) for alpha in alphas])
+    traces += html.line("√(α/2)", alphas, [math.sqrt(alpha / 2.0) for alpha in alphas], 7, dash="dot")
     traces += _level("widest σ", alphas, formulas.widest_sigma(0.0), 5)
     axis = {"type": "log", "dtick": 1}
     near = formulas.sigmas_of_entropy(0.0, result.target)[0]
     traces += _level("σ of SAC's target", alphas, near, 2)
-    return pages.Chart(
+    return html.Chart(
         "settled",
         "Where SAC's actor settles on one hill, Q = −a², μ = 0",
         traces,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak import pages
+from polyak import html
 from polyak.lessons import common
 from polyak.lessons.common import Table, coverage
 from polyak.lessons.overestimation import formulas
@@ -85,7 +85,7 @@ def page(result: Result) -> str:
     return common.page(
         title,
         [
-            f'<h1>{title}</h1><p class="faint">polyak lesson overestimation: {pages.text(_problem(result))}</p>',
+            f'<h1>{title}</h1><p class="faint">polyak lesson overestimation: {html.text(_problem(result))}</p>',
             INTRODUCTION,
             _counts(result),
             equal,
@@ -105,15 +105,15 @@ def _problem(result: Result) -> str:
     return f"{len(result.values)} actions worth {step:g} less each, sigma {result.sigma:g}, gamma {result.gamma:g}"
 
 
-def _counts(result: Result) -> pages.Chart:
+def _counts(result: Result) -> html.Chart:
     counts = np.unique(np.geomspace(1, 1_000, 40).round().astype(int)).tolist()
     traces: list[dict[str, Any]] = []
     for colour, rule in enumerate(RULES):
         exact = [formulas.bias_of_equal(rule, count) for count in counts]
-        traces += pages.line(f"{rule}, exact", counts, exact, colour)
+        traces += html.line(f"{rule}, exact", counts, exact, colour)
         measured = [each.biases[rule].value for each in result.equal]
-        traces.append(pages.points(f"{rule}, measured", [each.actions for each in result.equal], measured, colour))
-    return pages.Chart(
+        traces.append(html.points(f"{rule}, measured", [each.actions for each in result.equal], measured, colour))
+    return html.Chart(
         "counts",
         "Bias against the number of equal actions",
         traces,
@@ -125,14 +125,14 @@ def _counts(result: Result) -> pages.Chart:
     )
 
 
-def _noise(result: Result) -> pages.Chart:
+def _noise(result: Result) -> html.Chart:
     sigmas = np.linspace(0.0, 2.0 * result.sigma, 25)[1:].tolist()
     traces: list[dict[str, Any]] = []
     for colour, each in enumerate(result.learning):
         exact = [formulas.bias(each.rule, result.values, sigma) for sigma in sigmas]
-        traces += pages.line(f"{each.rule}, exact", [0.0, *sigmas], [0.0, *exact], colour)
-        traces.append(pages.points(f"{each.rule}, measured", [result.sigma], [each.one_step.value], colour))
-    return pages.Chart(
+        traces += html.line(f"{each.rule}, exact", [0.0, *sigmas], [0.0, *exact], colour)
+        traces.append(html.points(f"{each.rule}, measured", [result.sigma], [each.one_step.value], colour))
+    return html.Chart(
         "noise",
         "Bias against the critics' error, actions of different value",
         traces,
@@ -142,17 +142,17 @@ def _noise(result: Result) -> pages.Chart:
     )
 
 
-def _learning(result: Result) -> pages.Chart:
+def _learning(result: Result) -> html.Chart:
     traces: list[dict[str, Any]] = []
     for colour, each in enumerate(result.learning):
         band = (each.simulated - 2.0 * each.standard_error, each.simulated + 2.0 * each.standard_error)
         steps = each.steps.tolist()
-        traces += pages.line(
+        traces += html.line(
             f"{each.rule}, simulated", steps, each.simulated.tolist(), colour, band=(band[0].tolist(), band[1].tolist())
         )
         exact = formulas.expected_bias(each.one_step.exact, result.gamma, result.rate, each.steps)
-        traces += pages.line(f"{each.rule}, exact", steps, exact.tolist(), colour, dash="dot")
-    return pages.Chart(
+        traces += html.line(f"{each.rule}, exact", steps, exact.tolist(), colour, dash="dot")
+    return html.Chart(
         "learning",
         "Bias of Q while it learns, from the true values on",
         traces,
@@ -162,16 +162,16 @@ def _learning(result: Result) -> pages.Chart:
     )
 
 
-def _climbs(result: Result) -> pages.Chart:
+def _climbs(result: Result) -> html.Chart:
     dimensions = list(range(1, 21))
     exact = [formulas.wave_bias(each) for each in dimensions]
     at = [each.dimensions for each in result.climbs]
     traces = [
-        *pages.line("climbed critic, exact", dimensions, exact, 0),
-        pages.points("climbed critic, measured", at, [each.gained.value for each in result.climbs], 0),
-        pages.points("min of two critics, measured", at, [each.clipped for each in result.climbs], 2),
+        *html.line("climbed critic, exact", dimensions, exact, 0),
+        html.points("climbed critic, measured", at, [each.gained.value for each in result.climbs], 0),
+        html.points("min of two critics, measured", at, [each.clipped for each in result.climbs], 2),
     ]
-    return pages.Chart(
+    return html.Chart(
         "climbs",
         "The error where the actor ends",
         traces,

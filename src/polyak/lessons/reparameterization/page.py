@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak import pages
+from polyak import html
 from polyak.lessons import common
 from polyak.lessons.common import Table, coverage
 from polyak.lessons.reparameterization import formulas
@@ -87,17 +87,17 @@ def page(result: Result) -> str:
     )
 
 
-def _variances(result: Result) -> pages.Chart:
+def _variances(result: Result) -> html.Chart:
     ns = [row.samples for row in result.rows]
     traces = [
-        *pages.line(
+        *html.line(
             "score function, exact", ns, [formulas.score_function_variance(result.theta, n) for n in ns], 1, dash="dot"
         ),
-        pages.points("score function, measured", ns, [row.score_variance.value for row in result.rows], 1),
-        *pages.line("pathwise, exact", ns, [formulas.pathwise_variance(n) for n in ns], 0, dash="dot"),
-        pages.points("pathwise, measured", ns, [row.pathwise_variance.value for row in result.rows], 0),
+        html.points("score function, measured", ns, [row.score_variance.value for row in result.rows], 1),
+        *html.line("pathwise, exact", ns, [formulas.pathwise_variance(n) for n in ns], 0, dash="dot"),
+        html.points("pathwise, measured", ns, [row.pathwise_variance.value for row in result.rows], 0),
     ]
-    return pages.Chart(
+    return html.Chart(
         "variance",
         "Variance of the two estimates",
         traces,
@@ -108,17 +108,17 @@ def _variances(result: Result) -> pages.Chart:
     )
 
 
-def _spread(result: Result) -> pages.Chart:
+def _spread(result: Result) -> html.Chart:
     ns = [row.samples for row in result.rows]
     score = [np.quantile(row.score_estimates, (0.05, 0.5, 0.95)) for row in result.rows]
     path = [np.quantile(row.pathwise_estimates, (0.05, 0.5, 0.95)) for row in result.rows]
     traces: list[dict[str, Any]] = []
     for name, quantiles, colour in (("score function", score, 1), ("pathwise", path, 0)):
         low, middle, high = (list(map(float, values)) for values in zip(*quantiles, strict=True))
-        traces += pages.line(name, ns, middle, colour, band=(low, high), markers=True)
+        traces += html.line(name, ns, middle, colour, band=(low, high), markers=True)
     exact = formulas.gradient(result.theta)
-    traces += pages.line("true gradient", [ns[0], ns[-1]], [exact, exact], 2, dash="dash")
-    return pages.Chart(
+    traces += html.line("true gradient", [ns[0], ns[-1]], [exact, exact], 2, dash="dash")
+    return html.Chart(
         "spread",
         "Where nine estimates of ten lie",
         traces,
@@ -129,14 +129,14 @@ def _spread(result: Result) -> pages.Chart:
     )
 
 
-def _histogram(result: Result) -> pages.Chart:
+def _histogram(result: Result) -> html.Chart:
     row = result.rows[0]
     low, high = np.quantile(row.score_estimates, (0.002, 0.998))
     traces = [
         _density("score function", row.score_estimates, np.linspace(float(low), float(high), 81), 1),
         _density("pathwise", row.pathwise_estimates, np.linspace(*_ends(row.pathwise_estimates), 41), 0),
     ]
-    return pages.Chart(
+    return html.Chart(
         "distribution",
         f"Distribution of the two estimates, N = {row.samples:,}",
         traces,
@@ -154,19 +154,19 @@ def _ends(values: Array) -> tuple[float, float]:
 def _density(label: str, values: Array, edges: Array, colour: int) -> dict[str, Any]:
     counts, _ = np.histogram(values, edges)
     density = counts / (len(values) * np.diff(edges))
-    (trace,) = pages.line(label, list((edges[1:] + edges[:-1]) / 2), list(density), colour)
+    (trace,) = html.line(label, list((edges[1:] + edges[:-1]) / 2), list(density), colour)
     trace["line"] |= {"shape": "hvh"}
     return trace | {"fill": "tozeroy", "fillcolor": trace["line"]["color"] + "30"}
 
 
-def _policy(mu: float) -> pages.Chart:
+def _policy(mu: float) -> html.Chart:
     sigmas = [float(sigma) for sigma in np.geomspace(0.01, 10.0, 61)]
     score = [formulas.policy_score_function_variance(mu, sigma) for sigma in sigmas]
     path = [formulas.policy_pathwise_variance(sigma) for sigma in sigmas]
-    return pages.Chart(
+    return html.Chart(
         "policy",
         f"One term of the gradient by μ, Q = a², μ = {mu:g}",
-        [*pages.line("score function", sigmas, score, 1), *pages.line("pathwise", sigmas, path, 0)],
+        [*html.line("score function", sigmas, score, 1), *html.line("pathwise", sigmas, path, 0)],
         "σ, the policy's standard deviation",
         "variance of a term",
         "Exact. Logarithmic axes.",

@@ -1,0 +1,119 @@
+"""SAC in JAX, in the paper's order (Haarnoja et al. 2018, 1812.05905, algorithm 1; equations 8.24 to 8.35)."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Config
+from polyak.frameworks.jax.parts import (
+    Adam,
+    Batch,
+    Parameters,
+    actor_metrics,
+    adam_step,
+    critic_metrics,
+    network,
+    polyak_average,
+    q_value,
+)
+
+
+class State(NamedTuple):
+    """Everything that one update reads and writes."""
+
+    actor: Parameters
+    critic_1: Parameters
+    critic_2: Parameters
+    target_critic_1: Parameters
+    target_critic_2: Parameters
+    log_alpha: Array
+    adam_actor: Adam
+    adam_critic_1: Adam
+    adam_critic_2: Adam
+    adam_log_alpha: Adam
+    step: Array
+
+
+def sample_action(actor: Parameters, observation: Array, noise: Array) -> tuple[Array, Array]:
+    """(8.30) and the appendix of the paper: a = tanh(u), u = mu(s) + sigma(s) noise, [B, A], and log pi(a|s), [B]."""
+    mean, log_sigma = jnp.split(network(actor, observation), 2, axis=-1)
+    log_sigma = jnp.clip(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH)
+    u = mean + jnp.exp(log_sigma) * noise
+    log_normal = -0.5 * noise**2 - log_sigma - 0.5 * math.log(2.0 * math.pi)  # (u - mean) / sigma is the noise
+    log_jacobian = 2.0 * (math.log(2.0) - u - jax.nn.softplus(-2.0 * u))  # log(1 - tanh(u)^2), stable for large |u|
+    return jnp.tanh(u), jnp.sum(log_normal - log_jacobian, axis=-1)
+
+
+def target(state: State, batch: Batch, noise: Array, config: Config) -> Array:
+    """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi now, [B]."""
+    next_action, log_probability = sample_action(state.actor, batch.next_observation, noise)
+    next_q = jnp.minimum(
+        q_value(state.target_critic_1, batch.next_observation, next_action),
+        q_value(state.target_critic_2, batch.next_observation, next_action),
+    )
+    next_value = next_q - jnp.exp(state.log_alpha) * log_probability
+    return batch.reward + config.discount * (1.0 - batch.terminated) * next_value
+
+
+def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Array) -> tuple[Array, Array]:
+    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
+    q_1 = q_value(critics[0], batch.observation, batch.action)
+    q_2 = q_value(critics[1], batch.observation, batch.action)
+    return jnp.mean((q_1 - y) ** 2) + jnp.mean((q_2 - y) ** 2), q_1
+
+
+def actor_loss(
+    actor: Parameters, critics: tuple[Parameters, Parameters], alpha: Array, observation: Array, noise: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
+    action, log_probability = sample_action(actor, observation, noise)
+    q = jnp.minimum(q_value(critics[0], observation, action), q_value(critics[1], observation, action))
+    return jnp.mean(alpha * log_probability - q), (jnp.mean(log_probability), action)
+
+
+def temperature_loss(log_alpha: Array, mean_log_probability: Array, target_entropy: float) -> Array:
+    """Equation 18 of 1812.05905: mean (- alpha log pi(a|s) - alpha H), alpha = exp(log_alpha)."""
+    return -jnp.exp(log_alpha) * (mean_log_probability + target_entropy)
+
+
+def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Config) -> tuple[State, Mapping[str, Array]]:
+    """One update: critic step, actor step, temperature step, Polyak step of the critics' targets."""
+    alpha = jnp.exp(state.log_alpha)
+    y = target(state, batch, noise["next_action"], config)
+    critics = (state.critic_1, state.critic_2)
+    (loss, q), gradients = jax.value_and_grad(critic_loss, has_aux=True)(critics, batch, y)
+    critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)
+    critic_2, adam_critic_2 = adam_step(state.critic_2, gradients[1], state.adam_critic_2, config.critic_learning_rate)
+
+    (policy_loss, (log_probability, action)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
+        state.actor, (critic_1, critic_2), alpha, batch.observation, noise["action"]
+    )
+    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
+
+    log_alpha, adam_log_alpha = state.log_alpha, state.adam_log_alpha
+    alpha_loss = jnp.full_like(alpha, jnp.nan)  # where alpha is fixed
+    if config.learn_alpha:
+        action_size = batch.action.shape[-1]
+        target_entropy = -float(action_size) if config.target_entropy is None else config.target_entropy
+        alpha_loss, slope = jax.value_and_grad(temperature_loss)(log_alpha, log_probability, target_entropy)
+        log_alpha, adam_log_alpha = adam_step(log_alpha, slope, adam_log_alpha, config.alpha_learning_rate)
+
+    new_state = State(
+        actor=actor,
+        critic_1=critic_1,
+        critic_2=critic_2,
+        target_critic_1=polyak_average(state.target_critic_1, critic_1, config.polyak),
+        target_critic_2=polyak_average(state.target_critic_2, critic_2, config.polyak),
+        log_alpha=log_alpha,
+        adam_actor=adam_actor,
+        adam_critic_1=adam_critic_1,
+        adam_critic_2=adam_critic_2,
+        adam_log_alpha=adam_log_alpha,
+        step=state.step + 1,
+    )
+    metrics = critic_metrics(loss, q, y, gradients) | actor_metrics(policy_loss, action, gradient)
+    return new_state, metrics | {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}

@@ -1,0 +1,174 @@
+"""Steps the environments with a policy and emits transitions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyak.environments.stepping import Environments, Step
+from polyak.errors import TrainingError
+from polyak.policies.policy import Policy
+from polyak.system.randomness import go_on_from, state_of
+from polyak.system.stopwatch import no_lap
+from polyak.types import Arrays, Bool, Float, Transitions
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A finished training episode."""
+
+    step: int
+    """Environment steps taken in the run when it ended."""
+    total_reward: float
+    """The undiscounted return."""
+    length: int
+    """Steps of the episode."""
+    terminated: bool
+    """False where only a time limit ended it."""
+
+
+class Collector:
+    """Acts in N environments: at random while warming up, else with a policy's exploration."""
+
+    def __init__(
+        self,
+        environments: Environments,
+        warm_up: np.random.Generator,
+        exploration: np.random.Generator,
+        exploration_correlation: float = 0.0,
+    ) -> None:
+        self.environments = environments
+        self._warm_up = warm_up
+        self._exploration = exploration
+        self._correlation = np.float32(exploration_correlation)
+        self._innovation = np.float32(np.sqrt(1.0 - exploration_correlation**2))
+        self._shape = (environments.count, environments.spec.action_size)
+        self._noise: Float = np.zeros(self._shape, np.float32)
+        self._total_reward = np.zeros(environments.count)
+        self.lengths: NDArray[np.int64] = np.zeros(environments.count, np.int64)
+        """[N]: steps of the running episodes."""
+        self._episodes: list[Episode] = []
+        self._observation: Float = np.zeros((environments.count, environments.spec.observation_size), np.float32)
+
+    def begin(self) -> None:
+        """Start the first episodes; a collector that is `restore`d goes on with those that were running.
+
+        Raises:
+            TrainingError: as for `step`.
+        """
+        self._observation = self.environments.reset()
+        self._noise = self._exploration.standard_normal(self._shape, dtype=np.float32)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far, summed over all environments."""
+        return self.environments.steps
+
+    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
+        """Take one step in every environment, with `policy`'s exploration or, where it is None, uniformly at random.
+
+        `lap` is told when acting and the environments have taken their time.
+
+        Raises:
+            TrainingError: the environment is at fault, as `Environments.step` says; the collector is as it was before
+                the step.
+        """
+        if policy is None:
+            before = state_of(self._warm_up)
+            action = self._warm_up.uniform(-1.0, 1.0, self._shape).astype(np.float32)
+            lap("acting")
+            try:
+                result = self.environments.step(action)
+            except TrainingError:
+                go_on_from(self._warm_up, before)
+                raise
+            lap("environment")
+        else:
+            action = policy.explore(self._observation, self._noise)
+            lap("acting")
+            result = self.environments.step(action)
+            lap("environment")
+            fresh = self._exploration.standard_normal(self._shape, dtype=np.float32)
+            if self._correlation:
+                fresh = cast(Float, self._correlation * self._noise + self._innovation * fresh)
+            self._noise = fresh
+        transitions = Transitions(self._observation, action, result.reward, result.next_observation, result.terminated)
+        everywhere = np.count_nonzero(result.valid) == len(result.valid)
+        if not everywhere:
+            transitions = transitions.only(result.valid)
+        self._observation = result.observation
+        self._count(result, everywhere)
+        lap("acting")
+        return transitions
+
+    def finished(self) -> list[Episode]:
+        """The episodes finished since the last call, in order."""
+        episodes, self._episodes = self._episodes, []
+        return episodes
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """What `restore` needs, as JSON can hold it and as arrays; the environments' own state is theirs to tell."""
+        counts: dict[str, Any] = {
+            "total_rewards": self._total_reward.tolist(),
+            "lengths": self.lengths.tolist(),
+            "warm_up": state_of(self._warm_up),
+            "exploration": state_of(self._exploration),
+        }
+        return counts, {"exploration_noise": self._noise, "observation": self._observation}
+
+    def restore(self, counts: Mapping[str, Any], arrays: Arrays) -> None:
+        """Go on from a `state()`, in environments that have been brought to where they were.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of a collector in as many environments.
+        """
+        total_reward, lengths = np.array(counts["total_rewards"], np.float64), np.array(counts["lengths"], np.int64)
+        if total_reward.shape != self._total_reward.shape or lengths.shape != self.lengths.shape or (lengths < 0).any():
+            raise ValueError(f"{len(counts['lengths'])} episodes in {len(self.lengths)} environments")
+        self._total_reward, self.lengths = total_reward, lengths
+        go_on_from(self._warm_up, counts["warm_up"])
+        go_on_from(self._exploration, counts["exploration"])
+        self._noise, self._observation = arrays["exploration_noise"], arrays["observation"]
+
+    def begin_again(self) -> None:
+        """Start the episodes that have just begun once more, from the same seeds, after others were played here.
+
+        Raises:
+            TrainingError: as for `step`.
+        """
+        self._observation = self.environments.start(self.environments.seeds)
+
+    def start_anew(self, which: Bool) -> None:
+        """Give up the running episodes of the environments `which` [N] and start others there.
+
+        Raises:
+            TrainingError: as for `step`.
+        """
+        self._observation = self.environments.start_anew(which)
+        for index in np.flatnonzero(which):
+            self._forget(int(index))
+
+    def _count(self, result: Step, everywhere: bool) -> None:
+        if everywhere:
+            self._total_reward += result.reward
+            self.lengths += 1
+        else:
+            np.add(self._total_reward, result.reward, out=self._total_reward, where=result.valid)
+            self.lengths += result.valid
+        for index in result.ended.nonzero()[0] if np.count_nonzero(result.ended) else ():
+            episode = Episode(
+                step=self.steps,
+                total_reward=float(self._total_reward[index]),
+                length=int(self.lengths[index]),
+                terminated=bool(result.terminated[index]),
+            )
+            self._episodes.append(episode)
+            self._forget(int(index))
+
+    def _forget(self, index: int) -> None:
+        """Begin to count anew, with exploration noise that knows nothing of the last episode."""
+        self._total_reward[index] = 0.0
+        self.lengths[index] = 0
+        self._noise[index] = self._exploration.standard_normal(self._shape[1], dtype=np.float32)

@@ -1,0 +1,6 @@
+"""DDPG, TD3 and SAC in PyTorch."""
+
+from polyak.frameworks.torch.device import describe, start
+from polyak.frameworks.torch.learner import TorchLearner as Learner
+
+__all__ = ["Learner", "describe", "start"]

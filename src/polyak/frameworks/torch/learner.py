@@ -1,0 +1,101 @@
+"""The PyTorch learner: native state inside, named NumPy arrays at the edge, K updates in a call."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms.settings import Settings
+from polyak.frameworks.edge import Execution, noise_columns, packed
+from polyak.frameworks.torch import fused
+from polyak.frameworks.torch.graphs import Graphs
+from polyak.frameworks.torch.parts import Batch
+from polyak.networks import flattened, nested
+from polyak.types import Arrays, Float, Learned, Metrics, Spec
+from polyak.types import Batch as Batches
+
+
+class TorchLearner:
+    """Runs the `update` of an algorithm's module (`ddpg`, `td3` or `sac` beside this file).
+
+    Fast means fused kernels in the state's own memory, and on a GPU one CUDA graph for the K updates of a call.
+    """
+
+    def __init__(
+        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+    ) -> None:
+        self._spec, self._config, self._fast = spec, config, execution.fast
+        self._what: ModuleType = algorithm_module(algorithm)
+        self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm}.with_torch")
+        self._device = torch.device(execution.device)
+        self._state: Any = self._how.State(**_tensors(arrays, self._device))
+        self._columns = noise_columns(self._what.NOISE, spec.observation_size, spec.action_size)
+        period = getattr(config, "policy_delay", 1)
+        captures = execution.fast and self._device.type == "cuda"
+        self._graphs = Graphs(self._burst, period) if captures else None
+
+    def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
+        """K updates; on a GPU one transfer, one launch."""
+        records = torch.from_numpy(packed(batches, noise, self._what.NOISE))
+        if self._graphs is None:
+            self._state, values = self._burst(self._state, records.to(self._device))
+        else:
+            self._state, values = self._graphs.burst(self._state, records)
+        # Copied on the device, in order: the next launch writes into the same memory.
+        return partial(self._learned, values.clone(), torch.cat([torch.ravel(each) for each in self._actor().values()]))
+
+    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+        """K updates, waited for."""
+        return self.launch(batches, noise)().metrics
+
+    def actor(self) -> Arrays:
+        """The actor's parameters, copied."""
+        return _copied(self._actor())
+
+    def arrays(self) -> Arrays:
+        """The whole state, copied."""
+        return _copied(flattened(self._state._asdict()))
+
+    def _actor(self) -> dict[str, Tensor]:
+        return flattened(self._state.actor)
+
+    def _learned(self, values: Tensor, actor: Tensor) -> Learned:
+        like = self._actor()
+        parts = torch.split(actor.cpu(), [each.numel() for each in like.values()])
+        arrays = {name: part.reshape(like[name].shape).numpy() for name, part in zip(like, parts, strict=True)}
+        return Learned(Metrics(self._what.METRICS, values.cpu().numpy()), arrays)
+
+    @torch.no_grad()
+    def _burst(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
+        """One update after another over the leading axis K."""
+        if self._fast:
+            with fused.donated():
+                return self._one_by_one(state, records)
+        return self._one_by_one(state, records)
+
+    def _one_by_one(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
+        rows: list[Tensor] = []
+        for record in records.unbind():
+            batch = Batch.unpacked(record, self._spec.observation_size, self._spec.action_size)
+            noise = {name: record[:, column] for name, column in self._columns.items()}
+            state, metrics = self._how.update(state, batch, noise, self._config)
+            rows.append(torch.stack([metrics[name] for name in self._what.METRICS]))
+        return state, torch.stack(rows)
+
+
+def _tensors(arrays: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Named arrays as nested dictionaries of tensors of their own; the number of updates stays a number here."""
+    step = int(arrays["step"])
+    rest = {name: torch.tensor(value, device=device) for name, value in sorted(arrays.items()) if name != "step"}
+    return {**nested(rest), "step": step}
+
+
+def _copied(arrays: Mapping[str, Any]) -> Arrays:
+    copies = {name: np.array(value.cpu().numpy()) for name, value in arrays.items() if name != "step"}
+    return copies | {name: np.array(arrays[name], np.int32) for name in arrays.keys() & {"step"}}

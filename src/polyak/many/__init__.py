@@ -1,0 +1,1 @@
+"""Many runs: side by side in processes, or together in one."""

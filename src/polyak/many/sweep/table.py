@@ -1,0 +1,105 @@
+"""A sweep at a glance: one row a run, and a line for all."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from polyak.many.sweep.trial import Trial
+from polyak.views.terminal import readable_time
+
+STYLES = {"waiting": "dim", "running": "", "done": "green", "failed": "red", "interrupted": "yellow"}
+FIRST = ("running", "failed", "interrupted", "done", "waiting")
+"""Which runs are shown where a terminal has no room for all."""
+COUNTED = ("done", "running", "failed", "interrupted", "waiting")
+NARROW = 100
+"""Columns below which less is told of each run, if runs need more than their seed to be told apart."""
+
+
+def draw(trials: Sequence[Trial], size: tuple[int, int]) -> RenderableType:
+    """The table and the line for all, within so many columns and lines."""
+    columns, lines = size
+    shown = _shown(trials, lines - 5)  # without the head, the line for all, that for the rest, and one to spare
+    parts: list[RenderableType] = [_table(shown, columns)]
+    if len(shown) < len(trials):
+        chosen = set(map(id, shown))
+        rest = counted([trial for trial in trials if id(trial) not in chosen])
+        parts.append(Text(f"... and {rest}", style="dim"))
+    overall = Table.grid(padding=(0, 2))
+    share = finished_share(trials)
+    overall.add_row(
+        ProgressBar(total=1.0, completed=share, width=20), f"{share:.0%}", counted(trials), left_of_all(trials)
+    )
+    return Group(*parts, overall)
+
+
+def _shown(trials: Sequence[Trial], rows: int) -> Sequence[Trial]:
+    """As many as there is room for, those that matter most, in their order."""
+    if len(trials) <= rows:
+        return trials
+    order = sorted(range(len(trials)), key=lambda i: (FIRST.index(trials[i].state), i))
+    return [trials[i] for i in sorted(order[: max(rows, 1)])]
+
+
+def _table(trials: Sequence[Trial], columns: int) -> Table:
+    variants = any(trial.job.variant for trial in trials)
+    heads = ["seed", "state", "steps", "", "last eval", "best eval", "steps/s", "left"]
+    if variants and columns < NARROW:
+        heads = [head for head in heads if head not in ("steps", "best eval")]
+    rows = [[cells(trial)[head] for head in heads] for trial in trials]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    if variants:
+        room = max(12, columns - sum(widths) - 2 * len(widths))  # it alone gives way on a narrow terminal
+        table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=room)
+    for head, width in zip(heads, widths, strict=True):
+        table.add_column(head, no_wrap=True, min_width=width, justify="left" if head == "state" else "right")
+    for trial, row in zip(trials, rows, strict=True):
+        name = [Text(trial.job.variant)] if variants else []
+        table.add_row(*name, *row, style=STYLES[trial.state])
+    return table
+
+
+def cells(trial: Trial) -> dict[str, str]:
+    """What the table says of a run, by column; empty where nothing is known yet."""
+    speed, left = trial.record.get("speed/steps_per_second"), trial.seconds_left()
+    return {
+        "seed": str(trial.job.seed),
+        "state": trial.state,
+        "steps": f"{trial.steps:,}" if trial.run else "",
+        "": f"{trial.steps / trial.total_steps:.0%}" if trial.run and trial.total_steps else "",
+        "last eval": "" if trial.evaluated is None else f"{trial.evaluated:.1f}",
+        "best eval": "" if trial.best is None else f"{trial.best[1]:.1f}",
+        "steps/s": "" if speed is None else f"{speed:.0f}",
+        "left": readable_time(left) if left is not None and trial.state == "running" else "",
+    }
+
+
+def counted(trials: Sequence[Trial]) -> str:
+    """`1 done, 2 running`."""
+    counts = Counter(trial.state for trial in trials)
+    return ", ".join(f"{counts[state]} {state}" for state in COUNTED if counts[state])
+
+
+def finished_share(trials: Sequence[Trial]) -> float:
+    """Of all steps, those behind us, in [0, 1]; a run that is done or has failed has none left."""
+    total = sum(trial.total_steps for trial in trials)
+    behind = sum(trial.total_steps if trial.state in ("done", "failed") else trial.steps for trial in trials)
+    return behind / total if total else 0.0
+
+
+def left_of_all(trials: Sequence[Trial]) -> str:
+    """The time until the last run ends, as estimated from those that have records; empty where none has."""
+    running = [trial for trial in trials if trial.state == "running"]
+    seconds = sum(trial.record.get("seconds", 0.0) for trial in trials)
+    steps = sum(trial.steps for trial in trials)
+    if not running or not seconds or not steps:
+        return ""
+    ahead = [seconds / steps * trial.total_steps for trial in trials if trial.state == "waiting"]
+    lefts = [trial.seconds_left() for trial in running]
+    ahead += [seconds / steps * trial.total_steps for trial, left in zip(running, lefts, strict=True) if left is None]
+    known = [left for left in lefts if left is not None]
+    return f"{readable_time(max(sum(known + ahead) / len(running), *known, 0.0))} left"

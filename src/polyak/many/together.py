@@ -1,0 +1,172 @@
+"""Many runs of one kind in one process, in lockstep, so that one framework and one device serve all of them.
+
+Each round brings every run to the launch of its next burst; then all bursts are started, and while they are computed
+the runs step their environments. Everything else, a run's folder above all, is as of a run that is alone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from polyak import frameworks
+from polyak.algorithms.settings import Settings
+from polyak.environments.make import Environment, Vectorization
+from polyak.environments.probe import Found
+from polyak.errors import Interrupted, TrainingError, UsageError
+from polyak.frameworks import Group
+from polyak.frameworks.edge import Device
+from polyak.run.folder import Run
+from polyak.run.loop import Loop
+from polyak.run.plan import Plan
+from polyak.run.progress import Observer, Silent, watching
+from polyak.run.start import begun, planned
+from polyak.settings.kinds import Seed, checked, require
+from polyak.settings.options import EvaluateIn, options_of, telling_options
+from polyak.system.signals import signals_marked, signals_noted, time_limit
+from polyak.system.threads import one_numpy_thread
+
+
+class SomeFailedError(TrainingError):
+    """Runs failed; the others went on to their end."""
+
+    def __init__(self, runs: list[Run], failures: Mapping[int, Exception]) -> None:
+        reasons = "; ".join(f"seed {seed}: {error}" for seed, error in failures.items())
+        super().__init__(f"{len(failures)} of {len(runs)} runs failed, what they learned is saved: {reasons}")
+        self.runs = runs
+        """All of them, in the order of the seeds."""
+        self.failures = failures
+        """Seed and what went wrong."""
+
+
+@telling_options
+def train_together(
+    algorithm: str,
+    environment: Environment,
+    *,
+    seeds: Sequence[int],
+    config: Settings | None = None,
+    preset: str | None = None,
+    backend: str = "jax",
+    device: Device = "auto",
+    threads: int | None = None,
+    fast: bool = True,
+    envs: int = 1,
+    vectorization: Vectorization = "sync",
+    fresh_environments: bool = False,
+    evaluate_in: EvaluateIn = "own",
+    probe: bool = True,
+    from_run: str | Path | None = None,
+    run_dir: str | Path = "runs",
+    stop_at_return: float | None = None,
+    checkpoint_every: int | None = None,
+    step_timeout: float | None = 600.0,
+    track: str | Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    **settings: Any,
+) -> list[Run]:
+    """Train a run for each seed, all in this process; `polyak.train_together("sac", "Pendulum-v1", seeds=range(4))`.
+
+    On the CPU each run equals `train(..., seed=seed)` bit for bit. On a GPU the runs' updates are one call, and a run
+    equals its single one up to rounding. One that fails stops no other.
+
+    There is a run for each of `seeds`, and either one of `observers` for each or none at all. `backend` must be "jax".
+    Whatever else there is is as for `train`, and the same for all.
+
+    Returns:
+        The runs, in the order of the seeds.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing has been trained.
+        SomeFailedError: a TrainingError; some runs failed, and the others have ended well. What was learned is saved.
+        Interrupted: Ctrl-C or SIGTERM; every run is saved.
+    """
+    options = options_of(locals())
+    seeds = [checked("seeds", seed, Seed) for seed in _listed("seeds", seeds)]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise UsageError(f"seeds is {seeds[:20]}, but must name at least one seed, and each once")
+    watchers = [watching(each) for each in _listed("observers", observers)] or [Silent() for _ in seeds]
+    require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
+    frameworks.require_together(backend)
+    with ExitStack() as stack:
+        stack.enter_context(signals_marked())
+        stack.enter_context(one_numpy_thread())
+        plan = planned(algorithm, environment, config, replace(options, seed=seeds[0]), settings)
+        group = frameworks.make_group(backend, plan.execution)
+        seats = _seats(stack, [replace(plan, seed=seed) for seed in seeds], group, watchers)
+        _drive(seats, group)
+    return _concluded(seats)
+
+
+def _listed(name: str, given: Any) -> list[Any]:
+    require(name, given, isinstance(given, Iterable) and not isinstance(given, str | bytes), "several, as a list")
+    return list(cast(Iterable[Any], given))
+
+
+@dataclass(eq=False)
+class _Seat:
+    """One run among the others."""
+
+    loop: Loop
+    stack: ExitStack
+    """Holds what the run has open."""
+    error: TrainingError | Interrupted | None = None
+
+    def end(self, error: TrainingError | Interrupted | None = None) -> None:
+        """Close the run's environments and files, and tell its observer."""
+        self.error = error
+        self.stack.close()
+
+
+def _seats(stack: ExitStack, plans: Sequence[Plan], group: Group, observers: Sequence[Observer]) -> list[_Seat]:
+    """A seat for each plan, its first episodes begun."""
+    limit = stack.enter_context(time_limit(plans[0].step_timeout))  # one for all: there is one timer in a process
+    seats: list[_Seat] = []
+    found = None  # by the first run's probe: all are in one environment
+    for plan, observer in zip(plans, observers, strict=True):
+        own = stack.enter_context(ExitStack())
+        loop = begun(own, plan, limit, observer, group.learner, found=found, together=len(plans), exact=group.exact)
+        found = Found(loop.plan.own_draws, loop.progress.facts.get("probe", ""))
+        seats.append(_Seat(loop, own))
+        try:
+            loop.collector.begin()
+        except TrainingError as error:
+            loop.progress.error, loop.progress.outcome = error, str(error)
+            seats[-1].end(error)
+    return seats
+
+
+def _drive(seats: Sequence[_Seat], group: Group) -> None:
+    """All runs to their ends; a signal ends all of them, each after the step that it is in."""
+    with signals_noted() as signals:
+        running = {seat: seat.loop.bursts(signals) for seat in seats if seat.error is None}
+        try:
+            while running:
+                for seat, bursts in list(running.items()):
+                    try:
+                        next(bursts)
+                    except StopIteration:
+                        del running[seat]
+                        seat.end()
+                    except (TrainingError, Interrupted) as error:
+                        del running[seat]
+                        seat.end(error)
+                group.launch()
+        except BaseException as error:
+            for bursts in running.values():
+                with suppress(BaseException):
+                    bursts.throw(error)  # each saves what it has
+            raise
+
+
+def _concluded(seats: Sequence[_Seat]) -> list[Run]:
+    """The runs, where none was interrupted or failed."""
+    made, errors = [seat.loop.run for seat in seats], {seat.loop.plan.seed: seat.error for seat in seats}
+    for error in errors.values():
+        if isinstance(error, Interrupted):
+            raise Interrupted(error.signal_number, "RUN")
+    failures = {seed: error for seed, error in errors.items() if isinstance(error, TrainingError)}
+    if failures:
+        raise SomeFailedError(made, failures) from next(iter(failures.values()))
+    return made

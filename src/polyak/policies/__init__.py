@@ -1,0 +1,1 @@
+"""What a policy is, and what is done with one: acting, evaluating, recording."""

@@ -1,0 +1,184 @@
+"""Episodes without exploration noise, and the return of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from polyak.environments.make import Environments
+from polyak.errors import UsageError
+from polyak.networks import forward
+from polyak.policies.policy import Policy
+from polyak.settings.kinds import Count, checked
+from polyak.types import Arrays, Float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the episodes of one evaluation gave."""
+
+    returns: tuple[float, ...]
+    """Undiscounted, one an episode."""
+    lengths: tuple[int, ...]
+    """In environment steps."""
+    seed: int | None = None
+    discounted_returns: tuple[float, ...] = ()
+    """Of the same episodes, discounted; where a time limit cut one off, its rest is what `value` expected there."""
+    values: tuple[float, ...] = ()
+    """What `value` expected of each episode at its first observation."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the returns over episodes (population)."""
+        return float(np.std(self.returns))
+
+    @property
+    def mean_length(self) -> float:
+        """Mean length in environment steps."""
+        return float(np.mean(self.lengths))
+
+    def to_json(self) -> dict[str, Any]:
+        """`mean`, `std`, `returns`, `lengths`, `seed`."""
+        return {
+            "mean": self.mean,
+            "std": self.std,
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+            "seed": self.seed,
+        }
+
+
+def evaluate(
+    policy: Policy,
+    environments: Environments,
+    episodes: int,
+    *,
+    seed: int | None = None,
+    discount: float = 1.0,
+    value: Callable[[Float], Float] | None = None,
+    occasion: str = "in the evaluation",
+) -> Evaluation:
+    """Run `episodes` whole episodes with the deterministic policy.
+
+    Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred.
+
+    Args:
+        policy: acts.
+        environments: where; they are not closed.
+        episodes: how many.
+        seed: noted in the result.
+        discount: of the discounted returns.
+        value: expects a discounted return of observations, [n, O] -> [n], for instance `critic_of` a learner; without
+            it, the result has no `values` and no `discounted_returns`.
+        occasion: for the message of an error.
+
+    Raises:
+        UsageError: fewer than one episode, or spaces that are not the policy's.
+        TrainingError: the environment raised, or returned a number that is not finite; the occasion, the episode and
+            its step are named.
+    """
+    episodes = checked("episodes", episodes, Count)
+    require_same_spaces(policy, environments)
+    quota = np.full(environments.count, episodes // environments.count)
+    quota[: episodes % environments.count] += 1
+    results: list[list[_Episode]] = [[] for _ in range(environments.count)]
+    running: list[_Episode] = []
+    with environments.told_as(lambda: f"{occasion}, {_moment(results, running, episodes)}"):
+        observation = environments.reset()
+        running += [_Episode(first) for first in observation]
+        while any(len(result) < share for result, share in zip(results, quota, strict=True)):
+            step = environments.step(policy.mean(observation))
+            for index in np.flatnonzero(step.valid):
+                episode = running[index]
+                episode.add(float(step.reward[index]), discount)
+                if step.terminated[index] or step.truncated[index]:
+                    if not step.terminated[index]:
+                        episode.cut_off_at = step.next_observation[index].copy()
+                    if len(results[index]) < quota[index]:
+                        results[index].append(episode)
+            observation = step.observation
+            for index in np.flatnonzero(step.terminated | step.truncated | ~step.valid):
+                running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
+    return _result([episode for result in results for episode in result], seed, value)
+
+
+def _moment(results: "list[list[_Episode]]", running: "list[_Episode]", episodes: int) -> str:
+    """How far an evaluation is: in which episode, or where several run side by side, how many have ended."""
+    ended = sum(map(len, results))
+    if len(results) == 1:
+        steps = running[0].length if running else 0
+        return f"in episode {ended + 1} of {episodes}, after {steps} of its steps"
+    steps = sum(episode.length for result in (*results, running) for episode in result)
+    return f"after {ended} of {episodes} episodes and {steps} steps in all"
+
+
+class _Episode:
+    """One episode's sums."""
+
+    def __init__(self, first_observation: Float) -> None:
+        self.first_observation = first_observation.copy()
+        self.total_reward, self.discounted, self.weight, self.length = 0.0, 0.0, 1.0, 0
+        self.cut_off_at: Float | None = None
+
+    def add(self, reward: float, discount: float) -> None:
+        """Count a step."""
+        self.total_reward += reward
+        self.discounted += self.weight * reward
+        self.weight *= discount
+        self.length += 1
+
+
+def _result(episodes: list[_Episode], seed: int | None, value: Callable[[Float], Float] | None) -> Evaluation:
+    returns = tuple(episode.total_reward for episode in episodes)
+    lengths = tuple(episode.length for episode in episodes)
+    if value is None:
+        return Evaluation(returns, lengths, seed)
+    expected = value(np.stack([episode.first_observation for episode in episodes]))
+    discounted = [
+        episode.discounted
+        + (0.0 if episode.cut_off_at is None else episode.weight * float(value(episode.cut_off_at[None])[0]))
+        for episode in episodes
+    ]
+    return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()))
+
+
+def critic_of(learner: Arrays, policy: Policy) -> Callable[[Float], Float]:
+    """Q(s, mu(s)) as the (first) critic of a learner expects it of the deterministic policy: [n, O] -> [n].
+
+    Args:
+        learner: the learner's whole state, as `Learner.arrays()` gives it.
+        policy: the policy mu.
+    """
+    prefix = "critic/" if "critic/0/kernel" in learner else "critic_1/"
+    critic = {name.removeprefix(prefix): value for name, value in learner.items() if name.startswith(prefix)}
+
+    def value(observation: Float) -> Float:
+        return forward(critic, np.concatenate([observation, policy.mean(observation)], axis=-1))[:, 0]
+
+    return value
+
+
+def require_same_spaces(policy: Policy, environments: Environments) -> None:
+    """Check that a policy and environments speak of the same observations and actions.
+
+    Raises:
+        UsageError: they do not; both are named.
+    """
+    ours, theirs = policy.spec, environments.spec
+    if ours.observation_size != theirs.observation_size or ours.action_shape != theirs.action_shape:
+        raise UsageError(
+            f"the policy takes observations {ours.observation_shape} and gives actions {ours.action_shape}, but the "
+            f"environment has {theirs.observation_shape} and {theirs.action_shape}"
+        )
+    same_low = np.array_equal(ours.action_low, theirs.action_low)
+    if not (same_low and np.array_equal(ours.action_high, theirs.action_high)):
+        raise UsageError(
+            f"the policy was trained for action bounds {ours.action_low} to {ours.action_high}, but the environment's "
+            f"are {theirs.action_low} to {theirs.action_high}"
+        )

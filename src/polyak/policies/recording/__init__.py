@@ -1,0 +1,227 @@
+"""Videos of a run's policy: mp4 files that play in a browser, rendered without a screen."""
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gymnasium import Wrapper
+from gymnasium.vector import VectorEnv
+
+from polyak.environments.closing import close
+from polyak.environments.foreign import foreign, told
+from polyak.environments.make import Environment, Environments, make_environment, make_environments
+from polyak.errors import UsageError
+from polyak.policies.evaluation import Evaluation, evaluate
+from polyak.policies.recording.drawing import drawing_without_a_screen, drawn, has_display
+from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
+from polyak.policies.recording.pictures import Frame, Pictures
+from polyak.policies.recording.video import rate_of, video
+from polyak.settings.kinds import Count, Seed, checked
+from polyak.system.randomness import Streams
+from polyak.system.signals import signals_marked
+
+if TYPE_CHECKING:
+    from polyak.run.folder import Run
+
+GL_BACKENDS = ("egl", "osmesa")
+GL_REMEDY = "install libegl1 (EGL) or libosmesa6 (OSMesa) with your system's package manager"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video and what its episodes gave."""
+
+    path: Path
+    evaluation: Evaluation
+
+
+def run_environments(run: "Run", seed: int, *, environment: Environment | None = None) -> Environments:
+    """The environment that a run was trained on, as it was then, with fresh episodes drawn from `seed`.
+
+    Raises:
+        UsageError: the run was given a callable and `environment` does not say which.
+    """
+    limit, asked = run.settings["settings"]["max_episode_steps"], run.environment(environment)
+    streams, isolation = Streams(checked("seed", seed, Seed)), run.isolation(asked)
+    return make_environments(asked, 1, streams.evaluation, max_episode_steps=limit, isolation=isolation)
+
+
+@signals_marked()
+def record(
+    run: "Run",
+    episodes: int = 1,
+    *,
+    seed: int = 0,
+    best: bool = False,
+    output: str | Path | None = None,
+    environment: Environment | None = None,
+    observer: FilmObserver | None = None,
+) -> Recording:
+    """Record `episodes` of the latest (or best) policy to `output`, by default in the run's `videos/`.
+
+    The episodes are those of `run_environments` with the same seed. Where nothing can be seen on the video, its frames
+    being all of one colour, this is warned of. Variables that drawing needs (`drawing.VARIABLES`) are in the process's
+    environment only meanwhile.
+
+    Raises:
+        UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no
+            way to render.
+    """
+    episodes, seed, run = checked("episodes", episodes, Count), checked("seed", seed, Seed), run.placed()
+    asked, pictures = run.environment(environment), Pictures()
+    policy = run.best_policy if checked("best", best, bool) else run.policy
+    path: Path = checked("output", output, Path | None) or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
+    path = path.absolute()
+    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"the video's path is {path}, but must end in .mp4, which is what is written")
+    limit = run.settings["settings"]["max_episode_steps"]
+    with ExitStack() as stack:
+        stack.enter_context(drawing_without_a_screen())
+        made = drawn(
+            lambda: make_environment(
+                asked, max_episode_steps=limit, render_mode="rgb_array", isolation=run.isolation(asked)
+            )
+        )
+        stack.callback(close, made)
+        _require_rendering(made, run.settings["environment"])
+        filming, watcher = Filming(path, episodes), observer or Unwatched()
+        watcher.started(filming)
+        stack.callback(watcher.ended, filming)
+        with video(path, rate_of(made.metadata)) as add_frame:
+            filmed = _Filmed(made, pictures, add_frame, filming, watcher)
+            environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
+            result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
+        if pictures.one_colour is not None:
+            warnings.warn(_nothing_seen(path, pictures), stacklevel=4)  # where Run.record was called
+    return Recording(path, result)
+
+
+def _nothing_seen(path: Path, pictures: Pictures) -> str:
+    driver = os.environ.get("SDL_VIDEODRIVER")
+    hint = f"; SDL_VIDEODRIVER is {driver}, with which some environments draw nothing" if driver else ""
+    return (
+        f"all {pictures.count} frames of {path} are of one colour, RGB {pictures.one_colour}: nothing that render() "
+        f"gives can be seen{hint}"
+    )
+
+
+def _require_rendering(environment: Any, name: str) -> None:
+    if isinstance(environment, VectorEnv):
+        raise UsageError(f"{name} makes a whole VectorEnv, but a video needs a single environment: pass one that does")
+    modes = environment.metadata.get("render_modes", [])
+    if environment.render_mode != "rgb_array":
+        raise UsageError(
+            f"{name} cannot be recorded: it was made with render mode {environment.render_mode} and offers "
+            f"{modes or 'none'}; a video needs rgb_array (a callable gets it as its argument render_mode)"
+        )
+    if "mujoco" in sys.modules:
+        require_mujoco_rendering()
+    if any("mujoco" in kind.__module__ for kind in type(environment.unwrapped).__mro__):
+        require_no_clash_with_tensorflow()
+
+
+class _Filmed(Wrapper[Any, Any, Any, Any]):
+    """Adds a frame after every step, and one before an episode's first; a reset that no step follows adds none."""
+
+    def __init__(
+        self,
+        environment: Any,
+        pictures: Pictures,
+        add_frame: Callable[[Frame], None],
+        filming: Filming,
+        watcher: FilmObserver,
+    ) -> None:
+        super().__init__(environment)
+        self._pictures, self._add_frame = pictures, add_frame
+        self._filming, self._watcher = filming, watcher
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        self._filming.ended += self._filming.step > 0
+        self._filming.step = 0
+        return drawn(lambda: self.env.reset(seed=seed, options=options))
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        if self._filming.step == 0:
+            self._film()
+        result = self.env.step(action)
+        self._film()
+        self._filming.step += 1
+        self._watcher.stepped(self._filming)
+        return result
+
+    def _film(self) -> None:
+        with foreign(_not_drawn):
+            picture: Any = drawn(self.env.render)
+        for frame in self._pictures.frames(picture):
+            self._add_frame(frame)
+        self._filming.frames = self._pictures.count
+
+
+def _not_drawn(error: BaseException) -> str:
+    return f"the environment cannot be recorded: its render() raised {type(error).__name__}{told(error)}"
+
+
+def require_mujoco_rendering() -> None:
+    """Choose how MuJoCo renders, before its first frame.
+
+    Raises:
+        UsageError: there is no screen, and neither EGL nor OSMesa works; the message says what to install.
+    """
+    if "MUJOCO_GL" in os.environ or has_display():
+        return
+    backend = working_gl()
+    if backend is None:
+        raise UsageError(
+            f"MuJoCo cannot render here: there is no screen, and neither EGL nor OSMesa works; {GL_REMEDY}"
+        )
+    os.environ["MUJOCO_GL"] = backend
+
+
+def require_no_clash_with_tensorflow() -> None:
+    """Check that MuJoCo still draws where TensorFlow is loaded: both may bring an LLVM, and one calls the other's.
+
+    Raises:
+        UsageError: it would crash this process.
+    """
+    if "tensorflow" in sys.modules and sys.platform == "linux" and working_gl("import tensorflow") is None:
+        raise UsageError(
+            "MuJoCo cannot render here: this process has loaded TensorFlow, whose libraries clash with the drawing "
+            "ones; record from another process, as with: polyak record RUN"
+        )
+
+
+def working_gl(first: str = "") -> str | None:
+    """The first way to render MuJoCo without a screen that really works, tried in a process of its own.
+
+    Where `first`, a line of Python, is run before, the process is like one that has done that.
+    """
+    for backend in GL_BACKENDS:
+        tried = subprocess.run(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-c", f"{first}\n{_DRAWING}"],
+            env={**os.environ, "MUJOCO_GL": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            capture_output=True,
+            check=False,
+            timeout=600,
+        )
+        if tried.returncode == 0:
+            return backend
+    return None
+
+
+_DRAWING = """
+import mujoco
+texture = "<texture name='t' type='2d' builtin='checker' width='8' height='8'/>"
+asset = f"<asset>{texture}<material name='m' texture='t'/></asset>"
+world = "<worldbody><geom size='1' material='m'/></worldbody>"
+model = mujoco.MjModel.from_xml_string(f"<mujoco>{asset}{world}</mujoco>")
+renderer = mujoco.Renderer(model, 64, 64)
+renderer.update_scene(mujoco.MjData(model))
+renderer.render()
+renderer.close()
+"""

@@ -1,0 +1,1 @@
+"""One run: planned, started, gone on with; its loop, its folder, its checkpoints."""

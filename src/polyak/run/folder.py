@@ -1,0 +1,352 @@
+"""A run's folder: its paths, settings and metrics, written and read back, and the listing of many."""
+
+import datetime
+import json
+import platform
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import polyak
+from polyak import algorithms
+from polyak.environments.names import module_of
+from polyak.errors import UnavailableError, UnreadableError, UsageError
+from polyak.policies.policy import Policy
+from polyak.run import metrics
+from polyak.run.description import require_description, spaces_of
+from polyak.settings.kinds import Count, Seed, checked
+from polyak.system.files import read_plain_file, write_atomically
+from polyak.system.modules import refuse_code_of
+
+if TYPE_CHECKING:
+    from polyak.environments.history import Isolation
+    from polyak.environments.make import Environment
+    from polyak.policies.evaluation import Evaluation
+
+FORMAT_VERSION = 1
+SETTINGS_LIMIT = 1_000_000
+"""Bytes of `settings.json` at most."""
+WRITTEN = (
+    *("settings.json", metrics.NAME, "policy.safetensors", "best.safetensors", "report.html", "tracking.json"),
+    *("train.log", "environment.log", "checkpoints", "tensorboard", "videos", "wandb", "mlflow", "mlruns"),
+)
+"""What polyak and those whom it calls write in a run's folder."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk. Reading it needs no framework and runs none of its content."""
+
+    folder: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`settings.json`: all settings, seed, versions, machine."""
+        return self.folder / "settings.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """`metrics.jsonl`: one record a line, append-only."""
+        return self.folder / metrics.NAME
+
+    @property
+    def policy_file(self) -> Path:
+        """`policy.safetensors`: the latest policy."""
+        return self.folder / "policy.safetensors"
+
+    @property
+    def best_policy_file(self) -> Path:
+        """`best.safetensors`: the policy of the best evaluation."""
+        return self.folder / "best.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, from which the run goes on."""
+        return self.folder / "checkpoints"
+
+    @property
+    def videos(self) -> Path:
+        """The folder of recorded videos."""
+        return self.folder / "videos"
+
+    @property
+    def report_file(self) -> Path:
+        """`report.html`, once `polyak report` has written it."""
+        return self.folder / "report.html"
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What `settings.json` holds.
+
+        Raises:
+            UsageError: it is missing, broken, of a newer format, or a field holds what it cannot; the field is named.
+        """
+        try:
+            settings: Any = json.loads(read_plain_file(self.settings_file, SETTINGS_LIMIT))
+        except UnreadableError as error:
+            if not self.settings_file.exists():
+                raise UsageError(f"{self.folder} is not a run: it has no settings.json") from error
+            raise
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
+        if not isinstance(settings, dict) or type(cast(dict[str, Any], settings).get("format")) is not int:
+            raise UsageError(f"{self.settings_file} is not the settings of a run")
+        settings = cast(dict[str, Any], settings)
+        if settings["format"] > FORMAT_VERSION:
+            raise UsageError(
+                f"{self.folder} is a run of format {settings['format']}, but this polyak reads up to {FORMAT_VERSION}: "
+                "upgrade polyak"
+            )
+        require_description(settings, str(self.settings_file))
+        return settings
+
+    @property
+    def metrics(self) -> list[metrics.Record]:
+        """The records of `metrics.jsonl`, oldest first; a last line cut off by a crash is left out."""
+        return metrics.read_metrics(self.metrics_file)
+
+    @property
+    def settings_if_whole(self) -> dict[str, Any] | None:
+        """What `settings.json` holds, or None where it is missing or damaged: a checkpoint says it as well.
+
+        Raises:
+            UnavailableError: it cannot be read just now.
+        """
+        try:
+            return self.settings
+        except UnavailableError:
+            raise
+        except UsageError:
+            return None
+
+    def require_no_links(self) -> None:
+        """Check that what is written in the folder, and read from it, lies there and nowhere else.
+
+        Raises:
+            UsageError: something is a link.
+        """
+        for path in (self.folder / name for name in WRITTEN):
+            if path.is_symlink():
+                raise UsageError(
+                    f"{path} is a link: polyak neither writes nor reads through links in a run's folder; remove it, or "
+                    "put in its place what it leads to"
+                )
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The latest policy.
+
+        Raises:
+            UsageError: its file is missing, damaged, or that of another run.
+        """
+        return self._own(self.policy_file)
+
+    @cached_property
+    def best_policy(self) -> Policy:
+        """The policy of the best evaluation; errors as for `policy`."""
+        return self._own(self.best_policy_file)
+
+    def _own(self, file: Path) -> Policy:
+        self.require_no_links()
+        policy = Policy.load(file)
+        require_own(policy, self.settings, file)
+        return policy
+
+    def environment(self, given: "Environment | None" = None) -> "Environment":
+        """What the run was trained on, or what is `given` instead.
+
+        Raises:
+            UsageError: it was a callable, which no folder can hold, and none is given.
+        """
+        return environment_of(self.settings, given, self.folder)
+
+    def placed(self) -> "Run":
+        """The same by a path that leads there wherever an environment may go."""
+        return Run(self.folder.absolute())
+
+    def isolation(self, environment: "Environment") -> "Isolation":
+        """What keeps the episodes of an environment apart as the run kept them.
+
+        Raises:
+            UsageError: `settings.json` says what cannot be.
+        """
+        from polyak.environments.history import draws_of, isolation_of
+
+        try:
+            fresh = self.settings.get("fresh_environments", False) is True
+            return isolation_of(environment, fresh, draws_of(self.settings))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{self.settings_file} is not the settings of a run: {error}") from error
+
+    def evaluate(
+        self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None
+    ) -> "Evaluation":
+        """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable."""
+        from polyak.policies.evaluation import evaluate
+        from polyak.policies.recording import run_environments
+        from polyak.system.signals import signals_marked
+
+        episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+        self.require_no_links()
+        environment = self.environment(environment)
+        policy = self.best_policy if checked("best", best, bool) else self.policy
+        with signals_marked():
+            environments = run_environments(self.placed(), seed, environment=environment)
+            try:
+                return evaluate(policy, environments, episodes, seed=seed)
+            finally:
+                environments.close()
+
+    def record(
+        self,
+        episodes: int = 1,
+        *,
+        seed: int = 0,
+        best: bool = False,
+        output: str | Path | None = None,
+        environment: "Environment | None" = None,
+    ) -> Path:
+        """Record a video (mp4) of the deterministic policy and return its path."""
+        from polyak.policies.recording import record
+
+        return record(self, episodes, seed=seed, best=best, output=output, environment=environment).path
+
+
+def load(folder: str | Path) -> Run:
+    """Open the run in a folder.
+
+    Raises:
+        UsageError: it holds no run.
+    """
+    run = Run(checked("folder", folder, Path))
+    _ = run.settings
+    return run
+
+
+def made_for(settings: Mapping[str, Any]) -> dict[str, str | int]:
+    """What marks a run's policies: what was asked for, so that equal runs' are equal files. A callable has no name."""
+    names = ("algorithm", "seed") if settings["environment_is_callable"] else ("algorithm", "environment", "seed")
+    return {name: settings[name] for name in names}
+
+
+def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None:
+    """Check that a policy is that of a run of these settings, as far as it or they say so.
+
+    Raises:
+        UsageError: it is another's; the message says whose.
+    """
+    ours, algorithm, space = made_for(settings), settings["algorithm"], spaces_of(settings)
+    wrong = [name for name in ours if policy.made_for.get(name, ours[name]) != ours[name]]
+    found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
+    if not found and algorithm in algorithms.NAMES and policy.kind != algorithms.algorithm(algorithm).POLICY_KIND:
+        found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
+    if not found and space is not None and not space.agrees_with(policy.spec):
+        found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
+    if found:
+        raise UsageError(
+            f"{file} is the policy of another run than settings.json beside it: it has {'; '.join(found)}; put the "
+            "run's own there, or read this one with polyak.Policy.load"
+        )
+
+
+def environment_of(settings: Mapping[str, Any], given: "Environment | None", folder: Path) -> "Environment":
+    """What a run of these settings was trained on, or what is `given` instead.
+
+    Raises:
+        UsageError: it was a callable, which no folder can hold, and none is given; or a module that came with the run.
+    """
+    if given is None and settings["environment_is_callable"]:
+        raise UsageError(
+            f"{folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
+            "pass it as `environment`, on the command line as `--environment module:Id`"
+        )
+    name = given or str(settings["environment"])
+    if given is None:
+        refuse_code_of(folder, module_of(str(name)), f"{folder} was trained on {name!r}")
+    return name
+
+
+def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:
+    """Make the folder of a new run, `DIRECTORY/ENVIRONMENT/ALGORITHM/DATE-TIME-seedN`, and write its settings.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in environment)
+    time = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    parent = directory / safe / algorithm
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        run = Run(_fresh_folder(parent, f"{time}-seed{seed}"))
+        write_settings(run, {"format": FORMAT_VERSION, "identity": secrets.token_hex(16), **described(settings)})
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the run folder below {directory}: {error.strerror or error}; choose another with --run-dir"
+        ) from error
+    return run
+
+
+def described(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's settings with what its folder says besides: the format, the versions and the machine of now."""
+    named = {name: value if name == "from_run" else _as_text(value) for name, value in settings.items()}
+    return {"format": FORMAT_VERSION, **named, "versions": _versions(), "machine": _machine()}
+
+
+def _as_text(value: Any) -> Any:
+    """A name as it can be shown in a line: that of a file may hold bytes that are no text."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value)
+
+
+def write_settings(run: Run, settings: Mapping[str, Any]) -> None:
+    """Write `settings.json`; `settings` are as `described` gives them.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        write_atomically(run.settings_file, (json.dumps(settings, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UsageError(f"cannot write {run.settings_file}: {error.strerror or error}") from error
+
+
+def _fresh_folder(parent: Path, name: str) -> Path:
+    """Make a folder that was not there: two runs started in the same second get two."""
+    attempt = 1
+    while True:
+        folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            attempt += 1
+        else:
+            return folder
+
+
+def find_runs(directory: Path) -> Iterator[Run]:
+    """All runs below a folder, in the order of their paths."""
+    if not directory.is_dir():
+        raise UsageError(f"there is no folder {directory}")
+    for path in sorted(directory.rglob("settings.json")):
+        yield Run(path.parent)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "polyak": polyak.__version__}
+    for package in ("numpy", "gymnasium", "jax", "jaxlib", "torch", "tensorflow", "mujoco", "box2d"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    from polyak.system.threads import physical_cores
+
+    return {"system": platform.platform(), "processor": platform.machine(), "cores": physical_cores()}

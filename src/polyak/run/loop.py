@@ -1,0 +1,294 @@
+"""One run's loop: collect, update, evaluate, record, save; however it ends, what there is is saved."""
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyak.environments.stepping import Environments
+from polyak.errors import Interrupted, SavingError, TrainingError
+from polyak.experience.collector import Collector
+from polyak.policies.evaluation import Evaluation, critic_of, evaluate
+from polyak.run.checkpoints import Checkpoints, Content
+from polyak.run.folder import Run
+from polyak.run.ledger import Ledger
+from polyak.run.metrics import MetricsWriter
+from polyak.run.plan import Plan
+from polyak.run.progress import Observer, Progress
+from polyak.run.updates import Updates
+from polyak.system.files import write_atomically
+from polyak.system.signals import signals_noted
+from polyak.types import Arrays
+
+
+@dataclasses.dataclass
+class Loop:
+    """One run's moving parts."""
+
+    run: Run
+    plan: Plan
+    collector: Collector
+    updates: Updates
+    ledger: Ledger
+    test_environments: Environments | None
+    """Where the policy is evaluated, if it is."""
+    writer: MetricsWriter
+    checkpoints: Checkpoints
+    progress: Progress
+    observer: Observer
+    best_policy: bytes | None = None
+    """The file of the policy of the best evaluation."""
+    evaluated: int = 0
+    """Steps at the last evaluation."""
+    reached: bool = False
+    """Whether the wanted return has been reached."""
+
+    def __post_init__(self) -> None:
+        self._saved = 0
+        """Steps at the last checkpoint."""
+        self._whole = True
+        """Whether all parts are between two steps, so that a run can go on from them."""
+
+    def run_to_the_end(self) -> None:
+        """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
+        with signals_noted() as signals:
+            for _ in self.bursts(signals):
+                pass
+
+    def bursts(self, signals: list[int]) -> Generator[None]:
+        """`run_to_the_end`, but yield after each burst's launch, before it is waited for.
+
+        Raises:
+            Interrupted: a signal has been noted.
+        """
+        try:
+            yield from self._until_done(signals)
+        except BaseException as error:
+            self._save_what_there_is(error)
+            raise
+        if signals:
+            self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
+            self.progress.error = Interrupted(signals[0], str(self.run.folder))
+            raise self.progress.error
+
+    def _until_done(self, signals: list[int]) -> Generator[None]:
+        epoch, every = self.plan.config.steps_per_epoch, self.plan.checkpoint_every or self.plan.config.steps_per_epoch
+        if self.checkpoints.latest is None:
+            self.checkpoint()
+        while not signals:
+            steps = self.collector.steps
+            if steps // epoch > self.evaluated // epoch and self._may_evaluate():
+                self._end_epoch()
+            if steps // every > self._saved // every:
+                self.checkpoint()
+            if steps >= self.plan.config.steps or self.reached or signals:
+                break
+            yield from self._iterate()
+        if self._saved < self.collector.steps:
+            self.checkpoint()
+        if signals:
+            self._write_what_was_measured()
+        elif self.evaluated < self.collector.steps:
+            self._end_epoch()  # after the checkpoint: to a run that is extended, its end here is no end of an epoch
+        if not self.reached:
+            self.progress.outcome = f"done after {self.collector.steps:,} steps"
+
+    def _iterate(self) -> Generator[None]:
+        """One step of every environment, and the updates that are due then."""
+        before = self.collector.steps
+        self._whole = False
+        self._collect()
+        if self.updates.launch(before, self.collector.steps):
+            yield
+            self.updates.take(behind=self.plan.config.lag)
+        self._whole = True
+
+    def _collect(self) -> None:
+        warming_up = self.collector.steps < self.plan.config.start_steps
+        try:
+            transitions = self.collector.step(None if warming_up else self.updates.policy, self.ledger.stopwatch.lap)
+        except TrainingError:
+            self._whole = True  # the collector is as it was before the step
+            raise
+        self.updates.replay.add(transitions)
+        self.ledger.stopwatch.lap("replay")
+        self.progress.steps = self.collector.steps
+        episodes = self.collector.finished()
+        if episodes:
+            self.ledger.episodes += episodes
+            self.progress.episodes.extend(episodes)
+
+    def _may_evaluate(self) -> bool:
+        """Whether no episode runs where the evaluation is to be."""
+        return self.plan.evaluate_in != "training" or self.collector.lengths[0] == 0
+
+    def _end_epoch(self) -> None:
+        """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
+        self._whole = False
+        self.updates.take()
+        self._whole = True
+        steps, policy = self.collector.steps, self.updates.policy
+        speed = self.ledger.speed(steps)
+        result = None if self.test_environments is None else self._evaluate(self.test_environments)
+        self.ledger.stopwatch.lap("evaluation")
+        self._whole = False
+        self.evaluated = steps
+        if result is not None and (self.progress.best is None or result.mean > self.progress.best[1]):
+            self.progress.best, self.best_policy = (steps, result.mean), policy.content()
+            self._write(self.run.best_policy_file, self.best_policy)
+        self._write(self.run.policy_file, policy.content())
+        self._write_record({**_measured(result), "speed/steps_per_second": speed})
+        wanted = self.plan.stop_at_return
+        self._whole = True
+        if result is not None and wanted is not None and result.mean >= wanted:
+            self.reached = True
+            self.progress.outcome = (
+                f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {steps:,} steps"
+            )
+        self.observer.epoch_ended(self.progress)
+
+    def _evaluate(self, environments: Environments) -> Evaluation:
+        self.progress.evaluating = True
+        policy, before = self.updates.policy, environments.state()
+        try:
+            result = evaluate(
+                policy,
+                environments,
+                self.plan.config.evaluation_episodes,
+                discount=self.plan.config.discount,
+                value=critic_of(self.updates.learner.arrays(), policy),
+                occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
+            )
+            if self.plan.evaluate_in == "training" and self._may_evaluate():
+                self.collector.begin_again()
+        except BaseException:
+            environments.restore(before)  # so that a run that goes on evaluates with the same seeds
+            raise
+        else:
+            return result
+        finally:
+            self.progress.evaluating = False
+
+    def _write_record(self, evaluation: Mapping[str, float]) -> None:
+        """Write what was measured since the previous record."""
+        record = self.ledger.record(self.collector.steps, self.progress.updates, evaluation)
+        self.progress.seconds = record["seconds"]
+        with self._writing(self.run.metrics_file):
+            self.writer.write(record)
+        self.ledger.stopwatch.lap("saving")
+        self.progress.record = record
+
+    # Saving
+
+    def checkpoint(self) -> None:
+        """Save everything from which the run can go on.
+
+        Raises:
+            TrainingError: a number of the learner is not finite.
+            SavingError: the files cannot be written.
+        """
+        learner = self.updates.learner.arrays()
+        bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
+        if bad:
+            self._whole = False
+            raise TrainingError(
+                f"training diverged: {bad[0]} is not finite after {self.collector.steps:,} steps; the checkpoint of "
+                f"step {self._saved:,} is kept. A new run may have lower learning rates; check the rewards' scale"
+            )
+        state, arrays = self._state()
+        metrics, steps = self.writer.content, self.collector.steps
+        content = Content(
+            steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.best_policy
+        )
+        self.checkpoints.save(content, self.updates.replay)
+        self.ledger.stopwatch.lap("saving")
+        self._saved = steps
+
+    def _state(self) -> tuple[dict[str, Any], Arrays]:
+        collector, episodes = self.collector.state()
+        updates, launched = self.updates.state()
+        ledger, measured = self.ledger.state()
+        state = {
+            "spec": self.updates.policy.spec.to_json(),
+            "collector": collector,
+            "environments": self.collector.environments.state(),
+            "test_environments": None if self.test_environments is None else self.test_environments.state(),
+            "evaluated": self.evaluated,
+            "reached": self.reached,
+            "best": self.progress.best,
+            **updates,
+            **ledger,
+        }
+        return state, {**episodes, **launched, "measured": measured}
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays, best_policy: bytes | None) -> None:
+        """Go on from a checkpoint's state, with a collector, replay and learner that are restored already.
+
+        The policies' files are written anew: the folder is then as it was at the checkpoint.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of a loop.
+        """
+        if self.test_environments is not None:
+            self.test_environments.restore(state["test_environments"])
+        self.evaluated = int(state["evaluated"])
+        self._saved = self.progress.steps = self.collector.steps
+        if state["best"] is not None:
+            step, mean = state["best"]
+            self.progress.best = (int(step), float(mean))
+        self.ledger.restore(state, arrays["measured"])
+        self.progress.seconds = self.ledger.seconds
+        self.best_policy = best_policy
+        self._write(self.run.policy_file, self.updates.policy.content())
+        if best_policy is not None:
+            self._write(self.run.best_policy_file, best_policy)
+        self.updates.restore(state, arrays)
+
+    def _save_what_there_is(self, error: BaseException) -> None:
+        """Whatever ended the run: a checkpoint if all parts are between two steps, what was measured, the policy."""
+        self.progress.error = error
+        try:
+            if self._whole and self._saved < self.collector.steps:
+                self.checkpoint()
+            self._write_what_was_measured()
+        except TrainingError as another:
+            error.add_note(str(another))
+        kept = f"; `polyak resume` goes on from step {self._saved:,}" if self.checkpoints.latest else ""
+        self.progress.outcome = f"{str(error) or type(error).__name__}{kept}"
+
+    def _write_what_was_measured(self) -> None:
+        """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
+        if self._whole:
+            self.updates.take()
+        if self.collector.steps > self.ledger.first_step:
+            self._write_record({})
+        self._write(self.run.policy_file, self.updates.policy.content())
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with self._writing(path):
+            write_atomically(path, content)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SavingError(
+                f"cannot write {path}: {error.strerror or error}; the checkpoint of step {self._saved:,} is whole"
+            ) from error
+
+
+def _measured(evaluation: Evaluation | None) -> dict[str, float]:
+    """What a record holds of an evaluation."""
+    if evaluation is None:
+        return {}
+    return {
+        "eval/return": evaluation.mean,
+        "eval/return_std": evaluation.std,
+        "eval/length": evaluation.mean_length,
+        "eval/discounted_return": float(np.mean(evaluation.discounted_returns)),
+        "eval/q": float(np.mean(evaluation.values)),
+    }

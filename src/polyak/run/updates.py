@@ -1,0 +1,144 @@
+"""A run's gradient steps: when they are due, on which transitions, and what they bring."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.errors import TrainingError
+from polyak.experience.replay import Replay
+from polyak.policies.policy import Policy
+from polyak.run.ledger import Ledger
+from polyak.run.plan import Plan
+from polyak.run.progress import Progress
+from polyak.run.schedule import UpdateSchedule, pieces
+from polyak.system.randomness import Streams, go_on_from, state_of
+from polyak.types import Arrays, Batch, Float, Learned, Learner, Metrics
+
+Waited = Callable[[], Learned]
+"""Waits for a burst, and gives what it brought; again and again the same."""
+
+
+class Updates:
+    """Samples from replay what a learner learns from, in bursts; and takes over what it learned.
+
+    With a lag of one, a burst is taken over only after the next has been launched: the policy that collects is then one
+    burst older than the learner's, which computes while the environments go on.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        streams: Streams,
+        replay: Replay,
+        learner: Learner,
+        policy: Policy,
+        ledger: Ledger,
+        progress: Progress,
+        *,
+        in_pieces: bool = False,
+    ) -> None:
+        """Begin before the first update; what is measured goes into `ledger`, the count into `progress`.
+
+        `in_pieces`: bursts are of many lengths, and are launched in pieces of few.
+        """
+        self.policy = policy
+        """The newest that was taken over."""
+        self.replay, self.learner = replay, learner
+        self._plan, self._streams, self._ledger, self._progress = plan, streams, ledger, progress
+        self._algorithm = algorithm_module(plan.algorithm)
+        self._schedule = UpdateSchedule(plan.config)
+        self._in_pieces = in_pieces
+        self._launched: list[Waited] = []
+        """Bursts that have not been taken over, the oldest first."""
+
+    def launch(self, before: int, after: int) -> bool:
+        """Start the updates that are due as the run's steps go from `before` to `after`; whether there are any."""
+        due, batch_size = self._schedule.due(before, after), self._plan.config.batch_size
+        if due:
+            batches = self.replay.sample(self._streams.replay, due, batch_size)
+            self._ledger.stopwatch.lap("replay")
+            noise = self._algorithm.draw_noise(self._streams.learner, due, batch_size, self.replay.action_size)
+            self._launched.append(self._started(batches, noise))
+            self._ledger.stopwatch.lap("learner")
+        return bool(due)
+
+    def _started(self, batches: Batch, noise: Mapping[str, Float]) -> Waited:
+        """The learner's updates on a whole burst, which has been sampled and drawn as one whatever its pieces are."""
+        if not self._in_pieces:
+            return self.learner.launch(batches, noise)
+        waited, first = list[Waited](), 0
+        for length in pieces(len(batches.records)):
+            part = slice(first, first + length)
+            piece = dataclasses.replace(batches, records=batches.records[part])
+            waited.append(self.learner.launch(piece, {name: drawn[part] for name, drawn in noise.items()}))
+            first += length
+        return partial(_joined, waited)
+
+    def take(self, behind: int = 0) -> None:
+        """Wait for what was launched, except for the last `behind` bursts, and take over what it brought.
+
+        Raises:
+            TrainingError: a loss or the actor is not finite.
+        """
+        while len(self._launched) > behind:
+            self._take_over(self._launched.pop(0)())
+
+    def _take_over(self, learned: Learned) -> None:
+        metrics, actor = learned
+        policy, done = dataclasses.replace(self.policy, parameters=actor), self._progress
+        updates = done.updates + len(metrics.values)
+        critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
+        if not np.isfinite(critic_loss).all() or not policy.finite():
+            raise TrainingError(
+                f"training diverged: a loss or the actor is not finite after {done.steps:,} steps "
+                f"({updates:,} updates); the last finite policy is kept in {done.folder}. "
+                "A new run may have lower learning rates; check the rewards' scale"
+            )
+        self.policy, done.updates = policy, updates
+        self._ledger.measured.append(metrics)
+        self._ledger.stopwatch.lap("learner")
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """What `restore` needs beside learner, replay and policy: as JSON can hold it, and as arrays."""
+        state: dict[str, Any] = {
+            "replay_stream": state_of(self._streams.replay),
+            "learner_stream": state_of(self._streams.learner),
+            "updates": self._progress.updates,
+            "updates_owed": self._schedule.owed,
+        }
+        arrays: Arrays = {}
+        for launched in self._launched:  # one at most: between two steps, no more are on their way
+            arrays = {f"policy/{name}": value for name, value in self.policy.parameters.items()}
+            arrays["launched"] = launched().metrics.values
+            state["launched"] = len(arrays["launched"])
+        return state, arrays
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
+        """Go on from a `state()`, with a learner, a replay and the learner's policy that are restored already.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of updates.
+        """
+        go_on_from(self._streams.replay, state["replay_stream"])
+        go_on_from(self._streams.learner, state["learner_stream"])
+        self._progress.updates = int(state["updates"])
+        self._schedule.owed = float(state["updates_owed"])
+        if not -1e-6 < self._schedule.owed < 1:
+            raise ValueError(f"{self._schedule.owed} updates owed")
+        if "launched" in arrays:
+            values = self._ledger.of_today(state, arrays["launched"])
+            learned = Learned(Metrics(self._algorithm.METRICS, values), self.policy.parameters)
+            self._launched = [lambda: learned]
+            behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
+            self.policy = dataclasses.replace(self.policy, parameters=behind)
+
+
+def _joined(pieces: Sequence[Waited]) -> Learned:
+    """What the pieces of a burst brought, as one: the metrics in their order, and the last one's actor."""
+    learned = [piece() for piece in pieces]
+    values = np.concatenate([each.metrics.values for each in learned])
+    return Learned(Metrics(learned[-1].metrics.names, values), learned[-1].actor)

@@ -1,0 +1,121 @@
+"""A run's environments: the ones to train in, where it is evaluated, and what has to be known of both beforehand."""
+
+import dataclasses
+from contextlib import ExitStack
+from typing import NamedTuple
+
+from polyak.environments.history import generators_kept
+from polyak.environments.make import make_apart, make_environment, make_environments
+from polyak.environments.probe import Found, probe, unknown
+from polyak.environments.stepping import Environments
+from polyak.errors import UsageError
+from polyak.run.plan import Plan
+from polyak.system.randomness import Streams
+from polyak.system.signals import Limit
+
+
+class Worlds(NamedTuple):
+    """Where a run is trained and evaluated."""
+
+    training: Environments
+    evaluation: Environments | None
+    """The same simulator as `training` where it is evaluated there; None where it is not evaluated."""
+
+
+def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) -> Worlds:
+    """The environments to train in, and the one to evaluate in, whose answers `limit` limits; `stack` closes them.
+
+    Raises:
+        UsageError: they cannot be made.
+    """
+    training = make_environments(
+        plan.environment,
+        plan.envs,
+        streams.environment,
+        vectorization=plan.vectorization,
+        max_episode_steps=plan.config.max_episode_steps,
+        isolation=plan.isolation,
+        limit=limit,
+    )
+    stack.callback(training.close)
+    evaluation = None if plan.evaluate_in == "never" else _evaluation(plan, training, streams, limit)
+    if evaluation is not None:
+        stack.callback(evaluation.close)
+    return Worlds(training, evaluation)
+
+
+def probed_worlds(
+    stack: ExitStack, plan: Plan, streams: Streams, limit: Limit, found: Found | None = None
+) -> tuple[Plan, Worlds, Found]:
+    """The same for a new run, its environment tried before, unless that was not wanted or has been `found` already.
+
+    Returns:
+        The plan, in which that is settled; the environments; what was found.
+
+    Raises:
+        UsageError: they cannot be made.
+    """
+    if found is None and not plan.probe:
+        found = Found()
+    elif found is None and plan.evaluate_in != "own":
+        found = unknown(
+            f"left out, because evaluate_in is {plan.evaluate_in}, as where there can be no second instance"
+        )
+    if found is not None:
+        plan = dataclasses.replace(plan, own_draws=found.draws)
+        return plan, make_worlds(stack, plan, streams, limit), found
+    with ExitStack() as first:
+        with generators_kept():  # where they are drawn from, what was made so is made anew below
+            worlds = make_worlds(first, plan, streams, limit)
+            found = _tried(plan, worlds, limit)
+        if not found.draws:
+            stack.push(first.pop_all())
+            return plan, worlds, found
+    return probed_worlds(stack, plan, streams, limit, found)
+
+
+def _tried(plan: Plan, worlds: Worlds, limit: Limit) -> Found:
+    if worlds.training.is_one_vector:
+        return Found(said="left out: a VectorEnv makes and seeds its environments itself")
+    return probe(
+        lambda isolation: make_environment(
+            plan.environment, max_episode_steps=plan.config.max_episode_steps, isolation=isolation
+        ),
+        afresh=plan.isolation.afresh,
+        limit=limit,
+    )
+
+
+def _evaluation(plan: Plan, training: Environments, streams: Streams, limit: Limit) -> Environments:
+    if plan.evaluate_in == "training":
+        if training.count > 1 or not training.every_episode_has_a_seed:
+            raise UsageError(
+                "evaluate_in is training, which is for one environment whose episodes polyak starts, but there are "
+                f"{training.count} ({plan.vectorization}): choose own, process or never"
+            )
+        return training.beside(streams.evaluation)
+    try:
+        if plan.evaluate_in == "process":
+            return make_apart(
+                plan.environment,
+                training,
+                streams.evaluation,
+                max_episode_steps=plan.config.max_episode_steps,
+                isolation=plan.isolation,
+                limit=limit,
+            )
+        return make_environments(
+            plan.environment,
+            1,
+            streams.evaluation,
+            max_episode_steps=plan.config.max_episode_steps,
+            isolation=plan.isolation,
+            limit=limit,
+        )
+    except UsageError as error:
+        apart = "" if plan.evaluate_in == "process" else "process (in a process of its own), "
+        raise UsageError(
+            f"a second environment cannot be made beside the one that trains: {error}. polyak makes one for training "
+            f"and one for evaluation; where there can be only one, choose evaluate_in (--evaluate-in) {apart}training "
+            "(in the one that trains, between two episodes) or never"
+        ) from error
