@@ -115,7 +115,8 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
     batches = replay.sample(streams.replay, updates, config.batch_size)
     learner.update(batches, {name: value[:-1] for name, value in drawn.items()})
 
-    module, common = (importlib.import_module(f"polyak.frameworks.{backend}.{name}") for name in (algorithm, "common"))
+    module = importlib.import_module(f"polyak.algorithms.{algorithm}.with_{backend}")
+    common = importlib.import_module(f"polyak.frameworks.{backend}.parts")
     arrays = learner.arrays()
     state = module.State(**tensors(nested(dict(sorted(arrays.items()))), backend))
     if backend == "torch":
@@ -134,7 +135,7 @@ def gradient_of(function: Callable[..., Any], backend: str) -> Callable[..., Any
         jax = importlib.import_module("jax")
         derivative = jax.jit(jax.grad(function, has_aux=True))
         return lambda *arguments: derivative(*arguments)[0]
-    common = importlib.import_module(f"polyak.frameworks.{backend}.common")
+    common = importlib.import_module(f"polyak.frameworks.{backend}.parts")
     return lambda *arguments: common.value_and_gradient(function, *arguments)[1]
 
 

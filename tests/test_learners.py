@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import backends
 from backends import Framework, batch_of, common_of, learner_of, module_of, native, plain, state_of, updated
 from backends.broken import BROKEN, Break, nothing
 from polyak import frameworks
