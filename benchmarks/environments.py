@@ -33,7 +33,7 @@ from polyak.algorithms import sac
 from polyak.environments.make import make_environments
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.policies.policy import Policy
 from polyak.system.randomness import Streams
 from polyak.system.threads import one_numpy_thread, physical_cores

@@ -40,7 +40,7 @@ from scaling_pages import table
 
 from polyak.errors import UsageError
 from polyak.frameworks import start
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.system.files import write_atomically
 from polyak.system.threads import physical_cores
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.experience.replay import record_size
-from polyak.frameworks.edge import Device, Execution
+from polyak.frameworks.execution import Device, Execution
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Spec
 

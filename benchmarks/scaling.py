@@ -47,7 +47,7 @@ from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed, record_size
 from polyak.frameworks import make_learner
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.policies.policy import Policy
 from polyak.system.files import write_atomically
 from polyak.system.randomness import Streams

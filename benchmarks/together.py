@@ -25,7 +25,7 @@ from typing import Any
 import gymnasium
 
 import polyak
-from polyak.frameworks.edge import Device
+from polyak.frameworks.execution import Device
 from polyak.system.threads import physical_cores
 
 ROOT = Path(__file__).resolve().parent.parent

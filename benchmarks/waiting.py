@@ -20,7 +20,7 @@ from learners import BURST, OBSERVATION
 from polyak.algorithms import sac
 from polyak.experience.replay import record_size
 from polyak.frameworks import make_learner
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Spec
 

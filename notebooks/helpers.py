@@ -15,7 +15,7 @@ from polyak.environments.make import make_environments
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks import make_learner
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.html import COLOURS
 from polyak.lessons.common import Table
 from polyak.networks import nested

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.frameworks.jax import compiled, device
 from tiny_cli import PATIENCE, SMALL, TINY, process_environment
 

@@ -9,7 +9,7 @@ import torch
 
 from backends import NAMES, learner_of
 from polyak.algorithms import sac
-from polyak.frameworks.edge import noise_columns
+from polyak.frameworks.execution import noise_columns
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import KEPT, Graphs
 from reference.cases import assert_agree, make_case, play

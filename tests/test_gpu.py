@@ -10,7 +10,7 @@ import pytest
 
 import polyak
 from polyak import frameworks
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.resumption import read_checkpoint
 from polyak.types import Arrays

@@ -25,25 +25,25 @@ ALLOWED = {
     "environments": {"types", "errors", "system", "environments"},
     "networks": {"types"},
     "settings.kinds": {"errors"},
-    "settings.options": {"errors", "settings.kinds", "environments", "frameworks.edge", "tracking"},
+    "settings.options": {"errors", "settings.kinds", "environments", "frameworks.execution", "tracking"},
     "algorithms": {"types", "networks", "errors", "settings.kinds", "algorithms"},
     **{
         f"algorithms.{name}.with_{framework}": {"algorithms", f"frameworks.{framework}"}
         for name in ("ddpg", "td3", "sac")
         for framework in ("jax", "torch", "tensorflow")
     },
-    "frameworks": {"types", "networks", "errors", "algorithms", "frameworks.edge"},
-    "frameworks.edge": {"types", "errors", "system", "settings.kinds"},
-    "frameworks.jax": {"types", "networks", "errors", "algorithms", "frameworks.edge", "frameworks.jax"},
-    "frameworks.torch": {"types", "networks", "errors", "algorithms", "frameworks.edge", "frameworks.torch"},
+    "frameworks": {"types", "networks", "errors", "algorithms", "frameworks.execution"},
+    "frameworks.execution": {"types", "errors", "system", "settings.kinds"},
+    "frameworks.jax": {"types", "networks", "errors", "algorithms", "frameworks.execution", "frameworks.jax"},
+    "frameworks.torch": {"types", "networks", "errors", "algorithms", "frameworks.execution", "frameworks.torch"},
     "frameworks.tensorflow": {
-        *("types", "networks", "errors", "algorithms", "frameworks.edge", "frameworks.tensorflow")
+        *("types", "networks", "errors", "algorithms", "frameworks.execution", "frameworks.tensorflow")
     },
     "policies.policy": {"types", "errors", "system", "networks", "algorithms.sac"},
     "experience.collector": {"types", "errors", "policies.policy", "system", "environments.stepping"},
     "experience.reenactment": {"types", "experience.replay", "environments.stepping"},
     "experience.replay": {"types", "errors", "system"},
-    "run.plan": {"errors", "settings.options", "algorithms", "environments", "frameworks.edge"},
+    "run.plan": {"errors", "settings.options", "algorithms", "environments", "frameworks.execution"},
     "run.checkpoints": {"types", "errors", "system", "experience.replay", "run.checkpoints"},
     "tracking": {"errors", "system", "run.metrics", "run.folder"},
     "lessons": {"errors", "html", "system", "algorithms.sac", "lessons"},

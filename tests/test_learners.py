@@ -14,7 +14,7 @@ from backends.broken import BROKEN, Break, nothing
 from polyak import frameworks
 from polyak.algorithms.sac import initial_state
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution, noise_columns, packed
+from polyak.frameworks.execution import Execution, noise_columns, packed
 from polyak.types import Learner
 from reference import common as oracle
 from reference import ddpg as oracle_ddpg

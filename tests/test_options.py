@@ -15,7 +15,7 @@ import pytest
 import polyak
 from polyak.algorithms import NAMES, algorithm
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.many import sweep
 from polyak.policies.evaluation import evaluate
 from polyak.run.folder import Run

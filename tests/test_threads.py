@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from backends import NAMES
 from polyak import UsageError, frameworks
-from polyak.frameworks.edge import Execution, threads_or_default
+from polyak.frameworks.execution import Execution, threads_or_default
 from polyak.system.threads import one_numpy_thread, physical_cores
 from tiny_cli import PATIENCE, process_environment
 
@@ -74,7 +74,7 @@ import sys, time
 import numpy as np
 from polyak import frameworks
 from polyak.algorithms import sac
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.types import Batch, Spec
 
 spec = Spec((17,), (6,), -np.ones(6, np.float32), np.ones(6, np.float32))
@@ -124,7 +124,7 @@ if sys.argv[1] == "others":
     (jnp.ones(3) + 1).block_until_ready()
 from polyak import UsageError
 from polyak import frameworks
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 
 VARIABLES = ("NPROC", "PJRT_NPROC", "XLA_FLAGS", "XLA_PYTHON_CLIENT_PREALLOCATE")
 before = [os.environ.get(name) for name in VARIABLES]

@@ -14,7 +14,7 @@ import polyak
 from polyak import Interrupted, Run, TrainingError, UsageError, frameworks
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.cli import door
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.frameworks.jax import batched
 from polyak.many.together import SomeFailedError
 from polyak.types import Arrays, Batch, Spec

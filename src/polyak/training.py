@@ -14,7 +14,7 @@ from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment, Vectorization
 from polyak.errors import UnreadableError, UsageError
 from polyak.experience.collector import Collector
-from polyak.frameworks.edge import Device
+from polyak.frameworks.execution import Device
 from polyak.run import mending
 from polyak.run.assembly import make_loop
 from polyak.run.checkpoints import Checkpoints

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from polyak import frameworks
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.networks import flattened, nested
 from polyak.types import Learner
 from reference.cases import Case

@@ -12,7 +12,7 @@ from polyak.cli.door import replay_needed, require_memory, seeds_of
 from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
 from polyak.cli.train import Request, arguments_of, value_in
 from polyak.errors import TrainingError, UsageError
-from polyak.frameworks.edge import Execution, count_of_threads
+from polyak.frameworks.execution import Execution, count_of_threads
 from polyak.many import sweep, together
 from polyak.many.sweep.views import make_view
 from polyak.run.folder import Run

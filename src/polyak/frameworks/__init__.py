@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from polyak.algorithms.settings import Settings
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution, forked
+from polyak.frameworks.execution import Execution, forked
 from polyak.types import Learner, Spec
 
 BACKENDS = {

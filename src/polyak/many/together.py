@@ -16,7 +16,7 @@ from polyak.environments.make import Environment, Vectorization
 from polyak.environments.probe import Found
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.frameworks import Group
-from polyak.frameworks.edge import Device
+from polyak.frameworks.execution import Device
 from polyak.run.folder import Run
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan

@@ -11,7 +11,7 @@ from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed
-from polyak.frameworks.edge import Execution, count_of_threads
+from polyak.frameworks.execution import Execution, count_of_threads
 from polyak.policies.policy import Policy
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run, made_for

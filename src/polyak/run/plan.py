@@ -10,7 +10,7 @@ from polyak.algorithms.settings import Settings
 from polyak.environments.history import Isolation, draws_of, isolation_of
 from polyak.environments.make import Environment
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution
+from polyak.frameworks.execution import Execution
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_t
 from polyak import tracking
 from polyak.environments.make import Vectorization
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Device, Threads
+from polyak.frameworks.execution import Device, Threads
 from polyak.settings.kinds import FILLED, Count, Limit, Seed, check_fields, checked, meanings
 
 F = TypeVar("F", bound=Callable[..., Any])

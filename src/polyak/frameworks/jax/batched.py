@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak.algorithms.settings import Settings
-from polyak.frameworks.edge import Execution, packed
+from polyak.frameworks.execution import Execution, packed
 from polyak.frameworks.jax.device import compiler_options
 from polyak.frameworks.jax.learner import JaxLearner
 from polyak.frameworks.jax.packing import Packed

@@ -10,7 +10,14 @@ import jax
 from jax._src import xla_bridge  # the public interface does not tell whether backends have started
 
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution, count_of_threads, forked, say_what_runs, threads_or_default, variables_set
+from polyak.frameworks.execution import (
+    Execution,
+    count_of_threads,
+    forked,
+    say_what_runs,
+    threads_or_default,
+    variables_set,
+)
 from polyak.frameworks.jax.compiled import keep_compiled
 
 _VARIABLE = "PJRT_NPROC"

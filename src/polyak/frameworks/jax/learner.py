@@ -15,7 +15,7 @@ from jax import Array
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.frameworks.edge import Execution, noise_columns, packed
+from polyak.frameworks.execution import Execution, noise_columns, packed
 from polyak.frameworks.jax.device import compiler_options, device_of
 from polyak.frameworks.jax.packing import Packed, Packing
 from polyak.frameworks.jax.parts import Batch

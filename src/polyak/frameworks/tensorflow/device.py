@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution, count_of_threads, say_what_runs, threads_or_default
+from polyak.frameworks.execution import Execution, count_of_threads, say_what_runs, threads_or_default
 from polyak.frameworks.tensorflow.quiet import said, tf
 
 _VARIABLE = "TF_NUM_INTRAOP_THREADS"

@@ -8,7 +8,7 @@ from typing import Any
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.frameworks.edge import Execution, noise_columns, packed
+from polyak.frameworks.execution import Execution, noise_columns, packed
 from polyak.frameworks.tensorflow.parts import Batch
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
 from polyak.frameworks.tensorflow.vectors import Layout, Vectors

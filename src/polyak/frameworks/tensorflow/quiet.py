@@ -7,7 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from polyak.frameworks.edge import variables_set
+from polyak.frameworks.execution import variables_set
 
 said: list[str] = []
 """What TensorFlow wrote meanwhile; it tells why a GPU was not found."""

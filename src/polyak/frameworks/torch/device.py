@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 
 from polyak.errors import UsageError
-from polyak.frameworks.edge import Execution, count_of_threads, threads_or_default
+from polyak.frameworks.execution import Execution, count_of_threads, threads_or_default
 
 
 def start(execution: Execution) -> Execution:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
-from polyak.frameworks.edge import Execution, noise_columns, packed
+from polyak.frameworks.execution import Execution, noise_columns, packed
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import Graphs
 from polyak.frameworks.torch.parts import Batch

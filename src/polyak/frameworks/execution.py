@@ -1,4 +1,4 @@
-"""What the learners of all frameworks share at their edge: where they compute, and how a burst is handed over."""
+"""What the learners of all frameworks share: where and how they compute, and a burst as one array."""
 
 import os
 import warnings
