@@ -16,8 +16,8 @@ from backends import NAMES
 from polyak import Run, frameworks
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.environments.stepping import Environments
-from polyak.run import loop, updates
-from polyak.run.schedule import pieces
+from polyak.run import learning, loop
+from polyak.run.learning import pieces
 from polyak.types import Batch, Learned, Spec
 from tiny_cli import SMALL, Tiny, Uneven
 from whole_runs import assert_same, bits, saved, snapshots
@@ -94,7 +94,7 @@ def train(folder: Path, environment: Any, **options: Any) -> Run:
 
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut no burst from now on."""
-    monkeypatch.setattr(updates, "pieces", lambda due: [due])
+    monkeypatch.setattr(learning, "pieces", lambda due: [due])
 
 
 @pytest.mark.parametrize("lag", [0, 1])
@@ -125,7 +125,7 @@ def test_what_is_learned_from_is_that_of_the_whole_burst(
 def test_all_others_are_launched_whole(
     mode: AutoresetMode, options: dict[str, Any], noted: list[Noted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(updates, "pieces", lambda due: pytest.fail("a burst was cut"))
+    monkeypatch.setattr(learning, "pieces", lambda due: pytest.fail("a burst was cut"))
     train(tmp_path, Vector(mode), update_after=20, steps=120, **options)
     assert 1 < len(noted[0].lengths) <= 8
     assert len(set(noted[0].lengths)) <= 3  # the first, and where fractions or multiples add up to one more
@@ -152,7 +152,7 @@ def test_pieces_bring_what_the_whole_burst_brings(backend: str, spec: Spec) -> N
         for part in (slice(1), slice(1, 2))
     ]
     waited[1]()
-    joined = updates._joined(waited)
+    joined = learning._joined(waited)
     np.testing.assert_allclose(joined.metrics.values, expected.values, rtol=1e-4, atol=1e-5)
     assert joined.metrics.names == expected.names
     for name, value in one.actor().items():

@@ -25,8 +25,8 @@ from polyak.policies.policy import Policy
 from polyak.run import loop
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run
+from polyak.run.learning import UpdateSchedule
 from polyak.run.progress import Progress
-from polyak.run.schedule import UpdateSchedule
 from polyak.settings.configuration import resolve
 from polyak.system import stopwatch
 from polyak.types import Arrays, Learned, Metrics

@@ -15,12 +15,12 @@ from polyak.frameworks.execution import Execution, count_of_threads
 from polyak.policies.policy import Policy
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run, made_for
+from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
 from polyak.run.metrics import MetricsWriter
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, tell_ended
-from polyak.run.updates import Updates
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Learner, Spec
@@ -95,7 +95,7 @@ def make_loop(
         run=run,
         plan=plan,
         collector=collector,
-        updates=Updates(plan, streams, replay, made, policy, ledger, progress, in_pieces=cut),
+        updates=Updates(plan, streams, replay, made, policy, ledger, run.folder, in_pieces=cut),
         ledger=ledger,
         test_environments=test_environments,
         writer=writer,

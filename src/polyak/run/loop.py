@@ -14,14 +14,32 @@ from polyak.experience.collector import Collector
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
 from polyak.run.checkpoints import Checkpoints, Content
 from polyak.run.folder import Run
+from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.metrics import MetricsWriter
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress
-from polyak.run.updates import Updates
 from polyak.system.files import write_atomically
 from polyak.system.signals import signals_noted
 from polyak.types import Arrays
+
+
+@dataclasses.dataclass
+class LoopState:
+    """What a loop has come to; its parts have states of their own."""
+
+    evaluated: int = 0
+    """Steps at the last evaluation."""
+    best: tuple[int, float] | None = None
+    """Step and mean return of the best evaluation."""
+    best_policy: bytes | None = None
+    """The file of its policy."""
+    reached: bool = False
+    """Whether the wanted return has been reached."""
+    saved: int = 0
+    """Steps at the last checkpoint."""
+    whole: bool = True
+    """Whether all parts are between two steps, so that a run can go on from them."""
 
 
 @dataclasses.dataclass
@@ -38,19 +56,9 @@ class Loop:
     writer: MetricsWriter
     checkpoints: Checkpoints
     progress: Progress
+    """What the observer is shown; nothing of the run follows from it."""
     observer: Observer
-    best_policy: bytes | None = None
-    """The file of the policy of the best evaluation."""
-    evaluated: int = 0
-    """Steps at the last evaluation."""
-    reached: bool = False
-    """Whether the wanted return has been reached."""
-
-    def __post_init__(self) -> None:
-        self._saved = 0
-        """Steps at the last checkpoint."""
-        self._whole = True
-        """Whether all parts are between two steps, so that a run can go on from them."""
+    state: LoopState = dataclasses.field(default_factory=LoopState)
 
     def run_to_the_end(self) -> None:
         """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
@@ -80,39 +88,48 @@ class Loop:
             self.checkpoint()
         while not signals:
             steps = self.collector.steps
-            if steps // epoch > self.evaluated // epoch and self._may_evaluate():
+            if steps // epoch > self.state.evaluated // epoch and self._may_evaluate():
                 self._end_epoch()
-            if steps // every > self._saved // every:
+            if steps // every > self.state.saved // every:
                 self.checkpoint()
-            if steps >= self.plan.config.steps or self.reached or signals:
+            if steps >= self.plan.config.steps or self.state.reached or signals:
                 break
             yield from self._iterate()
-        if self._saved < self.collector.steps:
+        if self.state.saved < self.collector.steps:
             self.checkpoint()
         if signals:
             self._write_what_was_measured()
-        elif self.evaluated < self.collector.steps:
+        elif self.state.evaluated < self.collector.steps:
             self._end_epoch()  # after the checkpoint: to a run that is extended, its end here is no end of an epoch
-        if not self.reached:
+        if not self.state.reached:
             self.progress.outcome = f"done after {self.collector.steps:,} steps"
 
     def _iterate(self) -> Generator[None]:
         """One step of every environment, and the updates that are due then."""
         before = self.collector.steps
-        self._whole = False
-        self._collect()
-        if self.updates.launch(before, self.collector.steps):
+        with self._torn(stepping=True):
+            self._collect()
+            if self.updates.launch(before, self.collector.steps):
+                yield
+                self._take(behind=self.plan.config.lag)
+
+    @contextmanager
+    def _torn(self, *, stepping: bool = False) -> Generator[None]:
+        """A block in which some parts are ahead of others: where it fails, the run cannot go on from them.
+
+        Except where its own step has failed, `stepping`: then the collector is as it was before, and so is all else.
+        """
+        before, self.state.whole = self.collector.steps, False
+        try:
             yield
-            self.updates.take(behind=self.plan.config.lag)
-        self._whole = True
+        except TrainingError:
+            self.state.whole = stepping and self.collector.steps == before
+            raise
+        self.state.whole = True
 
     def _collect(self) -> None:
         warming_up = self.collector.steps < self.plan.config.start_steps
-        try:
-            transitions = self.collector.step(None if warming_up else self.updates.policy, self.ledger.stopwatch.lap)
-        except TrainingError:
-            self._whole = True  # the collector is as it was before the step
-            raise
+        transitions = self.collector.step(None if warming_up else self.updates.policy, self.ledger.stopwatch.lap)
         self.updates.replay.add(transitions)
         self.ledger.stopwatch.lap("replay")
         self.progress.steps = self.collector.steps
@@ -121,30 +138,33 @@ class Loop:
             self.ledger.episodes += episodes
             self.progress.episodes.extend(episodes)
 
+    def _take(self, behind: int = 0) -> None:
+        self.updates.take(self.collector.steps, behind)
+        self.progress.updates = self.updates.count
+
     def _may_evaluate(self) -> bool:
         """Whether no episode runs where the evaluation is to be."""
         return self.plan.evaluate_in != "training" or self.collector.lengths[0] == 0
 
     def _end_epoch(self) -> None:
         """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
-        self._whole = False
-        self.updates.take()
-        self._whole = True
+        with self._torn():
+            self._take()
         steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
         result = None if self.test_environments is None else self._evaluate(self.test_environments)
         self.ledger.stopwatch.lap("evaluation")
-        self._whole = False
-        self.evaluated = steps
-        if result is not None and (self.progress.best is None or result.mean > self.progress.best[1]):
-            self.progress.best, self.best_policy = (steps, result.mean), policy.content()
-            self._write(self.run.best_policy_file, self.best_policy)
-        self._write(self.run.policy_file, policy.content())
-        self._write_record({**_measured(result), "speed/steps_per_second": speed})
+        with self._torn():
+            self.state.evaluated = steps
+            if result is not None and (self.state.best is None or result.mean > self.state.best[1]):
+                self.state.best, self.state.best_policy = (steps, result.mean), policy.content()
+                self.progress.best = self.state.best
+                self._write(self.run.best_policy_file, self.state.best_policy)
+            self._write(self.run.policy_file, policy.content())
+            self._write_record({**_measured(result), "speed/steps_per_second": speed})
         wanted = self.plan.stop_at_return
-        self._whole = True
         if result is not None and wanted is not None and result.mean >= wanted:
-            self.reached = True
+            self.state.reached = True
             self.progress.outcome = (
                 f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {steps:,} steps"
             )
@@ -174,7 +194,7 @@ class Loop:
 
     def _write_record(self, evaluation: Mapping[str, float]) -> None:
         """Write what was measured since the previous record."""
-        record = self.ledger.record(self.collector.steps, self.progress.updates, evaluation)
+        record = self.ledger.record(self.collector.steps, self.updates.count, evaluation)
         self.progress.seconds = record["seconds"]
         with self._writing(self.run.metrics_file):
             self.writer.write(record)
@@ -191,21 +211,24 @@ class Loop:
             SavingError: the files cannot be written.
         """
         learner = self.updates.learner.arrays()
-        bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
-        if bad:
-            self._whole = False
-            raise TrainingError(
-                f"training diverged: {bad[0]} is not finite after {self.collector.steps:,} steps; the checkpoint of "
-                f"step {self._saved:,} is kept. A new run may have lower learning rates; check the rewards' scale"
-            )
+        with self._torn():
+            self._require_finite(learner)
         state, arrays = self._state()
         metrics, steps = self.writer.content, self.collector.steps
         content = Content(
-            steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.best_policy
+            steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.state.best_policy
         )
         self.checkpoints.save(content, self.updates.replay)
         self.ledger.stopwatch.lap("saving")
-        self._saved = steps
+        self.state.saved = steps
+
+    def _require_finite(self, learner: Arrays) -> None:
+        bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
+        if bad:
+            raise TrainingError(
+                f"training diverged: {bad[0]} is not finite after {self.collector.steps:,} steps; the checkpoint of "
+                f"step {self.state.saved:,} is kept. A new run may have lower learning rates; check the rewards' scale"
+            )
 
     def _state(self) -> tuple[dict[str, Any], Arrays]:
         collector, episodes = self.collector.state()
@@ -216,9 +239,9 @@ class Loop:
             "collector": collector,
             "environments": self.collector.environments.state(),
             "test_environments": None if self.test_environments is None else self.test_environments.state(),
-            "evaluated": self.evaluated,
-            "reached": self.reached,
-            "best": self.progress.best,
+            "evaluated": self.state.evaluated,
+            "reached": self.state.reached,
+            "best": self.state.best,
             **updates,
             **ledger,
         }
@@ -234,35 +257,35 @@ class Loop:
         """
         if self.test_environments is not None:
             self.test_environments.restore(state["test_environments"])
-        self.evaluated = int(state["evaluated"])
-        self._saved = self.progress.steps = self.collector.steps
+        steps = self.collector.steps
+        self.state = LoopState(int(state["evaluated"]), best_policy=best_policy, saved=steps)
         if state["best"] is not None:
             step, mean = state["best"]
-            self.progress.best = (int(step), float(mean))
+            self.state.best = (int(step), float(mean))
         self.ledger.restore(state, arrays["measured"])
-        self.progress.seconds = self.ledger.seconds
-        self.best_policy = best_policy
         self._write(self.run.policy_file, self.updates.policy.content())
         if best_policy is not None:
             self._write(self.run.best_policy_file, best_policy)
         self.updates.restore(state, arrays)
+        self.progress.steps, self.progress.updates = steps, self.updates.count
+        self.progress.best, self.progress.seconds = self.state.best, self.ledger.seconds
 
     def _save_what_there_is(self, error: BaseException) -> None:
         """Whatever ended the run: a checkpoint if all parts are between two steps, what was measured, the policy."""
         self.progress.error = error
         try:
-            if self._whole and self._saved < self.collector.steps:
+            if self.state.whole and self.state.saved < self.collector.steps:
                 self.checkpoint()
             self._write_what_was_measured()
         except TrainingError as another:
             error.add_note(str(another))
-        kept = f"; `polyak resume` goes on from step {self._saved:,}" if self.checkpoints.latest else ""
+        kept = f"; `polyak resume` goes on from step {self.state.saved:,}" if self.checkpoints.latest else ""
         self.progress.outcome = f"{str(error) or type(error).__name__}{kept}"
 
     def _write_what_was_measured(self) -> None:
         """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
-        if self._whole:
-            self.updates.take()
+        if self.state.whole:
+            self._take()
         if self.collector.steps > self.ledger.first_step:
             self._write_record({})
         self._write(self.run.policy_file, self.updates.policy.content())
@@ -277,7 +300,7 @@ class Loop:
             yield
         except OSError as error:
             raise SavingError(
-                f"cannot write {path}: {error.strerror or error}; the checkpoint of step {self._saved:,} is whole"
+                f"cannot write {path}: {error.strerror or error}; the checkpoint of step {self.state.saved:,} is whole"
             ) from error
 
 

@@ -1,25 +1,61 @@
-"""A run's gradient steps: when they are due, on which transitions, and what they bring."""
+"""A run's gradient steps: when they are due, in which pieces, on which transitions, and what they bring."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms.settings import Settings
 from polyak.errors import TrainingError
 from polyak.experience.replay import Replay
 from polyak.policies.policy import Policy
 from polyak.run.ledger import Ledger
 from polyak.run.plan import Plan
-from polyak.run.progress import Progress
-from polyak.run.schedule import UpdateSchedule, pieces
 from polyak.system.randomness import Streams, go_on_from, state_of
 from polyak.types import Arrays, Batch, Float, Learned, Learner, Metrics
 
 Waited = Callable[[], Learned]
 """Waits for a burst, and gives what it brought; again and again the same."""
+
+
+class UpdateSchedule:
+    """How many updates are due after environment steps, by the ratio per environment step, whatever N is."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config
+        self.owed = 0.0
+        """The fraction of an update that is carried over."""
+
+    def due(self, before: int, after: int) -> int:
+        """Updates due when the run's steps go from `before` to `after`.
+
+        At every multiple of `update_every` from `update_after` on, `update_every * updates_per_step` more are due; a
+        fraction is carried over.
+        """
+        every = self._config.update_every
+        bursts = after // every - max(before, self._config.update_after - 1) // every
+        if after < self._config.update_after or bursts < 1:
+            return 0
+        self.owed += bursts * every * self._config.updates_per_step
+        due = int(self.owed + 1e-9)
+        self.owed -= due
+        return due
+
+
+def pieces(due: int) -> list[int]:
+    """A number of updates as a sum of powers of four, the largest first: 27 is 16 + 4 + 4 + 1 + 1 + 1.
+
+    Each length of a burst is a program to be compiled. Cut like this, bursts of all lengths up to 16 take three.
+    """
+    found, power = list[int](), 4 ** (max(due, 1).bit_length() // 2)
+    while due:
+        found += [power] * (due // power)
+        due, power = due % power, power // 4
+    return found
 
 
 class Updates:
@@ -37,18 +73,20 @@ class Updates:
         learner: Learner,
         policy: Policy,
         ledger: Ledger,
-        progress: Progress,
+        folder: Path,
         *,
         in_pieces: bool = False,
     ) -> None:
-        """Begin before the first update; what is measured goes into `ledger`, the count into `progress`.
+        """Begin before the first update; what is measured goes into `ledger`.
 
-        `in_pieces`: bursts are of many lengths, and are launched in pieces of few.
+        `folder` keeps the policies, and `in_pieces`: bursts are of many lengths, and are launched in pieces of few.
         """
+        self.count = 0
+        """Updates that were taken over."""
         self.policy = policy
         """The newest that was taken over."""
         self.replay, self.learner = replay, learner
-        self._plan, self._streams, self._ledger, self._progress = plan, streams, ledger, progress
+        self._plan, self._streams, self._ledger, self._folder = plan, streams, ledger, folder
         self._algorithm = algorithm_module(plan.algorithm)
         self._schedule = UpdateSchedule(plan.config)
         self._in_pieces = in_pieces
@@ -78,27 +116,26 @@ class Updates:
             first += length
         return partial(_joined, waited)
 
-    def take(self, behind: int = 0) -> None:
-        """Wait for what was launched, except for the last `behind` bursts, and take over what it brought.
+    def take(self, steps: int, behind: int = 0) -> None:
+        """After so many of the run's steps, take over what was launched, but for the last `behind` bursts; and wait.
 
         Raises:
             TrainingError: a loss or the actor is not finite.
         """
         while len(self._launched) > behind:
-            self._take_over(self._launched.pop(0)())
+            self._take_over(self._launched.pop(0)(), steps)
 
-    def _take_over(self, learned: Learned) -> None:
+    def _take_over(self, learned: Learned, steps: int) -> None:
         metrics, actor = learned
-        policy, done = dataclasses.replace(self.policy, parameters=actor), self._progress
-        updates = done.updates + len(metrics.values)
+        policy, count = dataclasses.replace(self.policy, parameters=actor), self.count + len(metrics.values)
         critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
         if not np.isfinite(critic_loss).all() or not policy.finite():
             raise TrainingError(
-                f"training diverged: a loss or the actor is not finite after {done.steps:,} steps "
-                f"({updates:,} updates); the last finite policy is kept in {done.folder}. "
+                f"training diverged: a loss or the actor is not finite after {steps:,} steps "
+                f"({count:,} updates); the last finite policy is kept in {self._folder}. "
                 "A new run may have lower learning rates; check the rewards' scale"
             )
-        self.policy, done.updates = policy, updates
+        self.policy, self.count = policy, count
         self._ledger.measured.append(metrics)
         self._ledger.stopwatch.lap("learner")
 
@@ -107,7 +144,7 @@ class Updates:
         state: dict[str, Any] = {
             "replay_stream": state_of(self._streams.replay),
             "learner_stream": state_of(self._streams.learner),
-            "updates": self._progress.updates,
+            "updates": self.count,
             "updates_owed": self._schedule.owed,
         }
         arrays: Arrays = {}
@@ -125,7 +162,7 @@ class Updates:
         """
         go_on_from(self._streams.replay, state["replay_stream"])
         go_on_from(self._streams.learner, state["learner_stream"])
-        self._progress.updates = int(state["updates"])
+        self.count = int(state["updates"])
         self._schedule.owed = float(state["updates_owed"])
         if not -1e-6 < self._schedule.owed < 1:
             raise ValueError(f"{self._schedule.owed} updates owed")
