@@ -31,6 +31,7 @@ from typing import Any
 from polyak import frameworks
 from polyak.algorithms import sac
 from polyak.environments.make import make_environments
+from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks.execution import Execution
@@ -44,7 +45,7 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64)
 QUICK_COUNTS = (1, 8)
 COLOURS = {"sync": "#1f77b4", "async": "#d62728", "envpool": "#2ca02c"}
 WAYS = {"collect": "collecting alone", "step": "an update a step", "round": "an update a round"}
-BURST, BATCH = 50, 256
+BURST, BATCH, DISCOUNT = 50, 256, 0.99
 FULL = 1_000
 """Transitions in replay before anything is timed."""
 
@@ -64,7 +65,7 @@ class Learning:
 
     def update(self, updates: int) -> None:
         """What the loop does in a burst."""
-        batches = self.replay.sample(self._streams.replay, updates, BATCH)
+        batches = sample_batch(self.replay, self._streams.replay, updates, BATCH, DISCOUNT)
         noise = sac.draw_noise(self._streams.learner, updates, BATCH, self._actions)
         learned = self._learner.launch(batches, noise)()
         self.policy = dataclasses.replace(self.policy, parameters=learned.actor)

@@ -24,10 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.experience.replay import record_size
 from polyak.frameworks.execution import Device, Execution
 from polyak.system.threads import physical_cores
-from polyak.types import Batch, Spec
+from polyak.types import Batch, Layout, Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 OBSERVATION, ACTION, HIDDEN = 17, 6, (256, 256)  # HalfCheetah-v5 and the networks of the SAC paper
@@ -194,14 +193,17 @@ def learner(
     ours = frameworks.make_learner(
         backend, algorithm, spec, config, module.initial_state(generator, spec, config), execution
     )
-    batches = Batch(records(generator, burst, batch, sizes), sizes.observation, sizes.action)
+    batches = Batch(records(generator, burst, batch, sizes), spec.layout)
     noise = module.draw_noise(generator, burst, batch, sizes.action)
     return lambda updates: [ours.update(batches, noise) for _ in range(updates // burst)] and None
 
 
 def records(generator: np.random.Generator, burst: int, batch: int, sizes: Sizes = HALF_CHEETAH) -> Any:
-    """Made-up transitions, [K, B, 2 O + A + 2]."""
-    return generator.standard_normal((burst, batch, record_size(sizes.observation, sizes.action)), dtype=np.float32)
+    """Made-up transitions, [K, B, 2 O + A + 3], with a discount of 0.99 and weights of 1."""
+    layout = Layout(sizes.observation, sizes.action)
+    made_up = generator.standard_normal((burst, batch, layout.width), dtype=np.float32)
+    made_up[..., layout.discount], made_up[..., layout.weight] = 0.99, 1.0
+    return made_up
 
 
 def torch_eager(batch: int) -> Round:
@@ -232,11 +234,11 @@ def torch_eager(batch: int) -> Round:
         return torch.tanh(u), (normal.log_prob(u) - correction).sum(-1, keepdim=True)
 
     def update(record: Any) -> None:
-        s, a, r, s_2, d = record.split([OBSERVATION, ACTION, 1, OBSERVATION, 1], dim=-1)
+        s, a, r, s_2, discount, _ = record.split([OBSERVATION, ACTION, 1, OBSERVATION, 1, 1], dim=-1)
         with torch.no_grad():
             a_2, log_pi = sample(s_2)
             joint = torch.cat([s_2, a_2], -1)
-            y = r + 0.99 * (1 - d) * (torch.min(target_1(joint), target_2(joint)) - log_alpha.exp() * log_pi)
+            y = r + discount * (torch.min(target_1(joint), target_2(joint)) - log_alpha.exp() * log_pi)
         joint = torch.cat([s, a], -1)
         loss = nn.functional.mse_loss(q_1(joint), y) + nn.functional.mse_loss(q_2(joint), y)
         critic_optimizer.zero_grad()
@@ -286,10 +288,10 @@ def tensorflow_eager(batch: int) -> Round:
         return tf.tanh(u), tf.reduce_sum(log_pi - 2 * (math.log(2) - u - tf.nn.softplus(-2 * u)), -1, keepdims=True)
 
     def update(record: Any) -> None:
-        s, a, r, s_2, d = tf.split(record, [OBSERVATION, ACTION, 1, OBSERVATION, 1], axis=-1)
+        s, a, r, s_2, discount, _ = tf.split(record, [OBSERVATION, ACTION, 1, OBSERVATION, 1, 1], axis=-1)
         a_2, log_pi = sample(s_2)
         joint = tf.concat([s_2, a_2], -1)
-        y = r + 0.99 * (1 - d) * (tf.minimum(target_1(joint), target_2(joint)) - tf.exp(log_alpha) * log_pi)
+        y = r + discount * (tf.minimum(target_1(joint), target_2(joint)) - tf.exp(log_alpha) * log_pi)
         critics = q_1.trainable_variables + q_2.trainable_variables
         with tf.GradientTape() as tape:
             joint = tf.concat([s, a], -1)

@@ -44,6 +44,7 @@ from scaling_pages import CONTENDERS, LIMITS, PARTS, STEPS, draw, framework_of, 
 from polyak.algorithms import sac
 from polyak.environments.make import make_environments
 from polyak.errors import UsageError
+from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed, record_size
 from polyak.frameworks import make_learner
@@ -216,7 +217,7 @@ class Stepper:
         transitions = self._collector.step(self._policy, lap)
         replay.add(transitions)
         lap("add")
-        batches = replay.sample(self._streams.replay, 1, self._config.batch_size)
+        batches = sample_batch(replay, self._streams.replay, 1, self._config.batch_size, self._config.discount)
         lap("sample")
         noise = sac.draw_noise(self._streams.learner, 1, self._config.batch_size, ACTION)
         self._policy = Policy(self._learner.launch(batches, noise)().actor, self._policy.spec, sac.POLICY_KIND)

@@ -18,7 +18,6 @@ import numpy as np
 from learners import BURST, OBSERVATION
 
 from polyak.algorithms import sac
-from polyak.experience.replay import record_size
 from polyak.frameworks import make_learner
 from polyak.frameworks.execution import Execution
 from polyak.system.threads import physical_cores
@@ -36,8 +35,8 @@ def updates_of(updates: int, threads: int) -> Callable[[], object]:
     learner = make_learner(
         "jax", "sac", spec, config, sac.initial_state(generator, spec, config), Execution("cpu", threads)
     )
-    shape = (updates, config.batch_size, record_size(OBSERVATION, actions))
-    batches = Batch(generator.standard_normal(shape, dtype=np.float32), OBSERVATION, actions)
+    shape = (updates, config.batch_size, spec.layout.width)
+    batches = Batch(generator.standard_normal(shape, dtype=np.float32), spec.layout)
     noise = sac.draw_noise(generator, updates, config.batch_size, actions)
     return lambda: learner.update(batches, noise)
 

@@ -63,7 +63,7 @@ common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
 # %%
 example = helpers.example("ddpg", "Pendulum-v1", BACKEND)
 state, batch, config = example.state, example.batch, example.config
-s, a, r, s_next, d = example.data
+s, a, r, s_next, discount, _ = example.data
 print(type(batch.observation))
 print("observation", s.shape, "action", a.shape, "reward", r.shape, "next observation", s_next.shape)
 print("state:", ", ".join(state._fields))
@@ -93,20 +93,21 @@ helpers.code(ddpg.target)
 
 # %%
 a_next = np.tanh(forward(example.part("target_actor"), s_next))
-y = r + config.discount * (1 - d) * forward(example.part("target_critic"), np.hstack([s_next, a_next]))[:, 0]
-helpers.compare(ddpg.target(state, batch, config), y)
+y = r + discount * forward(example.part("target_critic"), np.hstack([s_next, a_next]))[:, 0]
+helpers.compare(ddpg.target(state, batch), y)
 
 # %% [markdown]
-# $d$ is 1 only where the environment *terminated*. Pendulum never does: its episodes are cut by a time limit, are
-# stored with $d = 0$, and bootstrap. If every transition had ended its episode, the target would be the reward:
+# A batch holds $\gamma\,(1 - d)$ as one number, `discount`. $d$ is 1 only where the environment *terminated*. Pendulum
+# never does: its episodes are cut by a time limit, are stored with $d = 0$, and bootstrap. If every transition had
+# ended its episode, the target would be the reward:
 
 # %%
-print("terminated in this batch:", int(d.sum()))
-ended = batch._replace(terminated=helpers.tensors(np.ones_like(r), BACKEND))
-helpers.compare(ddpg.target(state, ended, config), r)
+print("terminated in this batch:", int(np.sum(discount == 0)))
+ended = batch._replace(discount=helpers.tensors(np.zeros_like(r), BACKEND))
+helpers.compare(ddpg.target(state, ended), r)
 
 # %% [markdown]
-# The critic minimizes the mean-squared Bellman error,
+# The critic minimizes the mean-squared Bellman error, in which all transitions weigh 1,
 #
 # $$L(\phi) = \frac{1}{|B|} \sum_{(s, a, r, s', d) \in B} \big( Q_\phi(s, a) - y(r, s', d) \big)^2. \tag{8.5}$$
 

@@ -12,6 +12,7 @@ from IPython.display import HTML, Markdown, Video
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.environments.make import make_environments
+from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks import make_learner
@@ -21,7 +22,7 @@ from polyak.lessons.common import Table
 from polyak.networks import nested
 from polyak.run.folder import Run
 from polyak.system.randomness import Streams
-from polyak.types import Arrays, Transitions
+from polyak.types import Arrays
 
 TENSORS = {"jax": ("jax.numpy", "asarray"), "torch": ("torch", "tensor"), "tensorflow": ("tensorflow", "constant")}
 """What makes an array the framework's own."""
@@ -81,7 +82,7 @@ class Example:
     """[B, A] each, the framework's tensors."""
     arrays: Arrays
     """The state as named NumPy arrays."""
-    data: Transitions
+    data: Any
     """The batch in NumPy."""
     noise_data: dict[str, Any]
     """The noise in NumPy."""
@@ -112,7 +113,7 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
     first = what.initial_state(streams.weights, spec, config)
     learner = make_learner(backend, algorithm, spec, config, first, Execution("cpu", fast=backend == "jax"))
     drawn = what.draw_noise(streams.learner, updates + 1, config.batch_size, spec.action_size)
-    batches = replay.sample(streams.replay, updates, config.batch_size)
+    batches = sample_batch(replay, streams.replay, updates, config.batch_size, config.discount)
     learner.update(batches, {name: value[:-1] for name, value in drawn.items()})
 
     module = importlib.import_module(f"polyak.algorithms.{algorithm}.with_{backend}")
@@ -121,9 +122,8 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
     state = module.State(**tensors(nested(dict(sorted(arrays.items()))), backend))
     if backend == "torch":
         state = state._replace(step=int(arrays["step"]))  # there it is a number
-    last = replay.sample(streams.replay, 1, config.batch_size)
-    names = ("observation", "action", "reward", "next_observation", "terminated")
-    data = Transitions(*(getattr(last, name)[0] for name in names))
+    last = sample_batch(replay, streams.replay, 1, config.batch_size, config.discount)
+    data = common.Batch(*(getattr(last, name)[0] for name in common.Batch._fields))
     noise = {name: value[-1] for name, value in drawn.items()}
     batch = common.Batch(*tensors(tuple(data), backend))
     return Example(config, state, batch, tensors(noise, backend), arrays, data, noise)

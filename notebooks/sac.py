@@ -122,7 +122,7 @@ plt.show()
 # %%
 example = helpers.example("sac", "Pendulum-v1", BACKEND)
 state, batch, config = example.state, example.batch, example.config
-s, a, r, s_next, d = example.data
+s, a, r, s_next, discount, _ = example.data
 print("state:", ", ".join(state._fields))
 print("noise:", {name: value.shape for name, value in example.noise_data.items()})
 
@@ -212,8 +212,8 @@ helpers.code(sac.target)
 alpha = np.exp(example.arrays["log_alpha"])
 a_next, log_pi = drawn(example.part("actor"), s_next, example.noise_data["next_action"].astype(np.float64))
 q_next = [forward(example.part(f"target_critic_{i}"), np.hstack([s_next, a_next]))[:, 0] for i in (1, 2)]
-y = r + config.discount * (1 - d) * (np.minimum(*q_next) - alpha * log_pi)
-helpers.compare(sac.target(state, batch, example.noise["next_action"], config), y, 1e-4)
+y = r + discount * (np.minimum(*q_next) - alpha * log_pi)
+helpers.compare(sac.target(state, batch, example.noise["next_action"]), y, 1e-4)
 
 # %% [markdown]
 # $$L(\phi_i) = \frac{1}{|B|} \sum_{(s, a, r, s', d) \in B} \big( Q_{\phi_i}(s, a) - y(r, s', d) \big)^2, \qquad i =

@@ -60,7 +60,7 @@ common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
 # %%
 example = helpers.example("td3", "Pendulum-v1", BACKEND)
 state, batch, config = example.state, example.batch, example.config
-s, a, r, s_next, d = example.data
+s, a, r, s_next, discount, _ = example.data
 noise, xi = example.noise["target_action"], example.noise_data["target_action"]
 print("state:", ", ".join(state._fields))
 print("noise:", type(noise), xi.shape)
@@ -148,7 +148,7 @@ helpers.code(td3.target)
 
 # %%
 q_next = [forward(example.part(f"target_critic_{i}"), np.hstack([s_next, a_next]))[:, 0] for i in (1, 2)]
-y = r + config.discount * (1 - d) * np.minimum(*q_next)
+y = r + discount * np.minimum(*q_next)
 helpers.compare(td3.target(state, batch, noise, config), y)
 print(f"critic 1 is the lower one in {np.mean(q_next[0] < q_next[1]):.0%} of the batch")
 print(f"the minimum lies {np.mean(np.mean(q_next, axis=0) - np.minimum(*q_next)):.4f} below the mean of both")

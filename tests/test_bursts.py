@@ -144,11 +144,11 @@ def test_pieces_bring_what_the_whole_burst_brings(backend: str, spec: Spec) -> N
     config = module.Config(hidden_sizes=(8,))
     state = module.initial_state(np.random.default_rng(1), spec, config)
     one, other = (frameworks.make_learner(backend, "td3", spec, config, state) for _ in range(2))
-    records = generator.standard_normal((2, 8, 2 * 3 + 2 + 2)).astype(np.float32)
+    records = generator.standard_normal((2, 8, 2 * 3 + 2 + 3)).astype(np.float32)
     noise = module.draw_noise(generator, 2, 8, spec.action_size)
-    expected = one.update(Batch(records, 3, 2), noise)
+    expected = one.update(Batch(records, spec.layout), noise)
     waited = [
-        other.launch(Batch(records[part], 3, 2), {name: drawn[part] for name, drawn in noise.items()})
+        other.launch(Batch(records[part], spec.layout), {name: drawn[part] for name, drawn in noise.items()})
         for part in (slice(1), slice(1, 2))
     ]
     waited[1]()

@@ -9,7 +9,6 @@ import torch
 
 from backends import NAMES, learner_of
 from polyak.algorithms import sac
-from polyak.frameworks.execution import noise_columns
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import KEPT, Graphs
 from reference.cases import assert_agree, make_case, play
@@ -223,9 +222,8 @@ def test_few_recordings_are_kept(recorder: Recorder) -> None:
     case = make_case("ddpg", updates=1).cast(np.float32)
     learner: Any = learner_of(case, "torch")
     graphs = Graphs(learner._burst, 1)
-    width = case.records.shape[-1] + len(noise_columns((), 1, 1))
     state = learner._state
     for updates in range(1, KEPT + 4):
-        state, _ = graphs.burst(state, torch.zeros(updates, 16, width))
+        state, _ = graphs.burst(state, torch.zeros(updates, 16, case.spec.layout.width))
     assert len(graphs._recorded) == KEPT
     assert state.step == sum(range(1, KEPT + 4))

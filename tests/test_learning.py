@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from polyak.algorithms import NAMES, algorithm
 from polyak.environments.make import make_environments
+from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks import make_learner
@@ -121,7 +122,7 @@ def learn(
     for _ in range(updates // 20):
         for _ in range(20 // environments.count):
             replay.add(collector.step(policy))
-        batches = replay.sample(streams.replay, 20, config.batch_size)
+        batches = sample_batch(replay, streams.replay, 20, config.batch_size, config.discount)
         learner.update(batches, module.draw_noise(streams.learner, 20, config.batch_size, spec.action_size))
         policy = dataclasses.replace(policy, parameters=learner.actor())
     return Learned(learner.arrays(), policy, problem)

@@ -121,8 +121,8 @@ def test_a_stack_goes_on_without_those_that_do_not_launch(spec: Spec) -> None:
             if index == 1 and 30 <= burst < 60:
                 continue
             updates = 2 if index == 2 and burst % 20 == 0 else 1
-            records = generator.standard_normal((updates, 8, 2 * 3 + 2 + 2)).astype(np.float32)
-            batch = Batch(records, spec.observation_size, spec.action_size)
+            records = generator.standard_normal((updates, 8, 2 * 3 + 2 + 3)).astype(np.float32)
+            batch = Batch(records, spec.layout)
             noise = module.draw_noise(generator, updates, 8, spec.action_size)
             learned.append((ours[index].launch(batch, noise), theirs[index].launch(batch, noise)))
         if burst % 2:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyak.types import Batch, Spec
+from polyak.types import Batch, Layout, Spec
 
 bounds = st.floats(-1e6, 1e6, width=32)
 
@@ -70,9 +70,11 @@ def test_sizes_are_those_of_the_flattened_shapes(shape: tuple[int, ...], size: i
 
 
 def test_the_columns_of_a_batch_are_views_of_its_records() -> None:
-    records = np.arange(2 * 4 * 10, dtype=np.float32).reshape(2, 4, 10)
-    batch = Batch(records, observation_size=3, action_size=2)
-    columns = {"observation": [0, 1, 2], "action": [3, 4], "reward": 5, "next_observation": [6, 7, 8], "terminated": 9}
+    records = np.arange(2 * 4 * 11, dtype=np.float32).reshape(2, 4, 11)
+    batch = Batch(records, Layout(observation_size=3, action_size=2))
+    columns = {"observation": [0, 1, 2], "action": [3, 4], "reward": 5, "next_observation": [6, 7, 8]}
+    columns |= {"discount": 9, "weight": 10}
+    assert batch.layout.width == 11
     for name, places in columns.items():
         np.testing.assert_array_equal(getattr(batch, name), records[..., places], err_msg=name)
         assert np.shares_memory(getattr(batch, name), records)

@@ -20,13 +20,14 @@ Replay = tuple[Callable[[], Any], Callable[[], Any]]
 
 
 def polyak() -> Replay:
+    from polyak.experience.batches import sample_batch
     from polyak.experience.replay import Replay
     from polyak.types import Transitions
 
     data, generator = random_transitions(ENVIRONMENT, 1), np.random.default_rng(0)
     row = Transitions(*(np.asarray(part, np.float32) for part in data[:4]), data.terminated)
     replay = Replay(CAPACITY, row.observation.shape[1], row.action.shape[1])
-    return lambda: replay.add(row), lambda: replay.sample(generator, 1, BATCH)
+    return lambda: replay.add(row), lambda: sample_batch(replay, generator, 1, BATCH, 0.99)
 
 
 def stable_baselines() -> Replay:

@@ -42,6 +42,11 @@ class Spec:
         return math.prod(self.action_shape)
 
     @cached_property
+    def layout(self) -> "Layout":
+        """The columns of records of this environment."""
+        return Layout(self.observation_size, self.action_size)
+
+    @cached_property
     def action_half_range(self) -> Float:
         """[A]: half the width of the action box, in environment units."""
         return (self.action_high - self.action_low) / np.float32(2)
@@ -128,42 +133,97 @@ class Transitions(NamedTuple):
         )
 
 
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a record: `[observation (O), action (A), reward, next_observation (O), discount, weight]`.
+
+    In replay, which knows of no discount yet, the last but one says whether the environment `terminated`.
+    """
+
+    observation_size: int
+    action_size: int
+
+    @cached_property
+    def observation(self) -> slice:
+        """O columns."""
+        return slice(0, self.observation_size)
+
+    @cached_property
+    def action(self) -> slice:
+        """A columns."""
+        return slice(self.observation_size, self.reward)
+
+    @cached_property
+    def reward(self) -> int:
+        """One column."""
+        return self.observation_size + self.action_size
+
+    @cached_property
+    def next_observation(self) -> slice:
+        """O columns."""
+        return slice(self.reward + 1, self.discount)
+
+    @cached_property
+    def discount(self) -> int:
+        """One column."""
+        return self.reward + 1 + self.observation_size
+
+    @property
+    def terminated(self) -> int:
+        """The column in replay that `discount` takes the place of in a batch."""
+        return self.discount
+
+    @cached_property
+    def weight(self) -> int:
+        """One column."""
+        return self.discount + 1
+
+    @cached_property
+    def width(self) -> int:
+        """2 O + A + 3 columns."""
+        return self.weight + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """K batches of B transitions in one contiguous array, so that they are gathered, and sent to a device, at once.
 
-    A record is `[observation (O), action (A), reward, next_observation (O), terminated]`; the properties are views.
+    The properties are views of the columns that `layout` names.
     """
 
     records: Float
-    """[K, B, 2 O + A + 2]"""
-    observation_size: int
-    action_size: int
+    """[K, B, 2 O + A + 3]"""
+    layout: Layout
 
     @property
     def observation(self) -> Float:
         """[K, B, O]"""
-        return self.records[..., : self.observation_size]
+        return self.records[..., self.layout.observation]
 
     @property
     def action(self) -> Float:
         """[K, B, A], normalized."""
-        return self.records[..., self.observation_size : self.observation_size + self.action_size]
+        return self.records[..., self.layout.action]
 
     @property
     def reward(self) -> Float:
         """[K, B]"""
-        return self.records[..., self.observation_size + self.action_size]
+        return self.records[..., self.layout.reward]
 
     @property
     def next_observation(self) -> Float:
         """[K, B, O]"""
-        return self.records[..., self.observation_size + self.action_size + 1 : -1]
+        return self.records[..., self.layout.next_observation]
 
     @property
-    def terminated(self) -> Float:
-        """[K, B], 1.0 where the environment terminated, else 0.0."""
-        return self.records[..., -1]
+    def discount(self) -> Float:
+        """[K, B]: gamma, or 0.0 where the environment terminated: what the value of the next observation counts."""
+        return self.records[..., self.layout.discount]
+
+    @property
+    def weight(self) -> Float:
+        """[K, B]: how much the transition counts in the critics' losses, 1.0 for all that are drawn uniformly."""
+        return self.records[..., self.layout.weight]
 
 
 class Metrics(NamedTuple):

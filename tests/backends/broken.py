@@ -96,8 +96,17 @@ def noise_of_the_first_sample_for_all(module: ModuleType, framework: Framework) 
 
 
 def terminated_ignored(module: ModuleType, framework: Framework) -> Replacements:
-    update, never = module.update, lambda batch: batch._replace(terminated=0.0 * batch.terminated)
-    return {"update": lambda state, batch, *rest: update(state, never(batch), *rest)}
+    update = module.update
+
+    def never(state: Any, batch: Any, noise: Any, config: Any) -> Any:
+        return update(state, batch._replace(discount=config.discount + 0.0 * batch.discount), noise, config)
+
+    return {"update": never}
+
+
+def weights_ignored(module: ModuleType, framework: Framework) -> Replacements:
+    update, equal = module.update, lambda batch: batch._replace(weight=1.0 + 0.0 * batch.weight)
+    return {"update": lambda state, batch, *rest: update(state, equal(batch), *rest)}
 
 
 def targets_moved_before_the_critic_step(module: ModuleType, framework: Framework) -> Replacements:
@@ -206,6 +215,7 @@ _ALL: list[Break] = [
     adam_with_epsilon_under_the_root,
     adam_without_bias_correction,
     terminated_ignored,
+    weights_ignored,
     targets_moved_before_the_critic_step,
 ]
 _TWIN: list[Break] = [

@@ -24,7 +24,7 @@ class Case:
     config: Settings
     arrays: Arrays
     records: Array
-    """[K, B, 2 O + A + 2]"""
+    """[K, B, 2 O + A + 3]"""
     noise: Arrays
     """[K, B, A] each."""
 
@@ -35,16 +35,16 @@ class Case:
 
     def burst(self, start: int, stop: int) -> tuple[Batch, Arrays]:
         """The arguments of `Learner.update` for these updates."""
-        batch = Batch(self.records[start:stop], self.spec.observation_size, self.spec.action_size)
+        batch = Batch(self.records[start:stop], self.spec.layout)
         return batch, {name: value[start:stop] for name, value in self.noise.items()}
 
     def batch(self, index: int) -> common.Batch:
         """The oracle's batch of one update."""
         o, a = self.spec.observation_size, self.spec.action_size
-        observation, action, reward, following, terminated = np.split(
-            self.records[index], [o, o + a, o + a + 1, 2 * o + a + 1], axis=1
+        observation, action, reward, following, discount, weight = np.split(
+            self.records[index], [o, o + a, o + a + 1, 2 * o + a + 1, 2 * o + a + 2], axis=1
         )
-        return common.Batch(observation, action, reward[:, 0], following, terminated[:, 0])
+        return common.Batch(observation, action, reward[:, 0], following, discount[:, 0], weight[:, 0])
 
 
 def _cast(value: Array, dtype: Any) -> Array:
@@ -60,7 +60,7 @@ def make_case(
     action_size: int = 3,
     **settings: Any,
 ) -> Case:
-    """A float64 case with terminated and other transitions, and targets that differ from their networks."""
+    """A float64 case with terminated and other transitions, of several weights; targets differ from their networks."""
     generator = np.random.default_rng(7)
     ones = np.ones(action_size, np.float32)
     spec = Spec((observation_size,), (action_size,), -ones, 3 * ones)  # learners know normalized actions alone
@@ -74,7 +74,9 @@ def make_case(
     records = generator.standard_normal((updates, batch_size, 2 * observation_size + action_size + 2), dtype=np.float32)
     action = slice(observation_size, observation_size + action_size)
     records[..., action] = np.tanh(records[..., action])
-    records[..., -1] = np.arange(batch_size) % 3 == 0
+    records[..., -1] = config.discount * (np.arange(batch_size) % 3 > 0)
+    weight = np.resize(np.array([0.5, 1.0, 2.0, 1.0], np.float32), (updates, batch_size, 1))
+    records = np.concatenate([records, weight], axis=-1)
     noise = dict(module.draw_noise(generator, updates, batch_size, action_size))
     case = Case(name, spec, config, arrays, records, noise).cast(np.float64)
     return case if name == "ddpg" else _balanced(case)

@@ -12,13 +12,15 @@ Arrays = dict[str, Array]
 
 
 class Batch(NamedTuple):
-    """One batch: [B, O], [B, A], [B], [B, O], [B]."""
+    """One batch: [B, O], [B, A], [B], [B, O], [B], [B]."""
 
     observation: Array
     action: Array
     reward: Array
     next_observation: Array
-    terminated: Array
+    discount: Array
+    """gamma (1 - d)"""
+    weight: Array
 
 
 def part(state: Arrays, name: str) -> Arrays:
@@ -62,10 +64,10 @@ def action_gradient(critic: Arrays, layer_inputs: list[Array], action_size: int)
 
 
 def critic_loss(critic: Arrays, batch: Batch, y: Array) -> tuple[float, Arrays, Array]:
-    """(8.5): mean (Q(s, a) - y)^2, its gradients, and Q [B]."""
+    """(8.5), weighted: mean w (Q(s, a) - y)^2, its gradients, and Q [B]."""
     q, layer_inputs = q_value(critic, batch.observation, batch.action)
-    gradients, _ = backward(critic, layer_inputs, (2.0 * (q - y) / len(y))[:, None])
-    return np.mean((q - y) ** 2), gradients, q
+    gradients, _ = backward(critic, layer_inputs, (2.0 * batch.weight * (q - y) / len(y))[:, None])
+    return np.mean(batch.weight * (q - y) ** 2), gradients, q
 
 
 def critic_metrics(loss: float, q: Array, y: Array, *gradients: Arrays) -> dict[str, float]:

@@ -27,11 +27,11 @@ def mu(actor: Arrays, observation: Array) -> tuple[Array, list[Array]]:
     return np.tanh(output), layer_inputs
 
 
-def target(state: Arrays, batch: Batch, config: Any) -> Array:
+def target(state: Arrays, batch: Batch) -> Array:
     """(8.5): y = r + gamma (1 - d) Q_target(s', mu_target(s'))."""
     action, _ = mu(part(state, "target_actor"), batch.next_observation)
     q, _ = q_value(part(state, "target_critic"), batch.next_observation, action)
-    return batch.reward + config.discount * (1.0 - batch.terminated) * q
+    return batch.reward + batch.discount * q
 
 
 def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float, Arrays, Array]:
@@ -45,7 +45,7 @@ def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float
 
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic step, actor step, Polyak step of both targets."""
-    y = target(state, batch, config)
+    y = target(state, batch)
     loss, gradients, q = critic_loss(part(state, "critic"), batch, y)
     metrics = critic_metrics(loss, q, y, gradients)
     state = state | adam_step(state, "critic", gradients, config.critic_learning_rate)

@@ -49,12 +49,12 @@ def sample_action(actor: Arrays, observation: Array, xi: Array) -> Sample:
     return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, (raw > -20.0) & (raw < 2.0), layer_inputs)
 
 
-def target(state: Arrays, batch: Batch, xi: Array, config: Any) -> Array:
+def target(state: Arrays, batch: Batch, xi: Array) -> Array:
     """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi(s')."""
     sample = sample_action(part(state, "actor"), batch.next_observation, xi)
     q_1, q_2 = (q_value(part(state, f"target_critic_{i}"), batch.next_observation, sample.action)[0] for i in (1, 2))
     value = np.minimum(q_1, q_2) - np.exp(state["log_alpha"]) * sample.log_probability
-    return batch.reward + config.discount * (1.0 - batch.terminated) * value
+    return batch.reward + batch.discount * value
 
 
 def actor_loss(
@@ -87,7 +87,7 @@ def temperature_loss(log_alpha: Array, mean_log_probability: float, target_entro
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic steps, actor step, temperature step, Polyak step of the critics' targets."""
     alpha = np.exp(state["log_alpha"])
-    y = target(state, batch, noise["next_action"], config)
+    y = target(state, batch, noise["next_action"])
     loss_1, gradients_1, q = critic_loss(part(state, "critic_1"), batch, y)
     loss_2, gradients_2, _ = critic_loss(part(state, "critic_2"), batch, y)
     state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate)

@@ -29,7 +29,7 @@ def target(state: Arrays, batch: Batch, noise: Array, config: Any) -> Array:
     """(8.9): y = r + gamma (1 - d) min_i Q_target,i(s', a'(s'))."""
     action = smoothed_target_action(state, batch, noise, config)
     q_1, q_2 = (q_value(part(state, f"target_critic_{i}"), batch.next_observation, action)[0] for i in (1, 2))
-    return batch.reward + config.discount * (1.0 - batch.terminated) * np.minimum(q_1, q_2)
+    return batch.reward + batch.discount * np.minimum(q_1, q_2)
 
 
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:

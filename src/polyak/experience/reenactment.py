@@ -102,7 +102,7 @@ def _enacted(
 def _recorded(replay: Replay, count: int, left: int) -> Batch:
     """What replay holds of the step that is followed by `left - 1` others, [1, N] records."""
     first = replay.added - left * count
-    return Batch(replay.records(first, first + count)[np.newaxis], replay.observation_size, replay.action_size)
+    return Batch(replay.records(first, first + count)[np.newaxis], replay.layout)
 
 
 def _started(environments: Environments, which: Bool, shown: Float) -> Float:

@@ -1,10 +1,11 @@
 """Experience replay: a ring of packed records in NumPy, sampled uniformly (Lin 1992; Lillicrap et al. 2016)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyak.errors import UsageError
 from polyak.system.memory import memory_free, readable_bytes
-from polyak.types import Batch, Float, Transitions
+from polyak.types import Float, Layout, Transitions
 
 
 class Replay:
@@ -22,8 +23,7 @@ class Replay:
         rows = capacity if expected is None else min(capacity, expected)
         require_memory(capacity, observation_size, action_size, expected)
         self._remedy = "lower one of them" if expected is None else "free some"  # a run that goes on keeps its settings
-        self.observation_size = observation_size
-        self.action_size = action_size
+        self.layout = Layout(observation_size, action_size)
         self.capacity = capacity
         self.size = 0
         """Transitions held."""
@@ -38,7 +38,7 @@ class Replay:
     @property
     def row_bytes(self) -> int:
         """Bytes of one record."""
-        return memory_needed(1, self.observation_size, self.action_size)
+        return memory_needed(1, self.layout.observation_size, self.layout.action_size)
 
     def require_burst(self, updates: float, batch_size: int) -> None:
         """Check that the batches of so many updates, sampled at once, fit into the memory that is free.
@@ -68,23 +68,18 @@ class Replay:
 
     def _pack(self, transitions: Transitions, records: Float) -> None:
         """Write transitions [n] into records [n, 2 O + A + 2]."""
-        reward = self.observation_size + self.action_size
-        records[:, : self.observation_size] = transitions.observation
-        records[:, self.observation_size : reward] = transitions.action
-        records[:, reward] = transitions.reward
-        records[:, reward + 1 : -1] = transitions.next_observation
-        records[:, -1] = transitions.terminated
+        layout = self.layout
+        records[:, layout.observation] = transitions.observation
+        records[:, layout.action] = transitions.action
+        records[:, layout.reward] = transitions.reward
+        records[:, layout.next_observation] = transitions.next_observation
+        records[:, layout.terminated] = transitions.terminated
 
-    def sample(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
-        """K batches of B transitions [K, B], each drawn uniformly with replacement, in one gather.
-
-        Raises:
-            UsageError: replay is empty.
-        """
-        if self.size == 0:
-            raise UsageError("cannot sample from an empty replay: add transitions first")
-        rows = generator.integers(0, self.size, size=(updates, batch_size))
-        return Batch(self._records[rows], self.observation_size, self.action_size)
+    def gathered(self, rows: NDArray[np.int64]) -> Float:
+        """The records in these rows [...], copied, with a column more than they have: [..., 2 O + A + 3]."""
+        records = np.empty((*rows.shape, self.layout.width), np.float32)
+        records[..., : self.layout.weight] = self._records[rows]
+        return records
 
     def records(self, first: int, end: int) -> Float:
         """Records number `first` to `end` (exclusive), counted from the first ever added: [end - first, 2 O + A + 2].

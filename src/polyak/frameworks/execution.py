@@ -12,7 +12,7 @@ import numpy as np
 from polyak.errors import UsageError
 from polyak.settings.kinds import Limit, check_fields
 from polyak.system.threads import physical_cores
-from polyak.types import Batch, Float
+from polyak.types import Batch, Float, Layout
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -85,13 +85,13 @@ def count_of_threads(execution: Execution) -> str:
 
 
 def packed(batches: Batch, noise: Mapping[str, Float], names: tuple[str, ...]) -> Float:
-    """Records with the noise of these names behind them, [K, B, 2 O + A + 2 + n A]: one array to send."""
+    """Records with the noise of these names behind them, [K, B, 2 O + A + 3 + n A]: one array to send."""
     if not names:
         return batches.records
     return np.concatenate([batches.records, *(noise[name] for name in names)], axis=-1)
 
 
-def noise_columns(names: tuple[str, ...], observation_size: int, action_size: int) -> dict[str, slice]:
+def noise_columns(names: tuple[str, ...], layout: Layout) -> dict[str, slice]:
     """Where each noise lies in the last axis of `packed`."""
-    first = 2 * observation_size + action_size + 2
-    return {name: slice(first + i * action_size, first + (i + 1) * action_size) for i, name in enumerate(names)}
+    first, size = layout.width, layout.action_size
+    return {name: slice(first + i * size, first + (i + 1) * size) for i, name in enumerate(names)}

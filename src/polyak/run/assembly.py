@@ -122,7 +122,7 @@ EVALUATED = {
 def facts(plan: Plan, envs: int, replay: Replay) -> dict[str, str]:
     """What is worth knowing of a run at its start."""
     execution, config = plan.execution, plan.config
-    memory = readable_bytes(memory_needed(replay.capacity, replay.observation_size, replay.action_size))
+    memory = readable_bytes(replay.capacity * replay.row_bytes)
     device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
     rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
     rhythm += ", computed while the environments go on" if config.lag else ""

@@ -11,6 +11,7 @@ import numpy as np
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.errors import TrainingError
+from polyak.experience.batches import sample_batch
 from polyak.experience.replay import Replay
 from polyak.policies.policy import Policy
 from polyak.run.ledger import Ledger
@@ -97,9 +98,9 @@ class Updates:
         """Start the updates that are due as the run's steps go from `before` to `after`; whether there are any."""
         due, batch_size = self._schedule.due(before, after), self._plan.config.batch_size
         if due:
-            batches = self.replay.sample(self._streams.replay, due, batch_size)
+            batches = sample_batch(self.replay, self._streams.replay, due, batch_size, self._plan.config.discount)
             self._ledger.stopwatch.lap("replay")
-            noise = self._algorithm.draw_noise(self._streams.learner, due, batch_size, self.replay.action_size)
+            noise = self._algorithm.draw_noise(self._streams.learner, due, batch_size, self.replay.layout.action_size)
             self._launched.append(self._started(batches, noise))
             self._ledger.stopwatch.lap("learner")
         return bool(due)

@@ -38,17 +38,17 @@ def mu(actor: Parameters, observation: Array) -> Array:
     return jnp.tanh(network(actor, observation))
 
 
-def target(state: State, batch: Batch, config: Config) -> Array:
+def target(state: State, batch: Batch) -> Array:
     """(8.5): y = r + gamma (1 - d) Q_target(s', mu_target(s')), [B]."""
     next_action = mu(state.target_actor, batch.next_observation)
     next_q = q_value(state.target_critic, batch.next_observation, next_action)
-    return batch.reward + config.discount * (1.0 - batch.terminated) * next_q
+    return batch.reward + batch.discount * next_q
 
 
 def critic_loss(critic: Parameters, batch: Batch, y: Array) -> tuple[Array, Array]:
     """(8.5): mean (Q(s, a) - y)^2, and Q(s, a), [B]."""
     q = q_value(critic, batch.observation, batch.action)
-    return jnp.mean((q - y) ** 2), q
+    return jnp.mean(batch.weight * (q - y) ** 2), q
 
 
 def actor_loss(actor: Parameters, critic: Parameters, observation: Array) -> tuple[Array, Array]:
@@ -59,7 +59,7 @@ def actor_loss(actor: Parameters, critic: Parameters, observation: Array) -> tup
 
 def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Config) -> tuple[State, Mapping[str, Array]]:
     """One update: critic step, actor step, Polyak step of both targets."""
-    y = target(state, batch, config)
+    y = target(state, batch)
     (loss, q), critic_gradient = jax.value_and_grad(critic_loss, has_aux=True)(state.critic, batch, y)
     critic, adam_critic = adam_step(state.critic, critic_gradient, state.adam_critic, config.critic_learning_rate)
 

@@ -36,17 +36,17 @@ def mu(actor: Parameters, observation: Tensor) -> Tensor:
     return tf.tanh(network(actor, observation))
 
 
-def target(state: State, batch: Batch, config: Config) -> Tensor:
+def target(state: State, batch: Batch) -> Tensor:
     """(8.5): y = r + gamma (1 - d) Q_target(s', mu_target(s')), [B]."""
     next_action = mu(state.target_actor, batch.next_observation)
     next_q = q_value(state.target_critic, batch.next_observation, next_action)
-    return batch.reward + config.discount * (1.0 - batch.terminated) * next_q
+    return batch.reward + batch.discount * next_q
 
 
 def critic_loss(critic: Parameters, batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
     """(8.5): mean (Q(s, a) - y)^2, and Q(s, a), [B]."""
     q = q_value(critic, batch.observation, batch.action)
-    return tf.reduce_mean((q - y) ** 2), q
+    return tf.reduce_mean(batch.weight * (q - y) ** 2), q
 
 
 def actor_loss(actor: Parameters, critic: Parameters, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,7 +59,7 @@ def update(
     state: State, batch: Batch, noise: Mapping[str, Tensor], config: Config
 ) -> tuple[State, Mapping[str, Tensor]]:
     """One update: critic step, actor step, Polyak step of both targets."""
-    y = target(state, batch, config)
+    y = target(state, batch)
     (loss, q), critic_gradient = value_and_gradient(critic_loss, state.critic, batch, y)
     critic, adam_critic = adam_step(state.critic, critic_gradient, state.adam_critic, config.critic_learning_rate)
 

@@ -46,7 +46,7 @@ def sample_action(actor: Parameters, observation: Tensor, noise: Tensor) -> tupl
     return tf.tanh(u), tf.reduce_sum(log_normal - log_jacobian, axis=-1)
 
 
-def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
+def target(state: State, batch: Batch, noise: Tensor) -> Tensor:
     """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi now, [B]."""
     next_action, log_probability = sample_action(state.actor, batch.next_observation, noise)
     next_q = tf.minimum(
@@ -54,14 +54,14 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
         q_value(state.target_critic_2, batch.next_observation, next_action),
     )
     next_value = next_q - tf.exp(state.log_alpha) * log_probability
-    return batch.reward + config.discount * (1.0 - batch.terminated) * next_value
+    return batch.reward + batch.discount * next_value
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
     """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return tf.reduce_mean((q_1 - y) ** 2) + tf.reduce_mean((q_2 - y) ** 2), q_1
+    return tf.reduce_mean(batch.weight * (q_1 - y) ** 2) + tf.reduce_mean(batch.weight * (q_2 - y) ** 2), q_1
 
 
 def actor_loss(
@@ -83,7 +83,7 @@ def update(
 ) -> tuple[State, Mapping[str, Tensor]]:
     """One update: critic step, actor step, temperature step, Polyak step of the critics' targets."""
     alpha = tf.exp(state.log_alpha)
-    y = target(state, batch, noise["next_action"], config)
+    y = target(state, batch, noise["next_action"])
     critics = (state.critic_1, state.critic_2)
     (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y)
     critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)

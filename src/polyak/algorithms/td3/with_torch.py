@@ -55,14 +55,14 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
         q_value(state.target_critic_1, batch.next_observation, next_action),
         q_value(state.target_critic_2, batch.next_observation, next_action),
     )
-    return batch.reward + config.discount * (1.0 - batch.terminated) * next_q
+    return batch.reward + batch.discount * next_q
 
 
 def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
     """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return torch.mean((q_1 - y) ** 2) + torch.mean((q_2 - y) ** 2), q_1
+    return torch.mean(batch.weight * (q_1 - y) ** 2) + torch.mean(batch.weight * (q_2 - y) ** 2), q_1
 
 
 def actor_loss(actor: Parameters, critic_1: Parameters, observation: Tensor) -> tuple[Tensor, Tensor]:

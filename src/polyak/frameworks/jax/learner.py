@@ -104,10 +104,10 @@ def _burst(
 
     What comes back besides the state are the metrics of all updates and then the actor, in one array: one transfer.
     """
-    columns = noise_columns(what.NOISE, spec.observation_size, spec.action_size)
+    columns = noise_columns(what.NOISE, spec.layout)
 
     def step(state: Any, record: Array) -> tuple[Any, Array]:
-        batch = Batch.unpacked(record, spec.observation_size, spec.action_size)
+        batch = Batch.unpacked(record, spec.layout)
         noise = {name: record[:, column] for name, column in columns.items()}
         state, metrics = update(state, batch, noise, config)
         return state, jnp.stack([metrics[name] for name in what.METRICS])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from polyak.algorithms.settings import SATURATED
+from polyak.types import Layout
 
 Parameters = dict[str, dict[str, Array]]
 Adam = dict[str, Any]
@@ -24,20 +25,15 @@ class Batch(NamedTuple):
     """[B]"""
     next_observation: Array
     """[B, O]"""
-    terminated: Array
-    """[B]"""
+    discount: Array
+    """[B]: gamma, 0 where the environment terminated."""
+    weight: Array
+    """[B]: how much each counts in the critics' losses."""
 
     @classmethod
-    def unpacked(cls, records: Array, observation_size: int, action_size: int) -> "Batch":
-        """The first columns of packed records [B, 2 O + A + 2 + ...]; see `polyak.types.Batch`."""
-        reward = observation_size + action_size
-        return cls(
-            observation=records[:, :observation_size],
-            action=records[:, observation_size:reward],
-            reward=records[:, reward],
-            next_observation=records[:, reward + 1 : reward + 1 + observation_size],
-            terminated=records[:, reward + 1 + observation_size],
-        )
+    def unpacked(cls, records: Array, layout: Layout) -> "Batch":
+        """The first columns of packed records [B, 2 O + A + 3 + ...]."""
+        return cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
 
 
 def network(parameters: Parameters, inputs: Array) -> Array:

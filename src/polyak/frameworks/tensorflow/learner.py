@@ -30,7 +30,7 @@ class TensorFlowLearner:
         self._what: ModuleType = algorithm_module(algorithm)
         self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm}.with_tensorflow")
         self._device = "/GPU:0" if execution.device == "cuda" else "/CPU:0"
-        self._columns = noise_columns(self._what.NOISE, spec.observation_size, spec.action_size)
+        self._columns = noise_columns(self._what.NOISE, spec.layout)
         with tf.device(self._device):
             state: Any = self._how.State(**tf.nest.map_structure(tf.constant, nested(arrays)))
             self._layout = Layout(state)
@@ -93,7 +93,7 @@ class TensorFlowLearner:
         return state, tf.stack(rows)
 
     def _one(self, state: Any, record: Tensor) -> tuple[Any, Tensor]:
-        batch = Batch.unpacked(record, self._spec.observation_size, self._spec.action_size)
+        batch = Batch.unpacked(record, self._spec.layout)
         noise = {name: record[:, column] for name, column in self._columns.items()}
         state, metrics = self._how.update(state, batch, noise, self._config)
         return state, tf.stack([metrics[name] for name in self._what.METRICS])

@@ -35,7 +35,7 @@ class TorchLearner:
         self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm}.with_torch")
         self._device = torch.device(execution.device)
         self._state: Any = self._how.State(**_tensors(arrays, self._device))
-        self._columns = noise_columns(self._what.NOISE, spec.observation_size, spec.action_size)
+        self._columns = noise_columns(self._what.NOISE, spec.layout)
         period = getattr(config, "policy_delay", 1)
         captures = execution.fast and self._device.type == "cuda"
         self._graphs = Graphs(self._burst, period) if captures else None
@@ -82,7 +82,7 @@ class TorchLearner:
     def _one_by_one(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
         rows: list[Tensor] = []
         for record in records.unbind():
-            batch = Batch.unpacked(record, self._spec.observation_size, self._spec.action_size)
+            batch = Batch.unpacked(record, self._spec.layout)
             noise = {name: record[:, column] for name, column in self._columns.items()}
             state, metrics = self._how.update(state, batch, noise, self._config)
             rows.append(torch.stack([metrics[name] for name in self._what.METRICS]))

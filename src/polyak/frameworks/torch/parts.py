@@ -10,6 +10,7 @@ from torch.nn.utils import get_total_norm
 
 from polyak.algorithms.settings import SATURATED
 from polyak.frameworks.torch import fused
+from polyak.types import Layout
 
 Parameters = dict[str, dict[str, Tensor]]
 Adam = dict[str, Any]
@@ -26,20 +27,15 @@ class Batch(NamedTuple):
     """[B]"""
     next_observation: Tensor
     """[B, O]"""
-    terminated: Tensor
-    """[B]"""
+    discount: Tensor
+    """[B]: gamma, 0 where the environment terminated."""
+    weight: Tensor
+    """[B]: how much each counts in the critics' losses."""
 
     @classmethod
-    def unpacked(cls, records: Tensor, observation_size: int, action_size: int) -> "Batch":
-        """The first columns of packed records [B, 2 O + A + 2 + ...]; see `polyak.types.Batch`."""
-        reward = observation_size + action_size
-        return cls(
-            observation=records[:, :observation_size],
-            action=records[:, observation_size:reward],
-            reward=records[:, reward],
-            next_observation=records[:, reward + 1 : reward + 1 + observation_size],
-            terminated=records[:, reward + 1 + observation_size],
-        )
+    def unpacked(cls, records: Tensor, layout: Layout) -> "Batch":
+        """The first columns of packed records [B, 2 O + A + 3 + ...]."""
+        return cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
 
 
 def leaves(tree: Any) -> list[Tensor]:
