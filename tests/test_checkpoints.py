@@ -22,7 +22,7 @@ from polyak import Run, TrainingError, UsageError, cli
 from polyak.errors import NewerFormatError, UnavailableError, UnreadableError
 from polyak.experience.replay import Replay
 from polyak.run.checkpoints import LEARNER, Checkpoints, Content, manifest, segments
-from polyak.run.resumption import read_checkpoint
+from polyak.run.saved import read_checkpoint
 from polyak.system import arrayfiles
 from polyak.types import Arrays, Learned, Transitions
 from reference.cases import make_case

@@ -12,7 +12,7 @@ import polyak
 from polyak import frameworks
 from polyak.frameworks.execution import Execution
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.resumption import read_checkpoint
+from polyak.run.saved import read_checkpoint
 from polyak.types import Arrays
 from reference.cases import assert_agree, make_case, play, solve
 from tiny_cli import SMALL, TINY, run_cli

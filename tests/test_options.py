@@ -14,6 +14,7 @@ import pytest
 
 import polyak
 from polyak.algorithms import NAMES, algorithm
+from polyak.environments.probe import Found
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution
 from polyak.many import sweep
@@ -70,7 +71,7 @@ def test_the_flags_are_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("gone", ["", *LATER])
 def test_settings_json_is_what_is_declared(gone: str, tmp_path: Path) -> None:
     given = {"seed": 3, "threads": 1, "stop_at_return": -1.0, "from_run": tmp_path / "run", "track": ("wandb",)}
-    plan = Plan(algorithm="sac", environment=TINY, config=algorithm("sac").Config(), **given)
+    plan = Plan(algorithm="sac", environment=TINY, config=algorithm("sac").Config(), found=Found(), **given)
     description = json.loads(json.dumps(plan.description(plan.envs)))
     assert description.keys() - {"algorithm", "environment", "environment_is_callable", "settings"} == (
         (KINDS.keys() - set(UNDESCRIBED)) | {"own_draws"}

@@ -12,9 +12,15 @@ import gymnasium
 import numpy as np
 import pytest
 
+import polyak
 from polyak.algorithms import NAMES, algorithm
+from polyak.cli import request
 from polyak.errors import UsageError
+from polyak.many import sweep
 from polyak.settings import presets
+from tiny_cli import OPTIONS, SMALL, TINY, Tiny, call_cli
+
+UNTRAINED: dict[str, Any] = {**SMALL, "update_after": 1_000}
 
 FILES = [file.name for file in resources.files(presets).iterdir() if file.name.endswith(".toml")]
 
@@ -128,13 +134,11 @@ def test_book_noise_is_converted_to_a_fraction() -> None:
     assert shared.values["exploration_noise"] == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(
-    ("half_range", "named"), [([1.0, 2.0], "1, 2"), (None, "unknown"), ([0.0], "0"), ([], "unknown")]
-)
-def test_noise_without_one_half_range_is_refused(half_range: list[float] | None, named: str) -> None:
+@pytest.mark.parametrize(("half_range", "named"), [([1.0, 2.0], "1, 2"), ([0.0], "0"), ([], "unknown")])
+def test_noise_without_one_half_range_is_refused(half_range: list[float], named: str) -> None:
     with pytest.raises(UsageError, match=rf"exploration_noise .*Arm-v0's actions are {named}:"):
-        presets.load("book", "ddpg", "Arm-v0", None if half_range is None else lambda: half_range)
-    presets.load("book", "sac", "Arm-v0", None)  # has no noise to convert
+        presets.load("book", "ddpg", "Arm-v0", lambda: half_range)
+    presets.load("book", "sac", "Arm-v0", lambda: half_range)  # has no noise to convert
 
 
 def test_paper_expresses_ornstein_uhlenbeck_noise() -> None:
@@ -231,3 +235,58 @@ def test_own_file_with_a_mistake_is_refused(tmp_path: Path, text: str, message: 
 def test_own_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing\.toml cannot be read"):
         presets.load(str(tmp_path / "missing.toml"), "sac", "Pendulum-v1", lambda: 2.0)
+
+
+# How many environments a run makes
+
+
+class Counted(Tiny):
+    """One of which each instance counts."""
+
+    made = 0
+
+    def __init__(self, *, render_mode: str | None = None) -> None:
+        super().__init__(render_mode=render_mode)
+        Counted.made += 1
+
+
+gymnasium.register("Counted-v0", entry_point=Counted)
+
+
+def made() -> int:
+    """Instances since the last look."""
+    count, Counted.made = Counted.made, 0
+    return count
+
+
+def test_a_preset_in_environment_units_makes_no_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four: one trains, one evaluates, two are the probe's; the half-range is asked of the one that trains.
+
+    With --seeds each child is such a run; this process makes one, which says how much memory the replays need.
+    """
+    polyak.train("ddpg", "Counted-v0", preset="book", run_dir=tmp_path, **UNTRAINED)
+    assert made() == 4
+    polyak.train("ddpg", "Counted-v0", preset="book", probe=False, run_dir=tmp_path, **UNTRAINED)
+    assert made() == 2
+    words = ["train", "ddpg", "Counted-v0", "--preset", "book", *OPTIONS, "--update-after", "1000"]
+    assert call_cli(*words, "--run-dir", str(tmp_path))[0] == 0
+    assert made() == 4
+    runs = [polyak.load(file.parent) for file in tmp_path.rglob("settings.json")]
+    noises = [run.settings["settings"]["exploration_noise"] for run in runs]
+    assert noises == [0.05] * 3  # 0.1 of an action in [-1, 3]
+    monkeypatch.setattr(sweep, "run", lambda jobs, **_: [])
+    assert call_cli(*words, "--run-dir", str(tmp_path), "--seeds", "0,1")[0] == 0
+    assert made() == 1
+
+
+def test_noise_on_the_command_line_is_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the number that the preset has in environment units; and so are the defaults that the help shows."""
+    monkeypatch.setenv("COLUMNS", "300")
+    plan = request.parse("td3", TINY, ["--preset", "book", "--exploration_noise=0.1"]).plan.with_fractions([2.0])
+    noises = {name: value for name, value in vars(plan.config).items() if "noise" in name}
+    assert noises == {"exploration_noise": 0.1, "target_noise": 0.1, "target_noise_clip": 0.25}
+    code, shown, _ = call_cli("train", "td3", TINY, "--preset", "book", "--help")
+    assert code == 0
+    assert "(default: 0.25)" in shown  # and not the 0.5 of environment units

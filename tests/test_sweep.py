@@ -16,7 +16,7 @@ from rich.console import Console
 
 from clocks import Clock
 from polyak import UsageError, load
-from polyak.cli import compare, door, many
+from polyak.cli import compare, many, request
 from polyak.many import sweep
 from polyak.many.sweep import process, table
 from polyak.many.sweep.views import LiveView, PlainView, make_view
@@ -384,7 +384,7 @@ def test_the_module_runs_as_the_command_does() -> None:
     [("0-4", [0, 1, 2, 3, 4]), ("7", [7]), ("0,3,7", [0, 3, 7]), ("0-2,10", [0, 1, 2, 10]), ("5, 1-2", [5, 1, 2])],
 )
 def test_seeds(text: str, seeds: list[int]) -> None:
-    assert door.seeds_of(text) == seeds
+    assert request.seeds_of(text) == seeds
 
 
 @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ def test_seeds(text: str, seeds: list[int]) -> None:
 )
 def test_seeds_that_cannot_be(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
-        door.seeds_of(text)
+        request.seeds_of(text)
 
 
 @pytest.mark.parametrize(
@@ -425,8 +425,8 @@ def test_seeds_that_cannot_be(text: str, message: str) -> None:
 def test_cores_are_shared_out(
     runs: int, jobs: int | None, threads: int | None, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "physical_cores", lambda: 8)
-    assert door.shares(runs, jobs, threads) == expected
+    monkeypatch.setattr(request, "physical_cores", lambda: 8)
+    assert request.shares(runs, jobs, threads) == expected
 
 
 TRAIN = ("train", "sac", TINY, "--seeds")
@@ -481,7 +481,7 @@ def test_frameworks_that_are_not_installed_are_told_at_the_door(monkeypatch: pyt
 
 
 def test_replays_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "memory_free", lambda: 100_000)
+    monkeypatch.setattr(request, "memory_free", lambda: 100_000)
     jobs = ("--jobs", "4", "--steps", "1000", "--replay-size", "100000", "--run-dir", "/dev/null/nowhere")
     code, _, errors = call_cli(*TRAIN, "0-9", *jobs)
     assert code == 2

@@ -13,7 +13,7 @@ import pytest
 import polyak
 from polyak import Interrupted, Run, TrainingError, UsageError, frameworks
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.cli import door
+from polyak.cli import request
 from polyak.frameworks.execution import Execution
 from polyak.frameworks.jax import batched
 from polyak.many.together import SomeFailedError
@@ -290,7 +290,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 
 
 def test_replays_that_do_not_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyak.run.assembly.memory_free", lambda: 3_000)
+    monkeypatch.setattr("polyak.run.start.memory_free", lambda: 3_000)
     with pytest.raises(
         UsageError, match=r"3 runs together will need 3.4 kB for replay, but 3.0 kB are free: train fewer"
     ):
@@ -363,7 +363,7 @@ def test_the_command_refuses(arguments: tuple[str, ...], message: str, tmp_path:
 
 
 def test_the_command_knows_the_memory_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "memory_free", lambda: 3_000)
+    monkeypatch.setattr(request, "memory_free", lambda: 3_000)
     code, _, errors = trained(Path("/dev/null/nowhere"))
     assert code == 2
     assert "3 runs together will need 3.4 kB for replay, but 3.0 kB are free: name fewer seeds" in errors

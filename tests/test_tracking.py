@@ -17,6 +17,7 @@ from polyak import TrainingError, UsageError, cli, tracking, training
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli import doctor
 from polyak.errors import Interrupted
+from polyak.run import start
 from polyak.run.folder import Run
 from polyak.run.progress import Progress, Silent
 from test_imports import imported_by
@@ -499,8 +500,8 @@ def test_an_identity_that_cannot_be_kept_is_said(
 
 def test_the_command_line_passes_trackers_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
-    for name in ("train", "resume"):
-        monkeypatch.setattr(training, name, lambda *arguments, **options: given.append(options["track"]))
+    monkeypatch.setattr(start, "train", lambda plan, observer: given.append(plan.track))
+    monkeypatch.setattr(training, "resume", lambda *arguments, **options: given.append(options["track"]))
     for arguments in ([], ["--track", "wandb"], ["--track", "wandb", "mlflow"]):
         assert cli.main(["train", "ddpg", TINY, *arguments]) == 0
     for arguments in ([], ["--track"], ["--track", "mlflow"]):

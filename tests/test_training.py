@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 
 import polyak
 from clocks import Clock
-from polyak import Interrupted, TrainingError, UsageError, training
+from polyak import Interrupted, TrainingError, UsageError
 from polyak.algorithms import ddpg, sac
 from polyak.algorithms.settings import Settings
 from polyak.experience.replay import Replay
 from polyak.policies.evaluation import Evaluation
 from polyak.policies.policy import Policy
-from polyak.run import loop
+from polyak.run import loop, start
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run
 from polyak.run.learning import UpdateSchedule
+from polyak.run.plan import planned
 from polyak.run.progress import Progress
-from polyak.settings.configuration import resolve
+from polyak.settings.options import Options
 from polyak.system import stopwatch
 from polyak.types import Arrays, Learned, Metrics
 from tiny_cli import PATIENCE, SMALL, TINY, Tiny, making, start_cli
@@ -97,7 +98,7 @@ class Watcher:
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Still:
     learner = Still()
-    monkeypatch.setattr(training.frameworks, "make_learner", lambda *_: learner)
+    monkeypatch.setattr(start.frameworks, "make_learner", lambda *_: learner)
     return learner
 
 
@@ -210,15 +211,15 @@ def test_another_seed_gives_another_run(train: Callable[..., Run], monkeypatch: 
 
 
 def test_preset_in_force_is_the_environments_own_or_else_the_papers() -> None:
-    preset, config = resolve("sac", "Pendulum-v1", None, None, {})
-    assert (preset, config.steps) == ("Pendulum-v1", 20_000)
-    preset, config = resolve("ddpg", TINY, None, None, {})
-    assert (preset, config.batch_size) == ("paper", 64)
-    assert resolve("sac", "Pendulum-v1", None, "paper", {})[0] == "paper"
+    plan = planned("sac", "Pendulum-v1", None, Options(), {})
+    assert (plan.preset, plan.config.steps) == ("Pendulum-v1", 20_000)
+    plan = planned("ddpg", TINY, None, Options(), {})
+    assert (plan.preset, plan.config.batch_size) == ("paper", 64)
+    assert planned("sac", "Pendulum-v1", None, Options(preset="paper"), {}).preset == "paper"
 
 
 def test_single_settings_go_over_the_presets() -> None:
-    _, config = resolve("sac", "Pendulum-v1", None, None, {"steps": 7, "alpha": 0.5})
+    config = planned("sac", "Pendulum-v1", None, Options(), {"steps": 7, "alpha": 0.5}).config
     assert isinstance(config, sac.Config)
     assert (config.steps, config.alpha, config.batch_size) == (7, 0.5, 256)
 
@@ -233,13 +234,13 @@ def test_config_gives_all_settings(train: Callable[..., Run], tmp_path: Path) ->
 
 @pytest.mark.parametrize("algorithm", ["ddpg", "td3"])
 def test_book_preset_is_the_chapters_for_pendulum(algorithm: str, tmp_path: Path, still: Still) -> None:
-    _, config = resolve(algorithm, "Pendulum-v1", None, "book", {})
-    noises = {name: value for name, value in config.__dict__.items() if "noise" in name}
-    chapter = {"exploration_noise": 0.05, "target_noise": 0.1, "target_noise_clip": 0.25}  # half-range 2
-    assert noises == {name: pytest.approx(chapter[name]) for name in noises}
     still.actor = lambda: {"0/kernel": np.zeros((3, 1), np.float32), "0/bias": np.zeros(1, np.float32)}
     options = {"steps": 1_000, "steps_per_epoch": 1_000, "evaluation_episodes": 1, "replay_size": 1_000}
-    (record,) = polyak.train(algorithm, "Pendulum-v1", preset="book", run_dir=tmp_path, **options).metrics
+    run = polyak.train(algorithm, "Pendulum-v1", preset="book", run_dir=tmp_path, **options)
+    noises = {name: value for name, value in run.settings["settings"].items() if "noise" in name}
+    chapter = {"exploration_noise": 0.05, "target_noise": 0.1, "target_noise_clip": 0.25}  # half-range 2
+    assert noises == {name: chapter[name] for name in noises}
+    (record,) = run.metrics
     assert (record["train/length"], record["eval/length"]) == (1_000, 1_000)  # not Pendulum's own limit of 200
 
 

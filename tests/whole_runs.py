@@ -11,7 +11,7 @@ import pytest
 from polyak import Run
 from polyak.run import loop
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.resumption import Saved, read_checkpoint
+from polyak.run.saved import Saved, read_checkpoint
 from polyak.system import stopwatch
 
 TIMES = ("seconds", "speed/steps_per_second", "epoch_seconds", "times", *(f"time/{part}" for part in stopwatch.PARTS))

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "train": "polyak.training",
-    "train_together": "polyak.many.together",
+    "train_together": "polyak.training",
     "resume": "polyak.training",
     "load": "polyak.run.folder",
     "Run": "polyak.run.folder",
@@ -37,10 +37,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from polyak.errors import Interrupted, TrainingError, UsageError
-    from polyak.many.together import train_together
     from polyak.policies.policy import Policy
     from polyak.run.folder import Run, load
-    from polyak.training import resume, train
+    from polyak.training import resume, train, train_together
     from polyak.types import Spec
 
 

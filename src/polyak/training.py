@@ -1,45 +1,23 @@
-"""`train` and `resume`: from what was asked for to a run's moving parts; `loop.py` moves them.
+"""`train`, `resume` and `train_together`: what they take, and who does it.
 
 Data flows one way: environments -> collector -> replay -> learner -> policy -> environments.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polyak import frameworks, tracking
 from polyak.algorithms.settings import Settings
-from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment, Vectorization
-from polyak.errors import UnreadableError, UsageError
-from polyak.experience.collector import Collector
 from polyak.frameworks.execution import Device
-from polyak.run import mending
-from polyak.run.assembly import make_loop
-from polyak.run.checkpoints import Checkpoints
-from polyak.run.folder import Run, write_settings
-from polyak.run.loop import Loop
-from polyak.run.plan import Plan
-from polyak.run.progress import Observer, Progress, tell_ended, watching
-from polyak.run.resumption import (
-    Saved,
-    notes_and_description,
-    plan_to_go_on,
-    read_checkpoint,
-    restore_episodes,
-    restore_evaluation,
-    sensible,
-)
-from polyak.run.start import begun, planned
-from polyak.run.worlds import make_worlds
+from polyak.many import together
+from polyak.run import resume as resumption
+from polyak.run import start
+from polyak.run.folder import Run
+from polyak.run.plan import planned
+from polyak.run.progress import Observer, watching
 from polyak.settings.kinds import Count, checked
 from polyak.settings.options import EvaluateIn, changes_of, options_of, telling_options
-from polyak.system.files import remove_leftovers
-from polyak.system.locking import locked
-from polyak.system.randomness import Streams
-from polyak.system.signals import signals_marked, time_limit
-from polyak.system.threads import one_numpy_thread
 
 REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""
@@ -89,15 +67,54 @@ def train(  # noqa: D417 - the options are told by their declaration
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
     options, watcher = options_of(locals()), watching(observer)
-    with ExitStack() as stack:
-        stack.enter_context(signals_marked())
-        stack.enter_context(one_numpy_thread())
-        plan = planned(algorithm, environment, config, options, settings)
-        limit = stack.enter_context(time_limit(plan.step_timeout))
-        loop = begun(stack, plan, limit, watcher)
-        loop.collector.begin()
-        loop.run_to_the_end()
-    return loop.run
+    return start.train(planned(algorithm, environment, config, options, settings), watcher)
+
+
+@telling_options
+def train_together(
+    algorithm: str,
+    environment: Environment,
+    *,
+    seeds: Sequence[int],
+    config: Settings | None = None,
+    preset: str | None = None,
+    backend: str = "jax",
+    device: Device = "auto",
+    threads: int | None = None,
+    fast: bool = True,
+    envs: int = 1,
+    vectorization: Vectorization = "sync",
+    fresh_environments: bool = False,
+    evaluate_in: EvaluateIn = "own",
+    probe: bool = True,
+    from_run: str | Path | None = None,
+    run_dir: str | Path = "runs",
+    stop_at_return: float | None = None,
+    checkpoint_every: int | None = None,
+    step_timeout: float | None = 600.0,
+    track: str | Sequence[str] = (),
+    observers: Sequence[Observer] = (),
+    **settings: Any,
+) -> list[Run]:
+    """Train a run for each seed, all in this process; `polyak.train_together("sac", "Pendulum-v1", seeds=range(4))`.
+
+    On the CPU each run equals `train(..., seed=seed)` bit for bit. On a GPU the runs' updates are one call, and a run
+    equals its single one up to rounding. One that fails stops no other.
+
+    There is a run for each of `seeds`, and either one of `observers` for each or none at all. `backend` must be "jax".
+    Whatever else there is is as for `train`, and the same for all.
+
+    Returns:
+        The runs, in the order of the seeds.
+
+    Raises:
+        UsageError: something asked for cannot be; nothing has been trained.
+        SomeFailedError: a TrainingError; some runs failed, and the others have ended well. What was learned is saved.
+        Interrupted: Ctrl-C or SIGTERM; every run is saved.
+    """
+    options = options_of(locals())
+    plan = planned(algorithm, environment, config, options, settings)
+    return together.train(plan, seeds, observers)
 
 
 @telling_options
@@ -138,100 +155,12 @@ def resume(  # noqa: D417 - as above
         UsageError: the folder holds no run, no whole checkpoint, or one in use; or something asked for cannot be.
         TrainingError, Interrupted: as for `train`.
     """
-    changes = changes_of(locals())
-    steps = checked("steps", steps, Count | None)
-    seconds = checked("replay_seconds", replay_seconds, float)
-    run, watcher = Run(checked("folder", folder, Path).absolute()), watching(observer)
-    run.require_no_links()
-    if not run.checkpoints.is_dir():
-        _ = run.settings  # says so where this is no run at all
-        raise UsageError(f"{folder} has no checkpoint, so that nothing was trained in it: start it anew")
-    tracking.require(changes.get("track", ()))
-    with ExitStack() as stack:
-        stack.enter_context(signals_marked())
-        stack.enter_context(one_numpy_thread())
-        stack.enter_context(locked(run.folder))
-        checkpoints = Checkpoints(run.checkpoints)
-        saved = _read(checkpoints, run, steps)
-        with sensible(checkpoints, saved.manifest):
-            plan, ended = plan_to_go_on(run, saved, changes, steps, environment)
-            wrong = mending.faults(run, saved, plan, over=bool(ended))
-        if ended and (not wrong or mending.holds_the_end(saved)):
-            mending.put_right(run, saved, plan, wrong)
-            mended = f"; put right from the checkpoint: {mending.told(wrong)}" if wrong else ""
-            _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", watcher)
-            return Run(run.folder)
-        tracking.require(plan.track)
-        with generators_kept():  # JAX's import draws from np.random
-            plan = plan.settled(frameworks.start(plan.backend, plan.execution))
-        loop = _restored(stack, plan, run, saved, checkpoints, changes, seconds, watcher, wrong)
-        moved = plan.name != saved.manifest.run["environment"]
-        if steps is not None or changes or moved or loop.ledger.given_up:
-            loop.checkpoint()  # so that it is not forgotten if the run is killed at once
-        loop.run_to_the_end()
-    return Run(run.folder)
-
-
-def _read(checkpoints: Checkpoints, run: Run, steps: int | None) -> Saved:
-    try:
-        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made, steps), run.settings_if_whole)
-    except UnreadableError as error:
-        try:  # what a new run would begin with
-            checkpoints.newest(lambda made: checkpoints.content(made.files["learner"]))
-        except UsageError:
-            raise error from error.__cause__
-        hint = f"its learner is whole, and `polyak train ... --from {run.folder}` begins a new run with it"
-        raise UnreadableError(f"{error}; {hint}") from error
-
-
-def _restored(
-    stack: ExitStack,
-    plan: Plan,
-    run: Run,
-    saved: Saved,
-    checkpoints: Checkpoints,
-    changes: Mapping[str, Any],
-    replay_seconds: float,
-    observer: Observer,
-    wrong: Mapping[str, str],
-) -> Loop:
-    """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
-    streams = Streams(plan.seed)
-    environments, alone = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
-    collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
-    with sensible(checkpoints, saved.manifest):
-        given_up = restore_episodes(collector, saved, replay_seconds)
-        if alone is not None and plan.evaluate_in != "training":
-            restore_evaluation(alone, saved)
-        notes, description = notes_and_description(checkpoints, saved, plan, changes, given_up)
-    notes |= {"put right": mending.told(wrong)} if wrong else {}
-    remove_leftovers(run.folder)
-    remove_leftovers(run.checkpoints)
-    write_settings(run, description)
-    loop = make_loop(
-        stack,
-        plan,
-        Run(run.folder),
-        streams,
-        collector,
-        alone,
-        saved.replay,
-        saved.learner,
-        checkpoints,
-        observer,
-        written=saved.metrics,
-        step=saved.manifest.step,
-        notes=notes,
+    changes, watcher = changes_of(locals()), watching(observer)
+    asked = resumption.Asked(
+        run=Run(checked("folder", folder, Path).absolute()),
+        changes=changes,
+        steps=checked("steps", steps, Count | None),
+        environment=environment,
+        replay_seconds=checked("replay_seconds", replay_seconds, float),
     )
-    with sensible(checkpoints, saved.manifest):
-        loop.restore(saved.manifest.state, saved.loop, saved.best)
-    loop.ledger.given_up += len(given_up)
-    return loop
-
-
-def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
-    """Tell an observer of a run in which nothing is left to do."""
-    progress = Progress(f"{plan.algorithm.upper()} on {plan.name}, seed {plan.seed}", {}, run.folder, plan.config.steps)
-    progress.outcome = outcome
-    observer.started(progress)
-    tell_ended(observer, progress)
+    return resumption.resume(asked, watcher)

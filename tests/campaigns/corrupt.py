@@ -50,7 +50,8 @@ from polyak.run.checkpoints import Checkpoints, Content, manifest, segments  # n
 from polyak.run.checkpoints.manifest import Manifest  # noqa: E402
 from polyak.run.folder import WRITTEN, Run, described  # noqa: E402
 from polyak.run.progress import Progress, Silent  # noqa: E402
-from polyak.run.resumption import Saved, plan_to_go_on, read_checkpoint, sensible  # noqa: E402
+from polyak.run.resume import Asked, plan_to_go_on  # noqa: E402
+from polyak.run.saved import Saved, newest, sensible  # noqa: E402
 from polyak.system.locking import locked  # noqa: E402
 from polyak.system.stopwatch import PARTS  # noqa: E402
 from tiny_cli import SMALL  # noqa: E402
@@ -659,9 +660,9 @@ def checkpoint_of(folder: Path) -> tuple[Saved, list[polyak.UsageError]]:
         raise polyak.UsageError(f"{folder} has no checkpoint")
     with locked(folder):
         checkpoints = Checkpoints(run.checkpoints)
-        saved = checkpoints.newest(lambda made: read_checkpoint(checkpoints, made), run.settings_if_whole)
-        with sensible(checkpoints, saved.manifest):
-            plan_to_go_on(run, saved, {}, None, None)
+        saved = newest(checkpoints, run)
+        with sensible(checkpoints.folder / saved.manifest.name):
+            plan_to_go_on(Asked(run, {}, None, None, 0.0), saved)
     return saved, list(checkpoints.faults)
 
 

@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Sequence
 
-from polyak.cli import door, many
-from polyak.cli.train import Request, parse, value_in
+from polyak.cli import many
+from polyak.cli.request import Request, parse, seeds_of, value_in
 from polyak.errors import UsageError
 
 USAGE = """usage: polyak compare ALGORITHM... --environments ENVIRONMENT... [--backends BACKEND...]
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     options = many.passed_on(rest, OWN)
     grid = itertools.product(environments, algorithms, backends or [""])
     variants = [_variant(*point, options, named=len(backends) > 1) for point in grid]
-    seeds = door.seeds_of(variants[0].request.many.seeds or SEEDS)
+    seeds = seeds_of(variants[0].request.many.seeds or SEEDS)
     return many.run_all(variants, seeds, _title(variants, seeds))
 
 

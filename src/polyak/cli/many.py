@@ -13,9 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
-from polyak.cli.door import MOST_RUNS, replay_needed, require_memory, seeds_of, shares
 from polyak.cli.output import own_output
-from polyak.cli.train import Request, value_in
+from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, shares, value_in
 from polyak.errors import UsageError
 from polyak.many import sweep
 from polyak.many.sweep.views import LiveView, PlainView, make_view
@@ -44,7 +43,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     if value_in(list(arguments), "--seed") is not None:
         raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
     seeds = str(request.many.seeds)
-    title = f"{request.algorithm.upper()} on {request.environment}, seeds {seeds}"
+    title = f"{request.plan.algorithm.upper()} on {request.plan.name}, seeds {seeds}"
     return run_all([Variant(request, tuple(arguments))], seeds_of(seeds), title)
 
 
@@ -61,7 +60,7 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
     require("number of runs", count, count <= MOST_RUNS, f"at most {MOST_RUNS:,}: give fewer seeds")
     at_once, threads = shares(count, asked.jobs, options.threads)
     with own_output() as output:
-        memory = at_once * max(replay_needed(variant.request) for variant in variants)
+        memory = at_once * max(replay_needed(variant.request.plan) for variant in variants)
         require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
         jobs = [_job(variant, seed, threads) for seed in seeds for variant in variants]
         facts = {
@@ -115,16 +114,16 @@ def passed_on(arguments: Iterable[str], settled: Sequence[str] = SETTLED) -> lis
 
 
 def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
-    request = variant.request
+    plan = variant.request.plan
     options = (*passed_on(variant.arguments), "--threads", str(threads))
-    return sweep.Job(request.algorithm, request.environment, seed, options, request.settings.steps, variant.name)
+    return sweep.Job(plan.algorithm, plan.name, seed, options, plan.config.steps, variant.name)
 
 
 def said_of(variants: Sequence[Variant]) -> dict[str, str]:
     """Preset, framework and steps of each variant."""
     return {
-        variant.name or "settings": f"preset {variant.request.preset}, {variant.request.options.backend}, "
-        f"{variant.request.settings.steps:,} steps"
+        variant.name or "settings": f"preset {variant.request.plan.preset}, {variant.request.plan.backend}, "
+        f"{variant.request.plan.config.steps:,} steps"
         for variant in variants
     }
 

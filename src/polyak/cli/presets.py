@@ -1,5 +1,6 @@
 """`polyak presets [ENV]`: the presets there are, or what an environment gets."""
 
+import functools
 from typing import Annotated
 
 import tyro
@@ -8,8 +9,8 @@ from rich.table import Table
 
 from polyak.algorithms import NAMES
 from polyak.cli.output import own_output
+from polyak.cli.request import spec_of_instance
 from polyak.settings import presets
-from polyak.settings.configuration import half_range
 
 
 def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, preset: str | None = None) -> None:
@@ -25,9 +26,10 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     name = preset or presets.default_for(environment)
     console = Console()
     console = Console(width=None if console.is_terminal else 1_000)
+    half_range = functools.cache(lambda: spec_of_instance(environment).action_half_range)
     for algorithm in NAMES:
         with own_output():
-            loaded = presets.load(name, algorithm, environment, lambda: half_range(environment))
+            loaded = presets.load(name, algorithm, environment, half_range)
         table = Table(
             "setting", "value", "source", title=f"{algorithm} on {environment}: preset {name}", title_justify="left"
         )

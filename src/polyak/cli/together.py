@@ -8,15 +8,15 @@ from pathlib import Path
 
 from polyak import frameworks
 from polyak.cli.apart import Prints, environments_apart
-from polyak.cli.door import replay_needed, require_memory, seeds_of
 from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
-from polyak.cli.train import Request, arguments_of, value_in
+from polyak.cli.request import Request, replay_needed, require_memory, seeds_of, value_in
 from polyak.errors import TrainingError, UsageError
-from polyak.frameworks.execution import Execution, count_of_threads
+from polyak.frameworks.execution import count_of_threads
 from polyak.many import sweep, together
 from polyak.many.sweep.views import make_view
 from polyak.run.folder import Run
 from polyak.run.progress import Progress
+from polyak.run.start import settled
 from polyak.system.memory import readable_bytes
 
 SETTLED = ("--seed", "--seeds", "--together", "--no-together", "--run-dir", "--plain", "--no-plain")
@@ -31,15 +31,14 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     Raises:
         UsageError: something asked for cannot be; nothing has been started.
     """
-    options = request.options
+    plan, options = request.plan, request.options
     seeds, passed = _seeds(request, arguments), tuple(passed_on(arguments, SETTLED))
     with environments_apart(options.run_dir.absolute()) as prints:
-        memory = len(seeds) * replay_needed(request)
+        memory = len(seeds) * replay_needed(plan)
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
-        steps = request.settings.steps
-        jobs = [sweep.Job(request.algorithm, request.environment, seed, passed, steps) for seed in seeds]
-        execution = frameworks.start(options.backend, Execution(options.device, options.threads, options.fast))
-        exact = frameworks.make_group(options.backend, execution).exact
+        jobs = [sweep.Job(plan.algorithm, plan.name, seed, passed, plan.config.steps) for seed in seeds]
+        execution = settled(plan).execution
+        exact = frameworks.make_group(plan.backend, execution).exact
         facts = {
             "runs": f"{len(seeds)}, together in this process",
             "replay": f"will use {readable_bytes(memory)}",
@@ -47,7 +46,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
             "device": "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}",
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, {'bit for bit' if exact else 'up to rounding'}",
         }
-        title = f"{request.algorithm.upper()} on {request.environment}, seeds {request.many.seeds}"
+        title = f"{plan.algorithm.upper()} on {plan.name}, seeds {request.many.seeds}"
         view = PrintsFolders(prints.output, make_view(title, facts, prints.errors, plain=request.many.plain))
         trials, begun = [Seat(job, options.run_dir, view, prints) for job in jobs], time.monotonic()
         number = _train(request, trials, view, prints)
@@ -61,9 +60,7 @@ def _train(request: Request, trials: "Sequence[Seat]", view: PrintsFolders, prin
     view.begun(trials)
     prints.part()
     try:
-        together.train_together(
-            request.algorithm, request.environment, seeds=seeds, observers=trials, **arguments_of(request)
-        )
+        together.train(request.plan, seeds, trials)
     except together.SomeFailedError:
         pass  # the summary says which, and why
     except KeyboardInterrupt as error:

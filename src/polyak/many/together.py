@@ -7,23 +7,17 @@ the runs step their environments. Everything else, a run's folder above all, is 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 from polyak import frameworks
-from polyak.algorithms.settings import Settings
-from polyak.environments.make import Environment, Vectorization
-from polyak.environments.probe import Found
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.frameworks import Group
-from polyak.frameworks.execution import Device
 from polyak.run.folder import Run
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Silent, watching
-from polyak.run.start import begun, planned
+from polyak.run.start import new_loop, settled
 from polyak.settings.kinds import Seed, checked, require
-from polyak.settings.options import EvaluateIn, options_of, telling_options
 from polyak.system.signals import signals_marked, signals_noted, time_limit
 from polyak.system.threads import one_numpy_thread
 
@@ -40,61 +34,24 @@ class SomeFailedError(TrainingError):
         """Seed and what went wrong."""
 
 
-@telling_options
-def train_together(
-    algorithm: str,
-    environment: Environment,
-    *,
-    seeds: Sequence[int],
-    config: Settings | None = None,
-    preset: str | None = None,
-    backend: str = "jax",
-    device: Device = "auto",
-    threads: int | None = None,
-    fast: bool = True,
-    envs: int = 1,
-    vectorization: Vectorization = "sync",
-    fresh_environments: bool = False,
-    evaluate_in: EvaluateIn = "own",
-    probe: bool = True,
-    from_run: str | Path | None = None,
-    run_dir: str | Path = "runs",
-    stop_at_return: float | None = None,
-    checkpoint_every: int | None = None,
-    step_timeout: float | None = 600.0,
-    track: str | Sequence[str] = (),
-    observers: Sequence[Observer] = (),
-    **settings: Any,
-) -> list[Run]:
-    """Train a run for each seed, all in this process; `polyak.train_together("sac", "Pendulum-v1", seeds=range(4))`.
-
-    On the CPU each run equals `train(..., seed=seed)` bit for bit. On a GPU the runs' updates are one call, and a run
-    equals its single one up to rounding. One that fails stops no other.
-
-    There is a run for each of `seeds`, and either one of `observers` for each or none at all. `backend` must be "jax".
-    Whatever else there is is as for `train`, and the same for all.
-
-    Returns:
-        The runs, in the order of the seeds.
+def train(plan: Plan, seeds: Sequence[int], observers: Sequence[Observer] = ()) -> list[Run]:
+    """Train a run of the plan for each seed; the runs in their order.
 
     Raises:
-        UsageError: something asked for cannot be; nothing has been trained.
-        SomeFailedError: a TrainingError; some runs failed, and the others have ended well. What was learned is saved.
-        Interrupted: Ctrl-C or SIGTERM; every run is saved.
+        UsageError, SomeFailedError, Interrupted: as `polyak.train_together` says.
     """
-    options = options_of(locals())
     seeds = [checked("seeds", seed, Seed) for seed in _listed("seeds", seeds)]
     if not seeds or len(set(seeds)) < len(seeds):
         raise UsageError(f"seeds is {seeds[:20]}, but must name at least one seed, and each once")
     watchers = [watching(each) for each in _listed("observers", observers)] or [Silent() for _ in seeds]
     require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
-    frameworks.require_together(backend)
+    frameworks.require_together(plan.backend)
     with ExitStack() as stack:
         stack.enter_context(signals_marked())
         stack.enter_context(one_numpy_thread())
-        plan = planned(algorithm, environment, config, replace(options, seed=seeds[0]), settings)
-        group = frameworks.make_group(backend, plan.execution)
-        seats = _seats(stack, [replace(plan, seed=seed) for seed in seeds], group, watchers)
+        plan = settled(plan)
+        group = frameworks.make_group(plan.backend, plan.execution)
+        seats = _seats(stack, plan, seeds, group, watchers)
         _drive(seats, group)
     return _concluded(seats)
 
@@ -119,15 +76,17 @@ class _Seat:
         self.stack.close()
 
 
-def _seats(stack: ExitStack, plans: Sequence[Plan], group: Group, observers: Sequence[Observer]) -> list[_Seat]:
-    """A seat for each plan, its first episodes begun."""
-    limit = stack.enter_context(time_limit(plans[0].step_timeout))  # one for all: there is one timer in a process
+def _seats(
+    stack: ExitStack, plan: Plan, seeds: Sequence[int], group: Group, observers: Sequence[Observer]
+) -> list[_Seat]:
+    """A seat for each seed, its first episodes begun."""
+    limit = stack.enter_context(time_limit(plan.step_timeout))  # one for all: there is one timer in a process
     seats: list[_Seat] = []
-    found = None  # by the first run's probe: all are in one environment
-    for plan, observer in zip(plans, observers, strict=True):
+    for seed, observer in zip(seeds, observers, strict=True):
         own = stack.enter_context(ExitStack())
-        loop = begun(own, plan, limit, observer, group.learner, found=found, together=len(plans), exact=group.exact)
-        found = Found(loop.plan.own_draws, loop.progress.facts.get("probe", ""))
+        loop = new_loop(own, replace(plan, seed=seed), limit, observer, group, len(seeds))
+        plan = loop.plan  # with what the first run's probe found, and told: all are in one environment
+        plan = replace(plan, found=plan.found and plan.found._replace(wrong=False))
         seats.append(_Seat(loop, own))
         try:
             loop.collector.begin()

@@ -11,7 +11,7 @@ from polyak.policies.policy import Policy
 from polyak.run.folder import Run, made_for, require_own
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
 from polyak.run.plan import Plan
-from polyak.run.resumption import Saved
+from polyak.run.saved import Saved
 from polyak.system.files import read_plain_file, write_atomically
 
 LIMIT = 500_000_000

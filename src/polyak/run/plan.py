@@ -1,16 +1,28 @@
-"""A run as it was settled, before any of it is made; `settings.json` and checkpoints describe it."""
+"""From what was asked for to a plan: a run as it was settled, before any of it is made.
+
+`settings.json` and checkpoints describe it.
+"""
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
+from numpy.typing import ArrayLike
+
+from polyak import tracking
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.algorithms.settings import Settings
 from polyak.environments.history import Isolation, draws_of, isolation_of
 from polyak.environments.make import Environment
+from polyak.environments.probe import Found
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution
+from polyak.run.folder import Run, load
+from polyak.settings import presets
+from polyak.settings.kinds import checked, require
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 
 
@@ -21,9 +33,15 @@ class Plan(Options):
     algorithm: str
     environment: Environment
     config: Settings
-    own_draws: tuple[str, ...] = ()
-    """The process's generators of which each environment keeps a state of its own, because it (perhaps) draws from
-    them."""
+    in_environment_units: tuple[str, ...] = ()
+    """Settings of noise that the preset states so; they become fractions once there is an environment."""
+    found: Found | None = None
+    """What the probe found, once it has tried the environment, or what stands in its place."""
+
+    @property
+    def own_draws(self) -> tuple[str, ...]:
+        """The process's generators of which each environment keeps a state of its own, as it may draw from them."""
+        return () if self.found is None else self.found.draws
 
     @property
     def isolation(self) -> Isolation:
@@ -39,6 +57,11 @@ class Plan(Options):
         return str(called).replace("<", "").replace(">", "")
 
     @property
+    def title(self) -> str:
+        """The run in a line."""
+        return f"{self.algorithm.upper()} on {self.name}, seed {self.seed}"
+
+    @property
     def execution(self) -> Execution:
         """Where and how the framework computes."""
         return Execution(self.device, self.threads, self.fast)
@@ -46,6 +69,20 @@ class Plan(Options):
     def settled(self, execution: Execution) -> "Plan":
         """The same, computed there."""
         return dataclasses.replace(self, device=execution.device, threads=execution.threads)
+
+    def with_fractions(self, half_range: ArrayLike) -> "Plan":
+        """The same, all noise stated in fractions of [A], half the width of each action's range.
+
+        Raises:
+            UsageError: the preset states noise as one number in environment units, but the actions' ranges differ.
+        """
+        if not self.in_environment_units:
+            return self
+        noise = {
+            name: presets.fraction(f"preset {self.preset}: {name}", getattr(self.config, name), half_range, self.name)
+            for name in self.in_environment_units
+        }
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, **noise), in_environment_units=())
 
     def description(self, envs: int) -> dict[str, Any]:
         """As JSON can hold it; `envs` is what an environment that is a whole vector has."""
@@ -58,6 +95,109 @@ class Plan(Options):
             "own_draws": list(self.own_draws),
             "settings": dataclasses.asdict(self.config),
         }
+
+
+class Chosen(NamedTuple):
+    """The settings that a preset, with others over it, comes to."""
+
+    preset: str
+    """The name of the one in force."""
+    config: Settings
+    in_environment_units: tuple[str, ...] = ()
+    """As `Plan` has it."""
+
+
+def planned(
+    algorithm: str, environment: Environment, config: Settings | None, options: Options, settings: Mapping[str, Any]
+) -> Plan:
+    """What `train` was asked for, checked; nothing has been made, nor a framework imported.
+
+    Raises:
+        UsageError: something asked for cannot be.
+    """
+    algorithm = require_names(algorithm, environment)
+    return plan_with(algorithm, environment, options, resolve(algorithm, environment, config, options, settings))
+
+
+def plan_with(algorithm: str, environment: Environment, options: Options, chosen: Chosen) -> Plan:
+    """The same, once the settings have been chosen.
+
+    Raises:
+        UsageError: a tracker's package is not installed; or as `require_names` says.
+    """
+    asked: dict[str, Any] = {
+        **vars(options.placed()),
+        "preset": chosen.preset,
+        "from_run": options.from_run.resolve() if options.from_run else None,
+        "track": tracking.require(options.track),
+    }
+    return Plan(
+        algorithm=require_names(algorithm, environment),
+        environment=environment,
+        config=chosen.config,
+        in_environment_units=chosen.in_environment_units,
+        **asked,
+    )
+
+
+def require_names(algorithm: str, environment: Environment) -> str:
+    """The algorithm's name as polyak writes it.
+
+    Raises:
+        UsageError: there is no such algorithm, or the environment is neither named nor made by a call.
+    """
+    algorithm_module(checked("algorithm", algorithm, str))  # says so where there is none
+    named = isinstance(environment, str) and environment != ""
+    require("environment", environment, named or callable(environment), "an id, or a callable that makes one")
+    return algorithm.lower()
+
+
+def resolve(
+    algorithm: str, environment: Environment, config: Settings | None, options: Options, settings: Mapping[str, Any]
+) -> Chosen:
+    """What the preset that is asked for, with `settings` over it, comes to.
+
+    Without a preset, a run that is gone on from stands for one: its settings, with no steps of uniform actions, because
+    its policy can act already.
+
+    Raises:
+        UsageError: an unknown preset or setting, a setting out of its limits, or `config` together with others.
+    """
+    kind: type[Settings] = algorithm_module(algorithm).Config
+    earlier = None if options.from_run is None else load(options.from_run)
+    if earlier is not None:
+        earlier.require_no_links()
+    if config is not None:
+        if options.preset is not None or settings:
+            raise UsageError("give either config, or preset and single settings, not both")
+        if not isinstance(config, kind):
+            raise UsageError(
+                f"config is a {type(config).__module__} {type(config).__name__}, but {algorithm} needs its own"
+            )
+        return Chosen("none", config)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise UsageError(f"{algorithm} has no setting {name!r}: {hint}")
+    if earlier is not None and options.preset is None:
+        values: dict[str, Any] = {**_settings_of(earlier, algorithm, known), "start_steps": 0, **settings}
+        return Chosen(f"that of {earlier.folder.absolute().name}", kind(**values))
+    called = environment if isinstance(environment, str) else ""
+    preset = presets.load(options.preset or presets.default_for(called), algorithm, called)
+    units = tuple(name for name in preset.in_environment_units if name not in settings)
+    return Chosen(Path(preset.name).name, kind(**{**preset.values, **settings}), units)
+
+
+def _settings_of(run: Run, algorithm: str, known: list[str]) -> dict[str, Any]:
+    if run.settings["algorithm"] != algorithm:
+        raise UsageError(
+            f"{run.folder} is a run of {run.settings['algorithm']}, but {algorithm} is asked for: "
+            "a learner goes on in its own algorithm"
+        )
+    values = cast(dict[str, Any], run.settings["settings"])
+    return {name: value for name, value in values.items() if name in known}
 
 
 def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
@@ -74,7 +214,7 @@ def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
             algorithm=algorithm,
             environment=environment,
             config=algorithm_module(algorithm).Config(**settings),
-            own_draws=draws_of(description),
+            found=Found(draws_of(description)),
             **{name: description[name] for name in told},
         )
     except UsageError as error:  # it is the file that is wrong, and not the call

@@ -1,108 +1,198 @@
-"""From what was asked for to a loop that is ready to begin."""
+"""From a plan to a loop that is ready to run; what a run that goes on is put together from is the same."""
 
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from dataclasses import dataclass, field
 
 from polyak import frameworks, tracking
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
 from polyak.environments.history import generators_kept
-from polyak.environments.make import Environment
-from polyak.environments.probe import Found
+from polyak.environments.stepping import Environments
+from polyak.errors import UsageError
 from polyak.experience.collector import Collector
-from polyak.run.assembly import MakeLearner, make_loop, make_replay
+from polyak.experience.replay import Replay, memory_needed
+from polyak.frameworks import Group
+from polyak.frameworks.execution import count_of_threads
+from polyak.policies.policy import Policy
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.folder import Run, create, load
+from polyak.run.folder import Run, create, made_for
+from polyak.run.learning import Updates
+from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
+from polyak.run.metrics import MetricsWriter
 from polyak.run.plan import Plan
-from polyak.run.progress import Observer, Silent
+from polyak.run.progress import Observer, Progress, Silent, tell_ended
 from polyak.run.worlds import probed_worlds
-from polyak.settings.configuration import resolve
-from polyak.settings.kinds import checked, require
-from polyak.settings.options import Options
 from polyak.system.locking import locked
+from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
-from polyak.system.signals import Limit
+from polyak.system.signals import Limit, signals_marked, time_limit
+from polyak.system.threads import one_numpy_thread
+from polyak.types import Arrays, Spec
 
 
-def planned(
-    algorithm: str,
-    environment: Environment,
-    config: Settings | None,
-    options: Options,
-    settings: Mapping[str, Any],
-) -> Plan:
-    """What `train` was asked for, settled; the framework has been imported, and its device and threads are named.
+def train(plan: Plan, observer: Observer) -> Run:
+    """Train a new run to its end.
 
     Raises:
-        UsageError: something asked for cannot be.
+        UsageError: something asked for cannot be; nothing has been trained.
+        TrainingError, Interrupted: as `polyak.train` says.
     """
-    algorithm = require_names(algorithm, environment)
-    options = options.placed()
-    earlier = load(options.from_run) if options.from_run is not None else None
-    preset, config = resolve(algorithm, environment, config, options.preset, settings, earlier)
-    asked: dict[str, Any] = {
-        **vars(options),
-        "preset": preset,
-        "from_run": earlier.folder.resolve() if earlier else None,
-        "track": tracking.require(options.track),
-    }
-    plan = Plan(algorithm=algorithm, environment=environment, config=config, **asked)
+    with ExitStack() as stack:
+        stack.enter_context(signals_marked())
+        stack.enter_context(one_numpy_thread())
+        plan = settled(plan)
+        limit = stack.enter_context(time_limit(plan.step_timeout))
+        loop = new_loop(stack, plan, limit, observer)
+        loop.collector.begin()
+        loop.run_to_the_end()
+    return loop.run
+
+
+def settled(plan: Plan) -> Plan:
+    """The plan with its framework imported, and its device and threads named.
+
+    Raises:
+        UsageError: the framework is not installed, or has no such device.
+    """
     with generators_kept():  # JAX's import draws from np.random
         return plan.settled(frameworks.start(plan.backend, plan.execution))
 
 
-def require_names(algorithm: str, environment: Environment) -> str:
-    """The algorithm's name as polyak writes it.
-
-    Raises:
-        UsageError: there is no such algorithm, or the environment is neither named nor made by a call.
-    """
-    algorithm_module(checked("algorithm", algorithm, str))  # says so where there is none
-    named = isinstance(environment, str) and environment != ""
-    require("environment", environment, named or callable(environment), "an id, or a callable that makes one")
-    return algorithm.lower()
-
-
-def begun(
-    stack: ExitStack,
-    plan: Plan,
-    limit: Limit,
-    observer: Observer,
-    make_learner: MakeLearner | None = None,
-    *,
-    found: Found | None = None,
-    together: int = 1,
-    exact: bool = True,
+def new_loop(
+    stack: ExitStack, plan: Plan, limit: Limit, observer: Observer, group: Group | None = None, runs: int = 1
 ) -> Loop:
     """The loop of a new run, whose folder has been made; its collector has not begun. `stack` ends it.
 
-    `found` is what a probe of its environment found, where it was tried before. It is one of so many runs `together` in
-    this process; `exact`: it will equal one that is alone, bit for bit.
+    `group` makes the learners of so many `runs` that learn together in this process, of which it is one.
 
     Raises:
         UsageError: something asked for cannot be.
     """
-    streams, config = Streams(plan.seed), plan.config
-    plan, (environments, alone), found = probed_worlds(stack, plan, streams, limit, found)
-    learner = algorithm_module(plan.algorithm).initial_state(streams.weights, environments.spec, config)
+    streams = Streams(plan.seed)
+    plan, (environments, evaluation) = probed_worlds(stack, plan, streams, limit)
+    spec = environments.spec
+    plan = plan.with_fractions(spec.action_half_range)
+    learner = algorithm_module(plan.algorithm).initial_state(streams.weights, spec, plan.config)
     if plan.from_run is not None:
         earlier, arrays = Run(plan.from_run), learner
         kept = Checkpoints(earlier.checkpoints)
         learner = kept.newest(lambda made: kept.learner(made, plan.algorithm, arrays), earlier.settings)
-    replay = make_replay(plan, environments.spec, environments.count, together)
-    spaces = {"spaces": environments.spec.to_json()}
-    described = plan.description(environments.count) | spaces | ({} if exact else {"together": together})
-    run = create(plan.run_dir, plan.name, plan.algorithm, plan.seed, described)
+    replay = make_replay(plan, spec, environments.count, runs)
+    description = plan.description(environments.count) | {"spaces": spec.to_json()}
+    if group is not None and not group.exact:
+        description["together"] = runs
+    run = create(plan.run_dir, plan.name, plan.algorithm, plan.seed, description)
     stack.enter_context(locked(run.folder))
-    collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
-    checkpoints = Checkpoints(run.checkpoints)
-    notes = {"probe": found.said} if found.said else {}
-    if found.wrong and isinstance(observer, Silent):  # who watches is told with all else
-        with suppress(Warning):  # where warnings are errors, too
-            warnings.warn(f"{plan.name}: {found.said}", stacklevel=3)
-    return make_loop(
-        stack, plan, run, streams, collector, alone, replay, learner, checkpoints, observer, make_learner, notes=notes
+    collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
+    parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
+    if plan.found is not None and plan.found.said:
+        parts.notes["probe"] = plan.found.said
+        if plan.found.wrong and isinstance(observer, Silent):  # who watches is told with all else
+            with suppress(Warning):  # where warnings are errors, too
+                warnings.warn(f"{plan.name}: {plan.found.said}", stacklevel=4)
+    return put_together(stack, parts, observer, group)
+
+
+def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int | None = None) -> Replay:
+    """An empty replay, for so many environments; one of so many runs' in this process.
+
+    A run that goes on says how many transitions are `expected` ever, and needs memory for no more.
+
+    Raises:
+        UsageError: it, what is sampled from it at once, or all that the runs will keep does not fit into memory.
+    """
+    config = plan.config
+    if runs > 1:
+        held = min(config.replay_size, config.steps)
+        needed, free = runs * memory_needed(held, spec.observation_size, spec.action_size), memory_free()
+        if needed > free:
+            raise UsageError(
+                f"{runs} runs together will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are "
+                "free: train fewer seeds together, or lower replay_size"
+            )
+    replay = Replay(config.replay_size, spec.observation_size, spec.action_size, expected)
+    replay.require_burst(max(config.update_every, envs) * config.updates_per_step, config.batch_size)
+    return replay
+
+
+@dataclass
+class Parts:
+    """What a loop is put together from, as a new run has it or as a checkpoint had it."""
+
+    plan: Plan
+    run: Run
+    streams: Streams
+    collector: Collector
+    evaluation: Environments | None
+    """Where the policy is evaluated, if it is."""
+    replay: Replay
+    learner: Arrays
+    """The state that the learner goes on from."""
+    checkpoints: Checkpoints
+    metrics: bytes = b""
+    """What `metrics.jsonl` holds already."""
+    step: int | None = None
+    """Steps of a run that goes on."""
+    notes: dict[str, str] = field(default_factory=dict[str, str])
+    """Facts for the observer."""
+
+
+def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Group | None = None) -> Loop:
+    """The loop that trains, its folder open and its observer started; `stack` ends both."""
+    plan, run, environments = parts.plan, parts.run, parts.collector.environments
+    writer = stack.enter_context(MetricsWriter(run.folder, parts.metrics, parts.step))
+    trackers, places = tracking.start(plan.track, run)
+    writer.sinks += trackers
+    shown = {**facts(plan, environments.count, parts.replay), **places, **parts.notes}
+    progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
+    observer.started(progress)
+    stack.callback(tell_ended, observer, progress)
+    described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
+    learner = frameworks.make_learner(plan.backend, *described) if group is None else group.learner(*described)
+    module, noise = algorithm_module(plan.algorithm), getattr(plan.config, "exploration_noise", 0.0)
+    policy = Policy(learner.actor(), environments.spec, module.POLICY_KIND, noise, made_for(run.settings))
+    ledger = Ledger(module.METRICS)
+    # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
+    cut = environments.resets_take_steps and environments.count > plan.config.update_every
+    return Loop(
+        run=run,
+        plan=plan,
+        collector=parts.collector,
+        updates=Updates(plan, parts.streams, parts.replay, learner, policy, ledger, run.folder, in_pieces=cut),
+        ledger=ledger,
+        test_environments=parts.evaluation,
+        writer=writer,
+        checkpoints=parts.checkpoints,
+        progress=progress,
+        observer=observer,
     )
+
+
+EVALUATED = {
+    "process": "in a process of its own",
+    "training": "in the environment that trains, at the first episode's end after the epoch",
+    "never": "never",
+}
+"""Where, in words."""
+
+
+def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
+    """What is worth knowing of a run at its start."""
+    execution, config = plan.execution, plan.config
+    memory = readable_bytes(replay.capacity * replay.row_bytes)
+    device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
+    rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
+    rhythm += ", computed while the environments go on" if config.lag else ""
+    return {
+        "preset": str(plan.preset),
+        **({"from": str(plan.from_run)} if plan.from_run else {}),
+        "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
+        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
+        "environments": f"{envs} ({plan.vectorization})"
+        + (", each episode's made anew" if plan.isolation.afresh else ""),
+        **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
+        "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
+        f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
+    }

@@ -44,34 +44,30 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) ->
     return Worlds(training, evaluation)
 
 
-def probed_worlds(
-    stack: ExitStack, plan: Plan, streams: Streams, limit: Limit, found: Found | None = None
-) -> tuple[Plan, Worlds, Found]:
-    """The same for a new run, its environment tried before, unless that was not wanted or has been `found` already.
+def probed_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) -> tuple[Plan, Worlds]:
+    """The same for a new run, its environment tried before, unless that was not wanted or the plan says what was found.
 
     Returns:
-        The plan, in which that is settled; the environments; what was found.
+        The plan, which says so; and the environments.
 
     Raises:
         UsageError: they cannot be made.
     """
-    if found is None and not plan.probe:
-        found = Found()
-    elif found is None and plan.evaluate_in != "own":
-        found = unknown(
-            f"left out, because evaluate_in is {plan.evaluate_in}, as where there can be no second instance"
-        )
-    if found is not None:
-        plan = dataclasses.replace(plan, own_draws=found.draws)
-        return plan, make_worlds(stack, plan, streams, limit), found
+    if plan.found is None and not plan.probe:
+        plan = dataclasses.replace(plan, found=Found())
+    elif plan.found is None and plan.evaluate_in != "own":
+        why = f"left out, because evaluate_in is {plan.evaluate_in}, as where there can be no second instance"
+        plan = dataclasses.replace(plan, found=unknown(why))
+    if plan.found is not None:
+        return plan, make_worlds(stack, plan, streams, limit)
     with ExitStack() as first:
         with generators_kept():  # where they are drawn from, what was made so is made anew below
             worlds = make_worlds(first, plan, streams, limit)
-            found = _tried(plan, worlds, limit)
-        if not found.draws:
+            plan = dataclasses.replace(plan, found=_tried(plan, worlds, limit))
+        if not plan.own_draws:
             stack.push(first.pop_all())
-            return plan, worlds, found
-    return probed_worlds(stack, plan, streams, limit, found)
+            return plan, worlds
+    return plan, make_worlds(stack, plan, streams, limit)
 
 
 def _tried(plan: Plan, worlds: Worlds, limit: Limit) -> Found:

@@ -46,6 +46,8 @@ class Preset:
     """Setting -> plain value, ready for `Config(**values)`."""
     sources: dict[str, str]
     """Setting -> where its value comes from."""
+    in_environment_units: tuple[str, ...] = ()
+    """Settings of noise whose values are not fractions of the action's half-range yet; see `fraction`."""
 
 
 def names() -> tuple[str, ...]:
@@ -66,7 +68,8 @@ def load(name: str, algorithm: str, environment: str, half_range: Callable[[], A
         name: one of `names()`, also for another environment than its own, or the path of a TOML file.
         algorithm: `ddpg`, `td3` or `sac`.
         environment: what will be trained on, as `Id` or `module:Id`.
-        half_range: gives [A], half the width of each action's range; asked only for noise in environment units.
+        half_range: gives [A], half the width of each action's range; asked only for noise in environment units. Without
+            it, such noise is left as it is, and named.
 
     Raises:
         UsageError: no such preset, algorithm or setting; a value of the wrong kind; noise that cannot be converted.
@@ -79,12 +82,12 @@ def load(name: str, algorithm: str, environment: str, half_range: Callable[[], A
         )
     kinds = get_type_hints(algorithm_module(algorithm).Config)
     texts = _table(document, "sources", name)
-    preset = Preset(name, algorithm.lower(), {}, {})
+    values, sources, units = dict[str, Any](), dict[str, str](), dict[str, bool]()
     only = name if _tuned(name) else environment.rpartition(":")[2]
-    for setting, entry in _entries(document, preset.algorithm, only, name):
+    for setting, entry in _entries(document, algorithm.lower(), only, name):
         what = f"preset {name}: {setting}"
         if setting not in kinds:
-            raise UsageError(f"{what} is no setting of {preset.algorithm}{_nearest(setting, (*kinds, *STRUCTURE))}")
+            raise UsageError(f"{what} is no setting of {algorithm.lower()}{_nearest(setting, (*kinds, *STRUCTURE))}")
         table = cast(Table, entry) if isinstance(entry, dict) else {"value": entry}
         if "value" not in table or not table.keys() <= {"value", "unit", "source"}:
             raise UsageError(f"{what} is {table!r}, but must have a value, may have a unit and a source, and no more")
@@ -92,10 +95,12 @@ def load(name: str, algorithm: str, environment: str, half_range: Callable[[], A
         if "unit" in table:
             if table["unit"] != "environment" or "noise" not in setting:
                 raise UsageError(f"{what} has unit {table['unit']!r}: only noise may have one, and it is 'environment'")
-            value = cast(float, value) / _half_range(what, half_range, environment)
+            if half_range is not None:
+                value = fraction(what, cast(float, value), half_range(), environment)
+        units[setting] = "unit" in table and half_range is None  # of the last entry, which is in force
         source = str(table.get("source", f"preset {name}"))
-        preset.values[setting], preset.sources[setting] = value, str(texts.get(source, source))
-    return preset
+        values[setting], sources[setting] = value, str(texts.get(source, source))
+    return Preset(name, algorithm.lower(), values, sources, tuple(name for name, left in units.items() if left))
 
 
 @functools.cache
@@ -156,11 +161,15 @@ def _plain(what: str, value: object, kind: Any) -> object:
     raise UsageError(f"{what} is {value!r}, but must be of kind {getattr(kind, '__name__', kind)}")
 
 
-def _half_range(what: str, half_range: Callable[[], ArrayLike] | None, environment: str) -> float:
-    """The one half-range of all actions."""
-    ranges = np.ravel(np.asarray([] if half_range is None else half_range(), np.float64))
+def fraction(what: str, noise: float, half_range: ArrayLike, environment: str) -> float:
+    """Noise in environment units as a fraction of the one half-range of all actions, [A].
+
+    Raises:
+        UsageError: they have no such; `what` says which noise it is.
+    """
+    ranges = np.ravel(np.asarray(half_range, np.float64))
     if ranges.size and 0 < ranges[0] < np.inf and np.allclose(ranges, ranges[0]):
-        return float(ranges[0])
+        return noise / float(ranges[0])
     shown = ", ".join(f"{value:g}" for value in ranges) or "unknown"
     raise UsageError(
         f"{what} is one number in environment units, but the half-ranges of {environment}'s actions are {shown}: it"

@@ -1,141 +1,144 @@
-"""From a checkpoint to what a run goes on from, everything compared before it is believed."""
+"""From a checkpoint to a loop that goes on as if nothing had happened."""
 
 import json
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from polyak.algorithms import algorithm as algorithm_module
+from polyak import tracking
 from polyak.environments.make import Environment
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.reenactment import SHOWED, reenact
-from polyak.experience.replay import Replay
-from polyak.networks import actor_sizes, parameter_count
-from polyak.run.assembly import make_replay
+from polyak.run import mending
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.checkpoints.manifest import Manifest
-from polyak.run.description import require_description
-from polyak.run.folder import Run, described, environment_of
-from polyak.run.ledger import names_measured
-from polyak.run.metrics import SIZE_LIMIT
+from polyak.run.folder import Run, described, environment_of, write_settings
+from polyak.run.loop import Loop
 from polyak.run.plan import Plan, plan_of
+from polyak.run.progress import Observer, Progress, tell_ended
+from polyak.run.saved import Saved, newest, sensible
+from polyak.run.start import Parts, put_together, settled
+from polyak.run.worlds import make_worlds
 from polyak.settings.options import CHANGEABLE
-from polyak.system import arrayfiles
+from polyak.system.files import remove_leftovers
+from polyak.system.locking import locked
 from polyak.system.randomness import Streams
-from polyak.types import Arrays, Spec
+from polyak.system.signals import signals_marked, time_limit
+from polyak.system.threads import one_numpy_thread
 
 PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",), "tensorflow": ("tensorflow",)}
 """What each framework's numbers depend on."""
 
 
 @dataclass(frozen=True)
-class Saved:
-    """What a checkpoint holds."""
+class Asked:
+    """What `resume` was asked for."""
 
-    manifest: Manifest
-    spec: Spec
-    learner: Arrays
-    loop: Arrays
-    replay: Replay
-    metrics: bytes
-    best: bytes | None
+    run: Run
+    changes: Mapping[str, Any]
+    """Options that are to be others from now on."""
+    steps: int | None
+    """Of the whole run, if they are to be other than before."""
+    environment: Environment | None
+    replay_seconds: float
 
 
-def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = None) -> Saved:
-    """Read all of a checkpoint, whose run is to have `steps` in the end if they are to be other than before.
-
-    No array takes memory before its file was found to be as long as the manifest says, and its shape to be that of the
-    settings.
+def resume(asked: Asked, observer: Observer) -> Run:
+    """Go on with a run to its end.
 
     Raises:
-        UnreadableError: a file is missing or damaged.
-        UnavailableError: a file cannot be read just now.
-        UsageError: memory is short for what the run will keep, or the checkpoint is not what it should be; the message
-            names the manifest.
+        UsageError, TrainingError, Interrupted: as `polyak.resume` says.
     """
-    with sensible(checkpoints, of):
-        plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
-        require_description(of.run, str(checkpoints.folder / of.name))
-        loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
-        learner = checkpoints.learner(
-            of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
-        )
-        ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
-        replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
-        metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
-        best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
-    return Saved(of, spec, learner, loop, replay, metrics, best)
+    run, steps, changes = asked.run, asked.steps, asked.changes
+    run.require_no_links()
+    if not run.checkpoints.is_dir():
+        _ = run.settings  # says so where this is no run at all
+        raise UsageError(f"{run.folder} has no checkpoint, so that nothing was trained in it: start it anew")
+    tracking.require(changes.get("track", ()))
+    with ExitStack() as stack:
+        stack.enter_context(signals_marked())
+        stack.enter_context(one_numpy_thread())
+        stack.enter_context(locked(run.folder))
+        checkpoints = Checkpoints(run.checkpoints)
+        saved = newest(checkpoints, run, steps)
+        with sensible(checkpoints.folder / saved.manifest.name):
+            plan, ended = plan_to_go_on(asked, saved)
+            wrong = mending.faults(run, saved, plan, over=bool(ended))
+        if ended and (not wrong or mending.holds_the_end(saved)):
+            mending.put_right(run, saved, plan, wrong)
+            mended = f"; put right from the checkpoint: {mending.told(wrong)}" if wrong else ""
+            _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", observer)
+            return Run(run.folder)
+        tracking.require(plan.track)
+        loop = _restored(stack, asked, settled(plan), checkpoints, saved, wrong, observer)
+        moved = plan.name != saved.manifest.run["environment"]
+        if steps is not None or changes or moved or loop.ledger.given_up:
+            loop.checkpoint()  # so that it is not forgotten if the run is killed at once
+        loop.run_to_the_end()
+    return Run(run.folder)
 
 
-@contextmanager
-def sensible(checkpoints: Checkpoints, of: Manifest) -> Generator[None]:
-    """Name the manifest where its content makes no sense, although it is whole by its SHA-256.
-
-    Raises:
-        UsageError: instead of what makes no sense.
-    """
-    try:
-        yield
-    except UsageError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
-        raise UsageError(
-            f"{checkpoints.folder / of.name} makes no sense: {type(error).__name__} {str(error)[:200]}"
-        ) from error
-
-
-def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
-    """The loop's arrays as they must be, without memory of their own."""
-    metrics = len(names_measured(state, algorithm_module(plan.algorithm).METRICS))
-    shapes: dict[str, tuple[int, ...]] = {
-        "exploration_noise": (plan.envs, spec.action_size),
-        "observation": (plan.envs, spec.observation_size),
-        "measured": (int(state["measured"]), metrics),
-    }
-    if "launched" in state:
-        shapes["launched"] = (int(state["launched"]), metrics)
-        shapes |= {f"policy/{name}": shape for name, shape in _policy_shapes(plan, spec).items()}
-    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-
-
-def _policy_shapes(plan: Plan, spec: Spec) -> dict[str, tuple[int, ...]]:
-    heads = 2 if algorithm_module(plan.algorithm).POLICY_KIND == "squashed_gaussian" else 1
-    layers = pairwise(actor_sizes(spec, plan.config.hidden_sizes, heads * spec.action_size))
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (inputs, outputs) in enumerate(layers):
-        shapes |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
-    return shapes
+def _restored(
+    stack: ExitStack,
+    asked: Asked,
+    plan: Plan,
+    checkpoints: Checkpoints,
+    saved: Saved,
+    wrong: Mapping[str, str],
+    observer: Observer,
+) -> Loop:
+    """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
+    folder, manifest, streams = asked.run.folder, saved.manifest, Streams(plan.seed)
+    environments, evaluation = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
+    collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
+    with sensible(checkpoints.folder / manifest.name):
+        given_up = restore_episodes(collector, saved, asked.replay_seconds)
+        if evaluation is not None and plan.evaluate_in != "training":
+            restore_evaluation(evaluation, saved)
+        notes, description = notes_and_description(checkpoints, saved, plan, asked.changes, given_up)
+    notes |= {"put right": mending.told(wrong)} if wrong else {}
+    remove_leftovers(folder)
+    remove_leftovers(checkpoints.folder)
+    write_settings(asked.run, description)
+    parts = Parts(plan, Run(folder), streams, collector, evaluation, saved.replay, saved.learner, checkpoints)
+    parts.metrics, parts.step, parts.notes = saved.metrics, manifest.step, notes
+    loop = put_together(stack, parts, observer)
+    with sensible(checkpoints.folder / manifest.name):
+        loop.restore(manifest.state, saved.loop, saved.best)
+    loop.ledger.given_up += len(given_up)
+    return loop
 
 
-def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
-    """The learner's arrays as they must be; they are made only if the file is long enough to hold them."""
-    hidden = plan.config.hidden_sizes
-    least = 3 * 4 * parameter_count(actor_sizes(spec, hidden, spec.action_size))  # with the moments
-    if least > file_bytes:
-        raise UsageError(f"hidden_sizes {hidden} need {least:,} bytes, but the learner's file has {file_bytes:,}")
-    return algorithm_module(plan.algorithm).initial_state(Streams(plan.seed).weights, spec, plan.config)
+def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
+    """Tell an observer of a run in which nothing is left to do."""
+    progress = Progress(plan.title, {}, run.folder, plan.config.steps)
+    progress.outcome = outcome
+    observer.started(progress)
+    tell_ended(observer, progress)
 
 
-def plan_to_go_on(
-    run: Run, saved: Saved, changes: Mapping[str, Any], steps: int | None, environment: Environment | None
-) -> tuple[Plan, str]:
+def plan_to_go_on(asked: Asked, saved: Saved) -> tuple[Plan, str]:
     """The plan in force from now on; and how the run ended, where nothing is left to do.
 
     Raises:
         UsageError: fewer steps than the run has done, no environment where it was a callable, or another one where it
             was not.
     """
-    then, done = saved.manifest.run, saved.manifest.step
+    run, steps, environment, then, done = (
+        asked.run,
+        asked.steps,
+        asked.environment,
+        saved.manifest.run,
+        saved.manifest.step,
+    )
     if steps is not None and steps <= done:
         raise UsageError(f"steps is {steps:,}, but the run has done {done:,} already: ask for more")
     settings = {**then["settings"], **({} if steps is None else {"steps": steps})}
-    plan = plan_of({**then, **changes, "settings": settings}, environment_of(then, environment, run.folder))
+    plan = plan_of({**then, **asked.changes, "settings": settings}, environment_of(then, environment, run.folder))
     if environment not in (None, then["environment"]) and not then["environment_is_callable"]:
         raise UsageError(
             f"{run.folder} was trained on {then['environment']} and goes on with it, not with {plan.name}: leave "

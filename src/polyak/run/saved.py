@@ -1,0 +1,125 @@
+"""What a checkpoint holds, everything compared before it is believed."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyak.algorithms import algorithm as algorithm_module
+from polyak.errors import UnreadableError, UsageError
+from polyak.experience.replay import Replay
+from polyak.networks import actor_sizes, parameter_count
+from polyak.run.checkpoints import Checkpoints
+from polyak.run.checkpoints.manifest import Manifest
+from polyak.run.description import require_description
+from polyak.run.folder import Run
+from polyak.run.ledger import names_measured
+from polyak.run.metrics import SIZE_LIMIT
+from polyak.run.plan import Plan, plan_of
+from polyak.run.start import make_replay
+from polyak.system import arrayfiles
+from polyak.system.randomness import Streams
+from polyak.types import Arrays, Spec
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    manifest: Manifest
+    spec: Spec
+    learner: Arrays
+    loop: Arrays
+    replay: Replay
+    metrics: bytes
+    best: bytes | None
+
+
+def newest(checkpoints: Checkpoints, run: Run, steps: int | None = None) -> Saved:
+    """The newest whole checkpoint of a run; errors as for `read_checkpoint`, and where there is none."""
+    try:
+        return checkpoints.newest(lambda made: read_checkpoint(checkpoints, made, steps), run.settings_if_whole)
+    except UnreadableError as error:
+        try:  # what a new run would begin with
+            checkpoints.newest(lambda made: checkpoints.content(made.files["learner"]))
+        except UsageError:
+            raise error from error.__cause__
+        hint = f"its learner is whole, and `polyak train ... --from {run.folder}` begins a new run with it"
+        raise UnreadableError(f"{error}; {hint}") from error
+
+
+def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = None) -> Saved:
+    """Read all of a checkpoint, whose run is to have `steps` in the end if they are to be other than before.
+
+    No array takes memory before its file was found to be as long as the manifest says, and its shape to be that of the
+    settings.
+
+    Raises:
+        UnreadableError: a file is missing or damaged.
+        UnavailableError: a file cannot be read just now.
+        UsageError: memory is short for what the run will keep, or the checkpoint is not what it should be; the message
+            names the manifest.
+    """
+    with sensible(checkpoints.folder / of.name):
+        plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
+        require_description(of.run, str(checkpoints.folder / of.name))
+        loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
+        learner = checkpoints.learner(
+            of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
+        )
+        ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
+        replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
+        metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
+        best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
+    return Saved(of, spec, learner, loop, replay, metrics, best)
+
+
+@contextmanager
+def sensible(manifest: Path) -> Generator[None]:
+    """Name a manifest where its content makes no sense, although it is whole by its SHA-256.
+
+    Raises:
+        UsageError: instead of what makes no sense.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
+        raise UsageError(f"{manifest} makes no sense: {type(error).__name__} {str(error)[:200]}") from error
+
+
+def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
+    """The loop's arrays as they must be, without memory of their own."""
+    metrics = len(names_measured(state, algorithm_module(plan.algorithm).METRICS))
+    shapes: dict[str, tuple[int, ...]] = {
+        "exploration_noise": (plan.envs, spec.action_size),
+        "observation": (plan.envs, spec.observation_size),
+        "measured": (int(state["measured"]), metrics),
+    }
+    if "launched" in state:
+        shapes["launched"] = (int(state["launched"]), metrics)
+        shapes |= {f"policy/{name}": shape for name, shape in _policy_shapes(plan, spec).items()}
+    return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+def _policy_shapes(plan: Plan, spec: Spec) -> dict[str, tuple[int, ...]]:
+    heads = 2 if algorithm_module(plan.algorithm).POLICY_KIND == "squashed_gaussian" else 1
+    layers = pairwise(actor_sizes(spec, plan.config.hidden_sizes, heads * spec.action_size))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, (inputs, outputs) in enumerate(layers):
+        shapes |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
+    return shapes
+
+
+def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
+    """The learner's arrays as they must be; they are made only if the file is long enough to hold them."""
+    hidden = plan.config.hidden_sizes
+    least = 3 * 4 * parameter_count(actor_sizes(spec, hidden, spec.action_size))  # with the moments
+    if least > file_bytes:
+        raise UsageError(f"hidden_sizes {hidden} need {least:,} bytes, but the learner's file has {file_bytes:,}")
+    return algorithm_module(plan.algorithm).initial_state(Streams(plan.seed).weights, spec, plan.config)
