@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
-from polyak.environments.foreign import message_of
 from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST, end
+from polyak.system.foreign import message_of
 from polyak.system.prints import environments_speak
 from polyak.system.signals import NoAnswer, came_by_signal, time_limit
 

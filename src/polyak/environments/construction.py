@@ -11,10 +11,10 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
 
-from polyak.environments.foreign import code_that_raised, message_of, told
-from polyak.environments.registry import missing, registered, remedy
+from polyak.environments.registry import registered, remedy
 from polyak.environments.rewards import require_one_number
 from polyak.errors import UsageError
+from polyak.system.foreign import code_that_raised, message_of, missing, told
 
 
 def name_of(make: Callable[..., Any]) -> str:

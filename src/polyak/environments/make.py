@@ -14,7 +14,6 @@ from gymnasium.wrappers import TimeLimit
 from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
 from polyak.environments.distinct import Claim, parts_of
-from polyak.environments.foreign import foreign
 from polyak.environments.guard import Guard
 from polyak.environments.history import NONE, Isolation, isolated
 from polyak.environments.pools import make_pool
@@ -24,6 +23,7 @@ from polyak.environments.spaces import Flat, require_flattenable, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
 from polyak.environments.workers import Workers, end_a_script_run_again
 from polyak.errors import UsageError
+from polyak.system.foreign import foreign
 from polyak.system.signals import Limit
 
 Environment = str | Callable[..., Any]

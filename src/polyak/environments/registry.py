@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import gymnasium
 
-from polyak.environments.foreign import code_that_raised, foreign, message_of, told
 from polyak.environments.names import id_of, module_of
 from polyak.errors import UsageError
+from polyak.system.foreign import foreign, message_of, not_imported
 
 SHOWN = 8
 """Ids that a message lists at most."""
@@ -44,29 +44,9 @@ def _import(name: str, module: str) -> None:
             "registers, my_folder.my_file:Id for one in a folder"
         )
     before = set(gymnasium.registry)
-    with foreign(lambda error: _not_imported(name, module, error)):
+    with foreign(lambda error: not_imported(f"environment {name!r}", module, error)):
         importlib.import_module(module)
     _brought.setdefault(module, set()).update(set(gymnasium.registry) - before)
-
-
-def _not_imported(name: str, module: str, error: BaseException) -> str:
-    if not isinstance(error, ModuleNotFoundError) or error.name is None:
-        told_there = told(error, module.partition(".")[0])
-        return f"environment {name!r}: importing {module!r} raised {type(error).__name__}{told_there}"
-    if code_that_raised(error):
-        return f"environment {name!r}: {missing(error)}"
-    if "." in error.name:
-        parent = error.name.rpartition(".")[0]
-        return f"environment {name!r}: cannot import {error.name!r}: {parent!r} has no such module"
-    return f"environment {name!r}: cannot import {error.name!r}; install it or mend the path"
-
-
-def missing(error: ModuleNotFoundError) -> str:
-    """Which module a stranger's code imports in vain, and where; the import of an entry point has no such place."""
-    module, _, line = code_that_raised(error)[-1]
-    who = "its entry point" if module == "gymnasium.envs.registration" else f"{module!r} (line {line})"
-    absent = "." not in str(error.name)
-    return f"{who} needs {error.name!r}, which {'is not installed' if absent else 'is not in the version installed'}"
 
 
 def _unknown(name: str, module: str, plain: str) -> str:

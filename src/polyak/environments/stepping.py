@@ -9,12 +9,12 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from polyak.environments.closing import close
 from polyak.environments.distinct import Claim
-from polyak.environments.foreign import message_of
 from polyak.environments.guard import VectorGuard, WrongAnswer
 from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
+from polyak.system.foreign import message_of
 from polyak.system.prints import environments_speak
 from polyak.system.randomness import episode_seed, go_on_from, state_of
 from polyak.system.signals import MARK, Limit, NoAnswer, came_by_signal

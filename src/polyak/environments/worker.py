@@ -10,9 +10,9 @@ from typing import Any, cast
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import CloudpickleWrapper, write_to_shared_memory
 
-from polyak.environments.foreign import message_of
 from polyak.environments.guard import Guard
 from polyak.errors import UsageError
+from polyak.system.foreign import message_of
 
 
 def packed(thing: Any) -> bytes:

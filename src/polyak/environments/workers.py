@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
-from polyak.environments.foreign import message_of
 from polyak.environments.spaces import Flat
 from polyak.environments.worker import Fault, Received, packed, work
 from polyak.errors import UsageError
+from polyak.system.foreign import message_of
 from polyak.system.signals import came_by_signal
 
 if TYPE_CHECKING:

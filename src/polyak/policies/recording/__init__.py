@@ -14,7 +14,6 @@ from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 
 from polyak.environments.closing import close
-from polyak.environments.foreign import foreign, told
 from polyak.environments.make import Environment, Environments, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.policies.evaluation import Evaluation, evaluate
@@ -23,6 +22,7 @@ from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
 from polyak.policies.recording.pictures import Frame, Pictures
 from polyak.policies.recording.video import rate_of, video
 from polyak.settings.kinds import Count, Seed, checked
+from polyak.system.foreign import foreign, told
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
 

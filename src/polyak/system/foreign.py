@@ -1,4 +1,4 @@
-"""Code that others wrote, while polyak imports it or makes an environment of it: whatever it raises is one line."""
+"""Code that others wrote, while polyak imports or calls it: whatever it raises is one line."""
 
 import linecache
 import re
@@ -41,6 +41,26 @@ def told(error: BaseException, top: str = "") -> str:
     text = message_of(error)
     place = "" if isinstance(error, SyntaxError) and error.filename else _place(error, top)  # its message has it
     return f"{': ' if text else ''}{text}{place}"
+
+
+def not_imported(what: str, module: str, error: BaseException) -> str:
+    """What is said where a module cannot be imported, for the sake of `what`: of what is not there, or of its line."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return f"{what}: importing {module!r} raised {type(error).__name__}{told(error, module.partition('.')[0])}"
+    if code_that_raised(error):
+        return f"{what}: {missing(error)}"
+    if "." in error.name:
+        parent = error.name.rpartition(".")[0]
+        return f"{what}: cannot import {error.name!r}: {parent!r} has no such module"
+    return f"{what}: cannot import {error.name!r}; install it or mend the path"
+
+
+def missing(error: ModuleNotFoundError) -> str:
+    """Which module a stranger's code imports in vain, and where; the import of an entry point has no such place."""
+    module, _, line = code_that_raised(error)[-1]
+    who = "its entry point" if module == "gymnasium.envs.registration" else f"{module!r} (line {line})"
+    absent = "." not in str(error.name)
+    return f"{who} needs {error.name!r}, which {'is not installed' if absent else 'is not in the version installed'}"
 
 
 def message_of(error: BaseException) -> str:
