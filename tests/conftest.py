@@ -22,8 +22,9 @@ import pytest
 
 from clocks import alarm, clock
 from polyak.types import Spec
+from sharing import compiled_once
 
-__all__ = ["alarm", "clock"]  # fixtures
+__all__ = ["alarm", "clock", "compiled_once"]  # fixtures
 
 # A busy machine is no failure; the same examples every time, so that a failure can be repeated.
 slow = [hypothesis.HealthCheck.too_slow]
@@ -61,11 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """JAX learners of the same shapes compile once in all test processes, not once a test."""
+    """What JAX compiles is compiled once in all test processes, not once a test; down to single operations."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # of all workers of this run
-    settings = {"compilation_cache_dir": str(folder / "jax"), "persistent_cache_min_compile_time_secs": 0.2}
+    settings = {"compilation_cache_dir": str(folder / "jax"), "persistent_cache_min_compile_time_secs": 0}
     for name, value in settings.items():
         os.environ[f"JAX_{name.upper()}"] = str(value)  # for processes that tests start
         if "jax" in sys.modules:  # imported while tests were collected: it has read the environment

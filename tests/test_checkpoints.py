@@ -609,7 +609,7 @@ def test_files_of_arrays_of_another_form_are_refused(state: Arrays) -> None:
         arrayfiles.arrays_in(wrong, Path("file"), LEARNER)
 
 
-def trained(folder: Path, backend: str = "jax", **options: Any) -> Run:
+def trained(folder: Path, backend: str = "torch", **options: Any) -> Run:
     return polyak.train("td3", TINY, backend=backend, run_dir=folder, **{**SMALL, **options})
 
 
@@ -633,13 +633,14 @@ def test_a_new_run_begins_with_anothers_learner_in_every_framework(backend: str,
 
 def test_a_run_goes_on_with_the_policy_that_the_first_had(tmp_path: Path) -> None:
     first = trained(tmp_path)
-    second = polyak.train("td3", TINY, from_run=first.folder, run_dir=tmp_path, steps=5, update_after=8)
+    given: dict[str, Any] = {"backend": "torch", "steps": 5, "update_after": 8}
+    second = polyak.train("td3", TINY, from_run=first.folder, run_dir=tmp_path, **given)
     assert_equal(second.policy.parameters, first.policy.parameters)
 
 
 def test_settings_of_a_preset_go_before_those_of_the_run(tmp_path: Path) -> None:
     first = trained(tmp_path, discount=0.7)
-    options: dict[str, Any] = {"from_run": first.folder, "run_dir": tmp_path}
+    options: dict[str, Any] = {"from_run": first.folder, "run_dir": tmp_path, "backend": "torch"}
     second = polyak.train("td3", TINY, preset="paper", **options, **SMALL)
     assert second.settings["settings"]["discount"] == 0.99
     assert second.settings["settings"]["start_steps"] == 10
@@ -672,7 +673,19 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_line_goes_on_from_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = trained(tmp_path)
-    command = ["train", "td3", TINY, "--from", str(first.folder), "--steps", "10", "--run-dir", str(tmp_path)]
+    command = [
+        "train",
+        "td3",
+        TINY,
+        "--from",
+        str(first.folder),
+        "--steps",
+        "10",
+        "--run-dir",
+        str(tmp_path),
+        "--backend",
+        "torch",
+    ]
     assert cli.main(command) == 0
     captured = capsys.readouterr()
     second = polyak.load(captured.out.strip())

@@ -101,14 +101,15 @@ def test_each_import_brings_no_more_than_it_needs() -> None:
 def test_a_chosen_framework_brings_no_other(backend: str) -> None:
     """With the others hidden, so that not even a look for them succeeds, it learns."""
     others = FRAMEWORKS - {backend, "jaxlib" if backend == "jax" else "", "keras" if backend == "tensorflow" else ""}
-    train = f"polyak.train('sac', 'Pendulum-v1', backend={backend!r}, threads=1, run_dir=FOLDER, **SMALL)"
+    train = f"polyak.train('ddpg', 'Pendulum-v1', backend={backend!r}, threads=1, run_dir=FOLDER, **SMALL)"
     (added,) = imported_by(
         f"""
 import sys, tempfile
 sys.modules |= dict.fromkeys({sorted(others)!r})
 import polyak
 FOLDER = tempfile.mkdtemp()
-SMALL = dict(steps=20, start_steps=10, update_after=10, batch_size=4, steps_per_epoch=20, max_episode_steps=5)
+SMALL = dict(steps=20, start_steps=10, update_after=10, update_every=10, batch_size=4, hidden_sizes=(4,))
+SMALL |= dict(steps_per_epoch=20, max_episode_steps=5, probe=False)
 run = {train}
 assert run.metrics[-1]["learner/updates"] > 0
 """
