@@ -25,6 +25,7 @@ import numpy as np
 
 import polyak
 from polyak import training
+from polyak.algorithm import first_state
 from polyak.algorithms import sac
 from polyak.experience.replay import Replay
 from polyak.run import loop
@@ -88,7 +89,7 @@ def content(step: int) -> Content:
     """What SAC at the default settings has to save besides replay."""
     bounds = np.ones(ACTIONS, np.float32)
     spec = Spec((OBSERVATIONS,), (ACTIONS,), -bounds, bounds)
-    learner = sac.initial_state(stream(0, "weights"), spec, sac.Config())
+    learner = first_state(sac.state(spec, sac.Config()), stream(0, "weights"))
     measured = np.zeros((EPOCH, len(sac.METRICS)), np.float32)
     return Content(step, {}, {}, "sac", learner, {"measured": measured}, b" " * 50_000, b" " * 300_000)
 

@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import Any
 
 from polyak import frameworks
-from polyak.algorithms import sac
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import algorithm, sac, with_page
 from polyak.environments.make import make_environments
 from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks.execution import Execution
-from polyak.policies.policy import Policy
+from polyak.policies.policy import policy_of
 from polyak.system.randomness import Streams
 from polyak.system.threads import one_numpy_thread, physical_cores
 
@@ -57,16 +58,17 @@ class Learning:
         config, alone = sac.Config(), make_environments(name, 1, streams.environment)
         spec = alone.spec
         alone.close()
-        state = sac.initial_state(streams.weights, spec, config)
+        what = with_page(algorithm("sac"), backend)
+        state = first_state(what.state(spec, config), streams.weights)
         self.replay = Replay(200_000, spec.observation_size, spec.action_size)
-        self._learner = frameworks.make_learner(backend, "sac", spec, config, state, Execution())
-        self._streams, self._actions = streams, spec.action_size
-        self.policy = Policy(self._learner.actor(), spec, sac.POLICY_KIND)
+        self._learner = frameworks.make_learner(backend, what, spec, config, state, Execution())
+        self._streams, self._draws = streams, what.draws(spec, config)
+        self.policy = policy_of(what, config, spec, self._learner.actor(), {})
 
     def update(self, updates: int) -> None:
         """What the loop does in a burst."""
         batches = sample_batch(self.replay, self._streams.replay, updates, BATCH, DISCOUNT)
-        noise = sac.draw_noise(self._streams.learner, updates, BATCH, self._actions)
+        noise = drawn(self._draws, self._streams.learner, updates)
         learned = self._learner.launch(batches, noise)()
         self.policy = dataclasses.replace(self.policy, parameters=learned.actor)
 

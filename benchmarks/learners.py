@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import algorithm as algorithm_named
+from polyak.algorithms import with_page
 from polyak.frameworks.execution import Device, Execution
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Layout, Spec
@@ -185,16 +187,15 @@ def learner(
     """polyak's own."""
     from polyak import frameworks
 
-    module, generator = algorithm_module(algorithm), np.random.default_rng(0)
+    what, generator = with_page(algorithm_named(algorithm), backend), np.random.default_rng(0)
     bounds = np.ones(sizes.action, np.float32)
     spec = Spec((sizes.observation,), (sizes.action,), -bounds, bounds)
-    config = module.Config(batch_size=batch, update_after=batch, hidden_sizes=sizes.hidden)
+    config = what.Config(batch_size=batch, update_after=batch, hidden_sizes=sizes.hidden)
     execution = Execution(device, int(os.environ["OMP_NUM_THREADS"]))
-    ours = frameworks.make_learner(
-        backend, algorithm, spec, config, module.initial_state(generator, spec, config), execution
-    )
+    first = first_state(what.state(spec, config), generator)
+    ours = frameworks.make_learner(backend, what, spec, config, first, execution)
     batches = Batch(records(generator, burst, batch, sizes), spec.layout)
-    noise = module.draw_noise(generator, burst, batch, sizes.action)
+    noise = drawn(what.draws(spec, config), generator, burst)
     return lambda updates: [ours.update(batches, noise) for _ in range(updates // burst)] and None
 
 

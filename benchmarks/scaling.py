@@ -29,6 +29,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,7 +42,8 @@ from learners import ACTION, OBSERVATION, Round, Sizes
 from replay_memory import machine, resident_memory
 from scaling_pages import CONTENDERS, LIMITS, PARTS, STEPS, draw, framework_of, show
 
-from polyak.algorithms import sac
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import algorithm, sac, with_page
 from polyak.environments.make import make_environments
 from polyak.errors import UsageError
 from polyak.experience.batches import sample_batch
@@ -49,7 +51,7 @@ from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed, record_size
 from polyak.frameworks import make_learner
 from polyak.frameworks.execution import Execution
-from polyak.policies.policy import Policy
+from polyak.policies.policy import policy_of
 from polyak.system.files import write_atomically
 from polyak.system.randomness import Streams
 from polyak.system.threads import one_numpy_thread, physical_cores
@@ -190,10 +192,12 @@ class Stepper:
         environments = make_environments(functools.partial(MadeUp, observation), 1, self._streams.environment)
         self._collector = Collector(environments, self._streams.warm_up, self._streams.exploration)
         self._collector.begin()
-        weights = sac.initial_state(self._streams.weights, environments.spec, self._config)
+        spec, what = environments.spec, with_page(algorithm("sac"), "jax")
+        weights = first_state(what.state(spec, self._config), self._streams.weights)
         execution = Execution("cpu", int(os.environ["OMP_NUM_THREADS"]))
-        self._learner = make_learner("jax", "sac", environments.spec, self._config, weights, execution)
-        self._policy = Policy(self._learner.actor(), environments.spec, sac.POLICY_KIND)
+        self._learner = make_learner("jax", what, spec, self._config, weights, execution)
+        self._draws = what.draws(spec, self._config)
+        self._policy = policy_of(what, self._config, spec, self._learner.actor(), {})
 
     def milliseconds(self, replay: Replay, held: int, count: int) -> Answer:
         """Medians over so many steps, of each part and of the whole; replay begins with `held` transitions."""
@@ -219,8 +223,8 @@ class Stepper:
         lap("add")
         batches = sample_batch(replay, self._streams.replay, 1, self._config.batch_size, self._config.discount)
         lap("sample")
-        noise = sac.draw_noise(self._streams.learner, 1, self._config.batch_size, ACTION)
-        self._policy = Policy(self._learner.launch(batches, noise)().actor, self._policy.spec, sac.POLICY_KIND)
+        noise = drawn(self._draws, self._streams.learner, 1)
+        self._policy = replace(self._policy, parameters=self._learner.launch(batches, noise)().actor)
         if not self._policy.finite():
             raise RuntimeError("the made-up training diverged")
         lap("update")

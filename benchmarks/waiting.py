@@ -17,7 +17,8 @@ import learners
 import numpy as np
 from learners import BURST, OBSERVATION
 
-from polyak.algorithms import sac
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import algorithm, sac, with_page
 from polyak.frameworks import make_learner
 from polyak.frameworks.execution import Execution
 from polyak.system.threads import physical_cores
@@ -32,12 +33,12 @@ def updates_of(updates: int, threads: int) -> Callable[[], object]:
     generator, actions = np.random.default_rng(0), learners.ACTION
     high = np.ones(actions, np.float32)
     spec, config = Spec((OBSERVATION,), (actions,), -high, high), sac.Config()
-    learner = make_learner(
-        "jax", "sac", spec, config, sac.initial_state(generator, spec, config), Execution("cpu", threads)
-    )
+    what = with_page(algorithm("sac"), "jax")
+    first = first_state(what.state(spec, config), generator)
+    learner = make_learner("jax", what, spec, config, first, Execution("cpu", threads))
     shape = (updates, config.batch_size, spec.layout.width)
     batches = Batch(generator.standard_normal(shape, dtype=np.float32), spec.layout)
-    noise = sac.draw_noise(generator, updates, config.batch_size, actions)
+    noise = drawn(what.draws(spec, config), generator, updates)
     return lambda: learner.update(batches, noise)
 
 

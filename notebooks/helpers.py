@@ -10,16 +10,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML, Markdown, Video
 
-from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import algorithm as algorithm_named
+from polyak.algorithms import with_page
 from polyak.environments.make import make_environments
 from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks import make_learner
 from polyak.frameworks.execution import Execution
+from polyak.frameworks.state import state_of
 from polyak.html import COLOURS
 from polyak.lessons.common import Table
-from polyak.networks import nested
 from polyak.run.folder import Run
 from polyak.system.randomness import Streams
 from polyak.types import Arrays
@@ -88,7 +90,7 @@ class Example:
     """The noise in NumPy."""
 
     def part(self, name: str) -> Arrays:
-        """One network of the state in float64, as `polyak.networks.forward` takes it: `part("target_actor")`."""
+        """One network of the state in float64, by the names in it: `part("target_actor")`."""
         start = f"{name}/"
         found = {key.removeprefix(start): value for key, value in self.arrays.items() if key.startswith(start)}
         return {key: value.astype(np.float64) for key, value in found.items()}
@@ -99,7 +101,7 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
 
     After that the targets lag behind their networks, so that a formula that confuses them does not pass.
     """
-    streams, what = Streams(0), algorithm_module(algorithm)
+    streams, what = Streams(0), with_page(algorithm_named(algorithm), backend)
     environments = make_environments(environment, 1, streams.environment)
     collector = Collector(environments, streams.warm_up, streams.exploration)
     collector.begin()
@@ -110,21 +112,19 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
     environments.close()
 
     config = what.Config(batch_size=64, hidden_sizes=(32, 32), **settings)
-    first = what.initial_state(streams.weights, spec, config)
-    learner = make_learner(backend, algorithm, spec, config, first, Execution("cpu", fast=backend == "jax"))
-    drawn = what.draw_noise(streams.learner, updates + 1, config.batch_size, spec.action_size)
+    entries = what.state(spec, config)
+    first = first_state(entries, streams.weights)
+    learner = make_learner(backend, what, spec, config, first, Execution("cpu", fast=backend == "jax"))
+    draws = drawn(what.draws(spec, config), streams.learner, updates + 1)
     batches = sample_batch(replay, streams.replay, updates, config.batch_size, config.discount)
-    learner.update(batches, {name: value[:-1] for name, value in drawn.items()})
+    learner.update(batches, {name: value[:-1] for name, value in draws.items()})
 
-    module = importlib.import_module(f"polyak.algorithms.{algorithm}.with_{backend}")
     common = importlib.import_module(f"polyak.frameworks.{backend}.parts")
     arrays = learner.arrays()
-    state = module.State(**tensors(nested(dict(sorted(arrays.items()))), backend))
-    if backend == "torch":
-        state = state._replace(step=int(arrays["step"]))  # there it is a number
+    state = state_of(entries, tensors(dict(sorted(arrays.items())), backend))
     last = sample_batch(replay, streams.replay, 1, config.batch_size, config.discount)
     data = common.Batch(*(getattr(last, name)[0] for name in common.Batch._fields))
-    noise = {name: value[-1] for name, value in drawn.items()}
+    noise = {name: value[-1] for name, value in draws.items()}
     batch = common.Batch(*tensors(tuple(data), backend))
     return Example(config, state, batch, tensors(noise, backend), arrays, data, noise)
 

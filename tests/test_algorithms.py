@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from dataclasses import replace
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polyak.algorithm import Head, drawn, due, expected_state, first_state
 from polyak.algorithms import NAMES, algorithm, ddpg, sac, td3
 from polyak.errors import UsageError
 from polyak.types import Spec
@@ -35,6 +37,13 @@ SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
     ("critic_learning_rate", [0.0, -1e-3], "above 0"),
     ("hidden_sizes", [(), (256, 0), (-1,)], "one or more widths of at least 1"),
     ("exploration_correlation", [-0.1, 1.0], "in [0, 1)"),
+    ("adam_beta_1", [-0.1, 1.0], "in [0, 1)"),
+    ("adam_beta_2", [-0.1, 1.0], "in [0, 1)"),
+    ("weight_decay", [-1e-4], "at least 0"),
+    ("learning_rate_end", [-0.1, 1.1], "in [0, 1]"),
+    ("learning_rate_schedule", ["step"], "constant, linear, cosine"),
+    ("network", ["cnn"], "mlp, layer_norm"),
+    ("activation", ["gelu"], "relu, elu, silu, tanh"),
     ("discount", [NAN, INFINITY], "finite"),
     ("updates_per_step", [NAN, INFINITY], "finite"),
     ("actor_learning_rate", [NAN], "finite"),
@@ -132,36 +141,60 @@ def test_settings_are_frozen_and_named(module: ModuleType) -> None:
 
 
 def test_algorithms_by_name() -> None:
-    assert [algorithm(name.upper()) for name in NAMES] == MODULES
-    with pytest.raises(UsageError, match=r"'ppo': polyak has ddpg, td3, sac\.$"):
+    assert NAMES == ("ddpg", "sac", "td3")
+    for module in MODULES:
+        name = module.__name__.rpartition(".")[2]
+        assert algorithm(name.upper()) == replace(module.ALGORITHM, name=name)
+    with pytest.raises(UsageError, match=r"'ppo': polyak has ddpg, sac, td3\.$"):
         algorithm("ppo")
     with pytest.raises(UsageError, match=r"Did you mean 'sac'\?"):
         algorithm("sca")
 
 
-def test_policy_kinds() -> None:
-    assert [module.POLICY_KIND for module in MODULES] == ["deterministic", "deterministic", "squashed_gaussian"]
+def test_heads() -> None:
+    heads = [module.ALGORITHM.head(module.Config()) for module in MODULES]
+    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), Head("squashed_gaussian")]
 
 
-NOISE = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"]}
+DRAWS = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"]}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_noise_is_standard_normal_and_follows_the_stream(module: ModuleType) -> None:
+def test_draws_are_standard_normal_and_follow_the_stream(module: ModuleType) -> None:
+    draws = module.draws(SPEC, module.Config(batch_size=100))
     generator = np.random.default_rng(1)
-    one, two = (module.draw_noise(generator, 50, 100, 3) for _ in range(2))
-    again = module.draw_noise(np.random.default_rng(1), 50, 100, 3)
-    assert list(one) == NOISE[module]
+    one, two = (drawn(draws, generator, 50) for _ in range(2))
+    again = drawn(draws, np.random.default_rng(1), 50)
+    assert list(one) == DRAWS[module]
     for name, value in one.items():
-        assert (value.shape, value.dtype) == ((50, 100, 3), np.float32)
+        assert (value.shape, value.dtype) == ((50, 100, 2), np.float32)
         np.testing.assert_array_equal(value, again[name])
         assert abs(value.mean()) < 4 / math.sqrt(value.size)
         assert abs((value.astype(np.float64) ** 2).mean() - 1.0) < 4 * math.sqrt(2 / value.size)
         assert np.unique(value).size > 0.99 * value.size, "a number of its own for each update, sample and dimension"
-    drawn = [noise[name].ravel() for noise in (one, two) for name in noise]
-    for index, value in enumerate(drawn):
-        for other in drawn[:index]:
+    found = [each[name].ravel() for each in (one, two) for name in each]
+    for index, value in enumerate(found):
+        for other in found[:index]:
             assert abs(np.corrcoef(value, other)[0, 1]) < 4 / math.sqrt(value.size)
+
+
+def test_what_is_due_counts_over_the_run() -> None:
+    flags = due({"actor": 3, "other": 1}, 4, 5)
+    assert {name: value.tolist() for name, value in flags.items()} == {
+        "actor": [False, True, False, False, True],
+        "other": [True] * 5,
+    }
+    assert due({}, 4, 5) == {}
+
+
+def test_horizons_are_the_steps_that_each_network_takes() -> None:
+    config = td3.Config(steps=10_000, update_after=1_000, policy_delay=3)
+    assert config.updates == 9_001
+    assert config.optimizer("critic_1").horizon == 9_001
+    assert config.optimizer("actor").horizon == 3_000
+    assert td3.Config(steps=300, update_after=1_000).optimizer("actor").horizon == 1
+    assert sac.Config(steps=10_050, update_every=50, updates_per_step=0.5).updates == 4_550
+    assert sac.Config(alpha_learning_rate=1e-2).optimizer("log_alpha").rate == 1e-2
 
 
 # observation 6, action 2, hidden (5, 4)
@@ -192,9 +225,14 @@ def expected_shapes(module: ModuleType) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def first(module: ModuleType, seed: int = 0, **settings: Any) -> dict[str, Any]:
+    config = module.Config(hidden_sizes=(5, 4), **settings)
+    return first_state(module.state(SPEC, config), np.random.default_rng(seed))
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_initial_state(module: ModuleType) -> None:
-    state = module.initial_state(np.random.default_rng(0), SPEC, module.Config(hidden_sizes=(5, 4)))
+def test_first_state(module: ModuleType) -> None:
+    state = first(module)
     assert {name: value.shape for name, value in state.items()} == expected_shapes(module)
     for name, value in state.items():
         integer = name == "step" or name.endswith("/count")
@@ -203,14 +241,17 @@ def test_initial_state(module: ModuleType) -> None:
     for network in TARGETS[module]:
         for path in PARAMETERS:
             np.testing.assert_array_equal(state[f"target_{network}/{path}"], state[f"{network}/{path}"])
+    expected = expected_state(module.state(SPEC, module.Config(hidden_sizes=(5, 4))))
+    assert {name: (value.shape, value.dtype) for name, value in expected.items()} == {
+        name: (value.shape, value.dtype) for name, value in state.items()
+    }
     arrays = sorted(state.values(), key=lambda value: value.ctypes.data)
     assert not any(np.shares_memory(one, other) for one, other in pairwise(arrays)), "nothing is aliased"
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_initial_state_follows_the_stream_and_has_no_equal_networks(module: ModuleType) -> None:
-    config = module.Config(hidden_sizes=(5, 4))
-    one, again, other = (module.initial_state(np.random.default_rng(seed), SPEC, config) for seed in (0, 0, 1))
+def test_first_state_follows_the_stream_and_has_no_equal_networks(module: ModuleType) -> None:
+    one, again, other = (first(module, seed) for seed in (0, 0, 1))
     for name in one:
         np.testing.assert_array_equal(one[name], again[name])
     for network in NETWORKS[module]:
@@ -220,7 +261,7 @@ def test_initial_state_follows_the_stream_and_has_no_equal_networks(module: Modu
 
 
 def test_first_temperature() -> None:
-    state = sac.initial_state(np.random.default_rng(0), SPEC, sac.Config(alpha=0.2))
+    state = first(sac, alpha=0.2)
     assert np.exp(state["log_alpha"]) == pytest.approx(0.2, rel=1e-6)
 
 

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 import polyak
 from backends import NAMES
 from polyak import Run, frameworks
-from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithm import drawn as draws_of
+from polyak.algorithm import first_state
+from polyak.algorithms import algorithm as algorithm_named
+from polyak.algorithms import with_page
 from polyak.environments.stepping import Environments
 from polyak.run import learning, loop
 from polyak.run.learning import pieces
@@ -140,12 +143,12 @@ def test_sixteen_environments_take_three_programs(tmp_path: Path, noted: list[No
 @pytest.mark.parametrize("backend", NAMES)
 def test_pieces_bring_what_the_whole_burst_brings(backend: str, spec: Spec) -> None:
     """In all frameworks to rounding, also where the pieces are waited for in another order."""
-    module, generator = algorithm_module("td3"), np.random.default_rng(0)
-    config = module.Config(hidden_sizes=(8,))
-    state = module.initial_state(np.random.default_rng(1), spec, config)
-    one, other = (frameworks.make_learner(backend, "td3", spec, config, state) for _ in range(2))
+    what, generator = with_page(algorithm_named("td3"), backend), np.random.default_rng(0)
+    config = what.Config(hidden_sizes=(8,), batch_size=8)
+    state = first_state(what.state(spec, config), np.random.default_rng(1))
+    one, other = (frameworks.make_learner(backend, what, spec, config, state) for _ in range(2))
     records = generator.standard_normal((2, 8, 2 * 3 + 2 + 3)).astype(np.float32)
-    noise = module.draw_noise(generator, 2, 8, spec.action_size)
+    noise = draws_of(what.draws(spec, config), generator, 2)
     expected = one.update(Batch(records, spec.layout), noise)
     waited = [
         other.launch(Batch(records[part], spec.layout), {name: drawn[part] for name, drawn in noise.items()})

@@ -9,11 +9,10 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from polyak.algorithms import algorithm
 from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
-from polyak.policies.policy import Policy
+from polyak.policies.policy import Policy, policy_of
 from polyak.run.folder import load
 from polyak.system.randomness import Streams
 from reference import common as oracle
@@ -118,11 +117,11 @@ def test_critic_of_a_learner_is_its_first(name: str) -> None:
     """Beside the oracle's Q of the policy's own action."""
     case = make_case(name).cast(np.float32)
     actor = {path.removeprefix("actor/"): value for path, value in case.arrays.items() if path.startswith("actor/")}
-    policy = Policy(actor, case.spec, algorithm(name).POLICY_KIND)
+    policy = policy_of(case.what, case.config, case.spec, actor, {})
     observation = case.batch(0).observation
     critic = oracle.part(case.arrays, "critic" if name == "ddpg" else "critic_1")
     expected, _ = oracle.q_value(critic, observation, policy.mean(observation))
-    np.testing.assert_allclose(critic_of(case.arrays, policy)(observation), expected, rtol=1e-6)
+    np.testing.assert_allclose(critic_of(case.what, case.config, case.arrays, policy)(observation), expected, rtol=1e-6)
 
 
 def test_an_evaluation_starts_anew_whatever_was_left_over() -> None:

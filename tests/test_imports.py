@@ -23,30 +23,29 @@ ALLOWED = {
     "types": set[str](),
     "system": {"types", "errors", "system"},
     "environments": {"types", "errors", "system", "environments"},
-    "networks": {"types"},
+    "networks": {"types", "networks"},
     "settings.kinds": {"errors"},
+    "settings.shared": {"networks", "settings.kinds"},
     "settings.options": {"errors", "settings.kinds", "environments", "frameworks.execution", "tracking"},
-    "algorithms": {"types", "networks", "errors", "settings.kinds", "algorithms"},
+    "algorithm": {"types", "networks", "settings.shared"},
+    "algorithms": {"algorithm", "types", "networks", "errors", "settings", "algorithms"},
     **{
-        f"algorithms.{name}.with_{framework}": {"algorithms", f"frameworks.{framework}"}
+        f"algorithms.{name}.with_{framework}": {
+            *("algorithm", f"algorithms.{name}", "frameworks.state", f"frameworks.{framework}")
+        }
         for name in ("ddpg", "td3", "sac")
         for framework in ("jax", "torch", "tensorflow")
     },
-    "frameworks": {"types", "networks", "errors", "algorithms", "frameworks.execution"},
-    "frameworks.execution": {"types", "errors", "system", "settings.kinds"},
-    "frameworks.jax": {"types", "networks", "errors", "algorithms", "frameworks.execution", "frameworks.jax"},
-    "frameworks.torch": {"types", "networks", "errors", "algorithms", "frameworks.execution", "frameworks.torch"},
-    "frameworks.tensorflow": {
-        *("types", "networks", "errors", "algorithms", "frameworks.execution", "frameworks.tensorflow")
-    },
-    "policies.policy": {"types", "errors", "system", "networks", "algorithms.sac"},
+    "frameworks": {"algorithm", "types", "networks", "errors", "settings.shared", "frameworks"},
+    "frameworks.execution": {"algorithm", "types", "errors", "system", "settings.kinds"},
+    "policies.policy": {"algorithm", "types", "errors", "system", "networks", "settings.shared"},
     "experience.collector": {"types", "errors", "policies.policy", "system", "environments.stepping"},
     "experience.reenactment": {"types", "experience.replay", "environments.stepping"},
     "experience.replay": {"types", "errors", "system"},
     "run.plan": {"errors", "settings", "algorithms", "environments", "frameworks.execution", "run.folder", "tracking"},
     "run.checkpoints": {"types", "errors", "system", "experience.replay", "run.checkpoints"},
     "tracking": {"errors", "system", "run.metrics", "run.folder"},
-    "lessons": {"errors", "html", "system", "algorithms.sac", "lessons"},
+    "lessons": {"errors", "html", "system", "algorithm", "lessons"},
     "many.sweep": {"errors", "settings.kinds", "system", "run.metrics", "run.folder", "views.terminal", "many.sweep"},
 }
 KNOWS_TRAINING = {"cli", "__init__"}

@@ -3,18 +3,33 @@
 import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import backends
-from backends import Framework, batch_of, common_of, learner_of, module_of, native, plain, state_of, updated
+from backends import (
+    Framework,
+    arguments_of,
+    batch_of,
+    gradients_of,
+    learner_of,
+    module_of,
+    native,
+    parts_of,
+    plain,
+    state_of,
+    updated,
+)
 from backends.broken import BROKEN, Break, nothing
 from polyak import frameworks
-from polyak.algorithms.sac import initial_state
+from polyak.algorithm import STEP, first_state
 from polyak.errors import UsageError
-from polyak.frameworks.execution import Execution, noise_columns, packed
+from polyak.frameworks.execution import Execution, columns_of, packed
+from polyak.frameworks.state import Weights, mapped
+from polyak.networks.layers import Dense
 from polyak.types import Learner
 from reference import common as oracle
 from reference import ddpg as oracle_ddpg
@@ -74,7 +89,7 @@ def test_critic_loss_of_one(precise: Framework) -> None:
     case = make_case("ddpg")
     critic, y = oracle.part(case.arrays, "critic"), case.batch(1).reward
     function = module_of(case, precise).critic_loss
-    (loss, q), gradients = precise.value_and_gradients(function, critic, batch_of(case, precise), y, aux=True)
+    (loss, q), gradients = gradients_of(precise, function, critic, batch_of(case, precise), y)
     expected_loss, expected, expected_q = oracle.critic_loss(critic, case.batch(0), y)
     assert_agree({"loss": loss, "q": q}, {"loss": expected_loss, "q": expected_q}, EXACT)
     assert_agree(gradients, expected, EXACT)
@@ -85,7 +100,7 @@ def test_critic_loss_of_two(name: str, precise: Framework) -> None:
     case = make_case(name)
     critics, y = tuple(oracle.part(case.arrays, f"critic_{i}") for i in (1, 2)), case.batch(1).reward
     function = module_of(case, precise).critic_loss
-    (loss, q), both = precise.value_and_gradients(function, critics, batch_of(case, precise), y, aux=True)
+    (loss, q), both = gradients_of(precise, function, critics, batch_of(case, precise), y)
     (loss_1, expected_1, expected_q), (loss_2, expected_2, _) = (
         oracle.critic_loss(c, case.batch(0), y) for c in critics
     )
@@ -99,7 +114,7 @@ def test_deterministic_actor_loss(name: str, critic_name: str, precise: Framewor
     case = make_case(name)
     actor, critic = oracle.part(case.arrays, "actor"), oracle.part(case.arrays, critic_name)
     observation, function = case.batch(0).observation, module_of(case, precise).actor_loss
-    values, gradients = precise.value_and_gradients(function, actor, critic, observation, aux=True)
+    values, gradients = gradients_of(precise, function, actor, critic, observation)
     expected_loss, expected, expected_action = oracle_ddpg.actor_loss(actor, critic, observation)
     actual_values = dict(zip(("loss", "action"), values, strict=True))
     assert_agree(actual_values, {"loss": expected_loss, "action": expected_action}, EXACT)
@@ -121,9 +136,10 @@ def test_sac_actor_loss_with_clamped_log_sigma(precise: Framework) -> None:
     case = make_case("sac")
     actor, observation, noise = wide_policy(case), case.batch(0).observation, case.noise["action"][0]
     critics = tuple(oracle.part(case.arrays, f"critic_{i}") for i in (1, 2))
-    function = module_of(case, precise).actor_loss
-    (loss, (log_probability, action)), gradients = precise.value_and_gradients(
-        function, actor, critics, 0.3, observation, noise, aux=True
+    module = module_of(case, precise)
+    q = partial(module.minimum, *native(critics, precise))
+    (loss, (log_probability, action)), gradients = gradients_of(
+        precise, module.actor_loss, actor, q, 0.3, observation, noise
     )
     expected_loss, expected, expected_log, expected_action = oracle_sac.actor_loss(
         actor, *critics, 0.3, observation, noise
@@ -136,7 +152,7 @@ def test_sac_actor_loss_with_clamped_log_sigma(precise: Framework) -> None:
 
 def test_temperature_loss(precise: Framework) -> None:
     function = module_of(make_case("sac"), precise).temperature_loss
-    actual = precise.value_and_gradients(function, np.array(-0.7), np.array(1.3), -3.0, aux=False)
+    actual = gradients_of(precise, function, np.array(-0.7), np.array(1.3), -3.0)
     assert relative_error(np.array(actual), np.array(oracle_sac.temperature_loss(np.array(-0.7), 1.3, -3.0))) < EXACT
 
 
@@ -146,7 +162,7 @@ def test_sample_action_far_out_in_float32(framework: Framework) -> None:
     noise, module = np.array([[0.5]], np.float32), module_of(make_case("sac"), framework)
     logarithm = lambda *arguments: module.sample_action(*arguments)[1][0]  # noqa: E731
     arguments = (actor, np.zeros((1, 1), np.float32), noise)
-    value, gradient = framework.value_and_gradients(logarithm, *arguments, aux=False)
+    value, gradient = gradients_of(framework, logarithm, *arguments)
     expected = oracle_sac.sample_action(actor, np.zeros((1, 1)), noise.astype(np.float64)).log_probability[0]
     assert value == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(gradient["0/bias"], [2.0, 2.0 * np.exp(-5.0) * 0.5 - 1.0], rtol=1e-6)
@@ -156,13 +172,13 @@ def test_sample_action_far_out_in_float32(framework: Framework) -> None:
 def test_unpacked_columns_are_the_batch_and_the_noise_of_the_edge(name: str, framework: Framework) -> None:
     case = make_case(name, observation_size=4, action_size=2)
     edge, noise = case.burst(0, 1)
-    columns = noise_columns(tuple(noise), case.spec.layout)
+    columns = columns_of(case.what.draws(case.spec, case.config), case.spec.layout)
     records = packed(edge, noise, tuple(noise))
-    batch = common_of(framework).Batch.unpacked(native(records[0], framework), case.spec.layout)
+    batch = parts_of(framework).Batch.unpacked(native(records[0], framework), case.spec.layout)
     for field in batch._fields:
         np.testing.assert_array_equal(plain(getattr(batch, field)), getattr(edge, field)[0])
     for given, value in noise.items():
-        np.testing.assert_array_equal(records[..., columns[given]], value)
+        np.testing.assert_array_equal(records[..., columns[given][0]], value)
     assert records.shape[-1] == 4 + 2 + 1 + 4 + 2 + 2 * len(noise)
 
 
@@ -170,8 +186,8 @@ def test_jax_multiplies_in_full_precision() -> None:
     """On a GPU the default would be TF32, which no test on a CPU could see."""
     import jax
 
-    parameters = {"0": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}}
-    program = jax.make_jaxpr(common_of(backends.framework("jax")).network)(parameters, np.ones((4, 2)))
+    parameters = Weights({"0": {"kernel": np.ones((2, 3)), "bias": np.ones(3)}}, (Dense(3),))
+    program = jax.make_jaxpr(parts_of(backends.framework("jax")).network)(parameters, np.ones((4, 2)))
     (product,) = (each for each in program.eqns if each.primitive.name == "dot_general")
     assert str(product.params["precision"]).count("HIGHEST") == 2
 
@@ -242,7 +258,7 @@ def test_a_learner_made_from_arrays_goes_on_bit_for_bit(name: str, framework: Fr
     case = make_case(name)
     whole = learner_of(case, framework.name)
     play(whole, case, [1, 1, 1])
-    resumed = frameworks.make_learner(framework.name, name, case.spec, case.config, whole.arrays())
+    resumed = learner_of(case, framework.name, arrays=whole.arrays())
     assert_same_bits(resumed.arrays(), whole.arrays())
     for index in range(3, 6):
         ends = [learner.update(*case.burst(index, index + 1)).values for learner in (whole, resumed)]
@@ -260,7 +276,7 @@ def assert_same_bits(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> 
 def test_only_copies_cross_the_edge(framework: Framework) -> None:
     case = make_case("ddpg").cast(np.float32)
     given = {name: value.copy() for name, value in case.arrays.items()}
-    learner: Learner = frameworks.make_learner(framework.name, "ddpg", case.spec, case.config, given)
+    learner: Learner = learner_of(case, framework.name, arrays=given)
     actor, arrays = learner.actor(), learner.arrays()
     assert_same_bits(arrays, case.arrays)
     assert_same_bits(actor, oracle.part(case.arrays, "actor"))
@@ -280,6 +296,11 @@ TWO_UPDATES = {
     "td3": make_case("td3", updates=2, target_noise=0.6),
     "sac": make_case("sac", updates=2, alpha=0.3),
 }
+
+
+def without_step(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as a page has it: the count of updates is the learner's."""
+    return {name: value for name, value in arrays.items() if name != STEP}
 
 
 def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,7 +332,7 @@ def test_the_actor_step_leaves_the_critics_alone(
     loss = module_of(case, precise).actor_loss
     one = updated(case, precise)
     monkeypatch.setattr(
-        module_of(case, precise), "actor_loss", lambda *rest: precise.mapped(lambda value: 1e6 * value, loss(*rest))
+        module_of(case, precise), "actor_loss", lambda *rest: mapped(lambda value: 1e6 * value, loss(*rest))
     )
     other = updated(case, precise)
     changed = [path for path in one if not np.array_equal(one[path], other[path])]
@@ -323,17 +344,16 @@ def test_the_actor_step_leaves_the_critics_alone(
 def test_an_update_is_a_pure_function(case: Case, precise: Framework) -> None:
     """The state that was given keeps its bits, and the same arguments give the same bits again."""
     module, state = module_of(case, precise), state_of(case, precise)
-    noise = {name: precise.tensor(value[0]) for name, value in case.noise.items()}
-    ends = [module.update(state, batch_of(case, precise), noise, case.config) for _ in range(2)]
-    assert_same_bits(plain(state._asdict()), plain(state_of(case, precise)._asdict()))
-    assert_same_bits(plain(ends[0][0]._asdict()), plain(ends[1][0]._asdict()))
+    ends = [module.update(state, *arguments_of(case, precise, 0)) for _ in range(2)]
+    assert_same_bits(plain(state), plain(state_of(case, precise)))
+    assert_same_bits(plain(ends[0][0]), plain(ends[1][0]))
     assert_same_bits(plain(dict(ends[0][1])), plain(dict(ends[1][1])))
 
 
 @pytest.mark.parametrize("case", TWO_UPDATES.values(), ids=TWO_UPDATES)
 def test_the_unbroken_copy_passes(case: Case, precise: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
     break_in(case, precise, nothing, monkeypatch)
-    assert_agree(updated(case, precise), solve(case)[0][-1], ONE_UPDATE)
+    assert_agree(updated(case, precise), without_step(solve(case)[0][-1]), ONE_UPDATE)
 
 
 @pytest.mark.parametrize(("name", "broken"), [(name, broken) for name, copies in BROKEN.items() for broken in copies])
@@ -342,7 +362,7 @@ def test_broken_copies_are_caught(
 ) -> None:
     break_in(TWO_UPDATES[name], precise, broken, monkeypatch)
     with pytest.raises(AssertionError, match="relative"):
-        assert_agree(updated(TWO_UPDATES[name], precise), solve(TWO_UPDATES[name])[0][-1], ONE_UPDATE)
+        assert_agree(updated(TWO_UPDATES[name], precise), without_step(solve(TWO_UPDATES[name])[0][-1]), ONE_UPDATE)
 
 
 # The door
@@ -350,8 +370,8 @@ def test_broken_copies_are_caught(
 
 def test_make_learner_starts_from_the_arrays_it_is_given(framework: Framework) -> None:
     case = make_case("sac")
-    arrays = initial_state(np.random.default_rng(3), case.spec, case.config)
-    learner = frameworks.make_learner(framework.name, "sac", case.spec, case.config, arrays)
+    arrays = first_state(case.what.state(case.spec, case.config), np.random.default_rng(3))
+    learner = learner_of(case, framework.name, arrays=arrays)
     assert_same_bits(learner.arrays(), arrays)
 
 
@@ -382,4 +402,4 @@ def test_a_gpu_that_is_not_there_is_told(backend: str) -> None:
 def test_unknown_backend() -> None:
     case = make_case("ddpg")
     with pytest.raises(UsageError, match=r"'caffe'.* jax, torch, tensorflow"):
-        frameworks.make_learner("caffe", "ddpg", case.spec, case.config, case.arrays)
+        frameworks.make_learner("caffe", case.what, case.spec, case.config, case.arrays)

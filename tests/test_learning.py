@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from polyak.algorithms import NAMES, algorithm
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import NAMES, algorithm, with_page
 from polyak.environments.make import make_environments
 from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay
 from polyak.frameworks import make_learner
 from polyak.policies.evaluation import evaluate
-from polyak.policies.policy import Policy
+from polyak.policies.policy import Policy, policy_of
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec
 
@@ -99,8 +100,8 @@ def learn(
     **changed: Any,
 ) -> Learned:
     """Train with one update a step: the first 200 steps at random, the others exploring."""
-    module, streams = algorithm(name), Streams(0)
-    config = module.Config(
+    what, streams = with_page(algorithm(name), "jax"), Streams(0)
+    config = what.Config(
         discount=DISCOUNT,
         polyak=0.9,
         actor_learning_rate=3e-3,
@@ -114,16 +115,16 @@ def learn(
     collector.begin()
     spec = environments.spec
     replay = Replay(2000, spec.observation_size, spec.action_size)
-    learner: Any = make_learner("jax", name, spec, config, module.initial_state(streams.weights, spec, config))
+    learner: Any = make_learner("jax", what, spec, config, first_state(what.state(spec, config), streams.weights))
     learner._burst = COMPILED.setdefault(name, learner._burst)
-    policy = Policy(learner.actor(), spec, module.POLICY_KIND, SETTINGS[name].get("exploration_noise", 0.0))
+    policy = policy_of(what, config, spec, learner.actor(), {})
     while collector.steps < 200:
         replay.add(collector.step(None))
     for _ in range(updates // 20):
         for _ in range(20 // environments.count):
             replay.add(collector.step(policy))
         batches = sample_batch(replay, streams.replay, 20, config.batch_size, config.discount)
-        learner.update(batches, module.draw_noise(streams.learner, 20, config.batch_size, spec.action_size))
+        learner.update(batches, drawn(what.draws(spec, config), streams.learner, 20))
         policy = dataclasses.replace(policy, parameters=learner.actor())
     return Learned(learner.arrays(), policy, problem)
 

@@ -73,15 +73,16 @@ LEARN = """
 import sys, time
 import numpy as np
 from polyak import frameworks
-from polyak.algorithms import ddpg
+from polyak.algorithm import first_state
+from polyak.algorithms import algorithm, with_page
 from polyak.frameworks.execution import Execution
 from polyak.types import Batch, Spec
 
 spec = Spec((17,), (6,), -np.ones(6, np.float32), np.ones(6, np.float32))
-config, generator = ddpg.Config(), np.random.default_rng(0)
-execution = Execution("cpu", int(sys.argv[2]) or None)
-arrays = ddpg.initial_state(generator, spec, config)
-learner = frameworks.make_learner(sys.argv[1], "ddpg", spec, config, arrays, execution)
+what, generator = with_page(algorithm("ddpg"), sys.argv[1]), np.random.default_rng(0)
+config, execution = what.Config(), Execution("cpu", int(sys.argv[2]) or None)
+arrays = first_state(what.state(spec, config), generator)
+learner = frameworks.make_learner(sys.argv[1], what, spec, config, arrays, execution)
 batches = Batch(generator.standard_normal((4, 256, spec.layout.width), dtype=np.float32), spec.layout)
 learner.update(batches, {})
 wall, cpu = time.perf_counter(), time.process_time()

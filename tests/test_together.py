@@ -12,7 +12,9 @@ import pytest
 
 import polyak
 from polyak import Interrupted, Run, TrainingError, UsageError, frameworks
-from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithm import drawn, first_state
+from polyak.algorithms import algorithm as algorithm_named
+from polyak.algorithms import with_page
 from polyak.cli import request
 from polyak.frameworks.execution import Execution
 from polyak.frameworks.jax import batched
@@ -108,10 +110,10 @@ def test_bursts_of_different_length_in_one_process(tmp_path: Path) -> None:
 
 def test_a_stack_goes_on_without_those_that_do_not_launch(spec: Spec) -> None:
     """A hundred bursts; learner 1 leaves for some of them, and learner 2's are longer for others."""
-    algorithm = "td3"  # whose delay must not get out of step
-    module, generator = algorithm_module(algorithm), np.random.default_rng(0)
-    config, execution = module.Config(hidden_sizes=(8,)), frameworks.start("jax", Execution("cpu"))
-    states = [module.initial_state(np.random.default_rng(i), spec, config) for i in range(3)]
+    algorithm = with_page(algorithm_named("td3"), "jax")  # whose delay must not get out of step
+    generator = np.random.default_rng(0)
+    config, execution = algorithm.Config(hidden_sizes=(8,), batch_size=8), frameworks.start("jax", Execution("cpu"))
+    states = [first_state(algorithm.state(spec, config), np.random.default_rng(i)) for i in range(3)]
     group = batched.Stacked()
     ours = [group.learner(algorithm, spec, config, state, execution) for state in states]
     theirs = [frameworks.make_learner("jax", algorithm, spec, config, state, execution) for state in states]
@@ -123,7 +125,7 @@ def test_a_stack_goes_on_without_those_that_do_not_launch(spec: Spec) -> None:
             updates = 2 if index == 2 and burst % 20 == 0 else 1
             records = generator.standard_normal((updates, 8, 2 * 3 + 2 + 3)).astype(np.float32)
             batch = Batch(records, spec.layout)
-            noise = module.draw_noise(generator, updates, 8, spec.action_size)
+            noise = drawn(algorithm.draws(spec, config), generator, updates)
             learned.append((ours[index].launch(batch, noise), theirs[index].launch(batch, noise)))
         if burst % 2:
             group.launch()

@@ -18,7 +18,6 @@ import polyak
 from clocks import Clock
 from polyak import Interrupted, TrainingError, UsageError
 from polyak.algorithms import ddpg, sac
-from polyak.algorithms.settings import Settings
 from polyak.experience.replay import Replay
 from polyak.policies.evaluation import Evaluation
 from polyak.policies.policy import Policy
@@ -29,6 +28,7 @@ from polyak.run.learning import UpdateSchedule
 from polyak.run.plan import planned
 from polyak.run.progress import Progress
 from polyak.settings.options import Options
+from polyak.settings.shared import Settings
 from polyak.system import stopwatch
 from polyak.types import Arrays, Learned, Metrics
 from tiny_cli import PATIENCE, SMALL, TINY, Tiny, making, start_cli
@@ -57,10 +57,10 @@ class Still:
     def update(self, batches: Any, noise: Any) -> Metrics:
         self.bursts.append(len(batches.records))
         self.begun_at.append(self.clock())
-        losses = np.ones((len(batches.records), len(ddpg.METRICS)), np.float32)
+        losses = np.ones((len(batches.records), len(ddpg.ALGORITHM.metrics)), np.float32)
         if self._is_broken("critic_loss"):
             losses[-1] = np.nan
-        return Metrics(ddpg.METRICS, losses)
+        return Metrics(ddpg.ALGORITHM.metrics, losses)
 
     def actor(self) -> Arrays:
         bias = np.inf if self._is_broken("actor") else 10 + self.updates

@@ -13,9 +13,9 @@ from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
 from polyak.settings.kinds import Limit, meanings
 from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Options
+from polyak.settings.shared import Settings
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
@@ -126,7 +126,7 @@ def measured(algorithm: str) -> str:
     lines = (ROOT / "docs/metrics.md").read_text(encoding="utf-8").splitlines()
     rows = {name[1]: line for line in lines if (name := re.match(r"\| `learner/(\w+)` ", line))}
     head = next(index for index, line in enumerate(lines) if line.startswith("| name"))
-    missing = [name for name in algorithm_module(algorithm).METRICS if name not in rows]
+    missing = [name for name in algorithm_module(algorithm).metrics if name not in rows]
     if missing:
         raise ValueError(f"docs/metrics.md has no row for {', '.join(missing)}")
-    return "\n".join([*lines[head : head + 2], *(rows[name] for name in algorithm_module(algorithm).METRICS)])
+    return "\n".join([*lines[head : head + 2], *(rows[name] for name in algorithm_module(algorithm).metrics)])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polyak.algorithms.settings import Settings
 from polyak.environments.make import Environment, Vectorization
 from polyak.frameworks.execution import Device
 from polyak.many import together
@@ -18,6 +17,7 @@ from polyak.run.plan import planned
 from polyak.run.progress import Observer, watching
 from polyak.settings.kinds import Count, checked
 from polyak.settings.options import EvaluateIn, changes_of, options_of, telling_options
+from polyak.settings.shared import Settings
 
 REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""

@@ -194,6 +194,8 @@ class Batch:
     records: Float
     """[K, B, 2 O + A + 3]"""
     layout: Layout
+    weighted: bool = False
+    """Whether a weight may be another than 1."""
 
     @property
     def observation(self) -> Float:

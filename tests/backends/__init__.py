@@ -9,9 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from polyak import frameworks
+from polyak.algorithm import due
+from polyak.algorithms import with_page
 from polyak.frameworks.execution import Execution
-from polyak.networks import flattened, nested
-from polyak.types import Learner
+from polyak.frameworks.state import State, Weights, arrays_of
+from polyak.frameworks.state import state_of as from_arrays
+from polyak.networks.names import flattened, nested
+from polyak.networks.weights import plain_body
+from polyak.types import Arrays, Learner
 from reference.cases import Case
 
 NAMES = ("jax", "torch", "tensorflow")
@@ -31,9 +36,6 @@ class Framework(Protocol):
         """Each operation by itself, so that a function replaced in a module is used."""
         ...
 
-    def mapped(self, function: Callable[..., Any], *trees: Any) -> Any: ...
-    def value_and_gradients(self, function: Callable[..., Any], parameters: Any, *rest: Any, aux: bool) -> Any: ...
-
 
 def framework(name: str) -> Framework:
     """The adapter of a framework, which is imported now."""
@@ -44,24 +46,28 @@ def module_of(case: Case, framework: Framework) -> ModuleType:
     return importlib.import_module(f"polyak.algorithms.{case.algorithm}.with_{framework.name}")
 
 
-def common_of(framework: Framework) -> ModuleType:
+def parts_of(framework: Framework) -> ModuleType:
     return importlib.import_module(f"polyak.frameworks.{framework.name}.parts")
 
 
 def native(value: Any, framework: Framework) -> Any:
-    """NumPy arrays, alone, named or in tuples, as tensors in nested dictionaries; others as they are."""
+    """NumPy arrays, alone or in tuples, as tensors; a network's, by name, as its weights; others as they are."""
     if isinstance(value, np.ndarray):
         return framework.tensor(value)
     if isinstance(value, dict):
-        flat = {name: native(leaf, framework) for name, leaf in sorted(value.items())}
-        return nested(flat)
+        tensors = {name: framework.tensor(leaf) for name, leaf in sorted(value.items())}
+        return Weights(nested(tensors), plain_body(value))
     if type(value) is tuple:
         return tuple(native(each, framework) for each in value)
     return value
 
 
 def plain(value: Any) -> Any:
-    """The way back: named arrays, or a tuple of such."""
+    """The way back: arrays, those of a network or a state by name, or a tuple of such."""
+    if isinstance(value, State):
+        value = arrays_of(value)
+    if isinstance(value, Weights):
+        value = value.arrays
     if isinstance(value, dict):
         return {name: np.asarray(leaf) for name, leaf in flattened(value).items()}
     if isinstance(value, tuple | list):
@@ -69,24 +75,38 @@ def plain(value: Any) -> Any:
     return np.asarray(value)
 
 
-def state_of(case: Case, framework: Framework) -> Any:
-    state = module_of(case, framework).State(**native(case.arrays, framework))
-    return state._replace(step=int(case.arrays["step"])) if framework.name == "torch" else state
+def gradients_of(framework: Framework, function: Callable[..., Any], parameters: Any, *rest: Any) -> Any:
+    """What a loss gives, and its gradient in the parameters, all as NumPy has it."""
+    differentiate = parts_of(framework).value_and_gradient
+    return plain(differentiate(function, native(parameters, framework), *native(rest, framework)))
+
+
+def state_of(case: Case, framework: Framework) -> State:
+    tensors = {name: framework.tensor(value) for name, value in sorted(case.arrays.items())}
+    return from_arrays(case.what.state(case.spec, case.config), tensors)
 
 
 def batch_of(case: Case, framework: Framework, index: int = 0) -> Any:
-    return common_of(framework).Batch(*native(tuple(case.batch(index)), framework))
+    return parts_of(framework).Batch(*native(tuple(case.batch(index)), framework))
 
 
-def learner_of(case: Case, framework: str, *, fast: bool = True) -> Learner:
+def learner_of(case: Case, framework: str, *, fast: bool = True, arrays: Arrays | None = None) -> Learner:
+    """A learner in the case's first state, or in another of these arrays."""
     execution = Execution("cpu", threads=None, fast=fast)
-    return frameworks.make_learner(framework, case.algorithm, case.spec, case.config, case.arrays, execution)
+    what = with_page(case.what, framework)
+    return frameworks.make_learner(framework, what, case.spec, case.config, arrays or case.arrays, execution)
+
+
+def arguments_of(case: Case, framework: Framework, index: int) -> tuple[Any, ...]:
+    """What an update of the case takes besides the state."""
+    draws = {name: framework.tensor(value[index]) for name, value in case.noise.items()}
+    flags = due(case.what.every(case.config), index, 1)
+    return batch_of(case, framework, index), draws, {name: bool(each[0]) for name, each in flags.items()}, case.config
 
 
 def updated(case: Case, framework: Framework) -> dict[str, Any]:
     """The state after the case's updates, by the pure function of the module as it is now."""
     module, state = module_of(case, framework), state_of(case, framework)
     for index in range(len(case.records)):
-        noise = {name: framework.tensor(value[index]) for name, value in case.noise.items()}
-        state, _ = module.update(state, batch_of(case, framework, index), noise, case.config)
-    return plain(state._asdict())
+        state, _ = module.update(state, *arguments_of(case, framework, index))
+    return plain(state)

@@ -4,13 +4,15 @@ Each function gets an algorithm's module and its framework, and returns the attr
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from backends import Framework, common_of
+from backends import Framework, parts_of
+from polyak.frameworks.state import Trained, mapped
 
 Replacements = Mapping[str, Any]
 Break = Callable[[ModuleType, Framework], Replacements]
@@ -26,7 +28,7 @@ def function(framework: Framework, name: str) -> Callable[..., Any]:
 
 def namespace(framework: Framework) -> Any:
     """What the learners call `jnp`, `torch` or `tf`."""
-    return getattr(common_of(framework), framework.namespace)
+    return getattr(parts_of(framework), framework.namespace)
 
 
 class _Altered:
@@ -46,22 +48,24 @@ def with_functions(framework: Framework, **functions: Any) -> Replacements:
 
 
 def with_adam(framework: Framework, direction: Callable[[Any, Any, float, Callable[..., Any]], Any]) -> Replacements:
-    """Adam that moves by -learning_rate direction(first moment, second moment, count, square root)."""
-    right, sqrt = common_of(framework).adam_step, function(framework, "sqrt")
+    """Adam that moves by -rate direction(first moment, second moment, count, square root)."""
+    right, sqrt = parts_of(framework).step, function(framework, "sqrt")
 
-    def step(parameters: Any, gradients: Any, adam: Any, learning_rate: float) -> Any:
-        _, new = right(parameters, gradients, adam, learning_rate)
-        count = float(np.asarray(new["count"]))
-        move = lambda value, m, v: value - learning_rate * direction(m, v, count, sqrt)  # noqa: E731
-        return framework.mapped(move, parameters, new["first"], new["second"]), new
+    def step(net: Trained, gradient: Any, optimizer: Any) -> Trained:
+        new = right(net, gradient, optimizer)
+        count = new.adam["count"] * 1.0 if framework.name == "jax" else float(np.asarray(new.adam["count"]))  # traced
+        move = lambda value, m, v: value - optimizer.rate * direction(m, v, count, sqrt)  # noqa: E731
+        return Trained(mapped(move, net.parameters, new.adam["first"], new.adam["second"]), new.adam)
 
-    return {"adam_step": step}
+    return {"step": step}
 
 
 def moved_targets(module: ModuleType, state: Any, new: Any, config: Any, names: list[str]) -> dict[str, Any]:
     """The Polyak step of `state`'s targets toward the networks of `new`."""
-    average = module.polyak_average
-    return {f"target_{x}": average(getattr(state, f"target_{x}"), getattr(new, x), config.polyak) for x in names}
+    return {
+        f"target_{x}": module.averaged(getattr(state, f"target_{x}"), getattr(new, x).parameters, config.polyak)
+        for x in names
+    }
 
 
 def nothing(module: ModuleType, framework: Framework) -> Replacements:
@@ -85,21 +89,27 @@ def adam_without_bias_correction(module: ModuleType, framework: Framework) -> Re
 
 def noise_dropped(module: ModuleType, framework: Framework) -> Replacements:
     update = module.update
-    none = lambda noise: framework.mapped(lambda value: 0.0 * value, noise)  # noqa: E731
-    return {"update": lambda state, batch, noise, config: update(state, batch, none(noise), config)}
+
+    def none(state: Any, batch: Any, draws: Any, *rest: Any) -> Any:
+        return update(state, batch, {name: 0.0 * value for name, value in draws.items()}, *rest)
+
+    return {"update": none}
 
 
 def noise_of_the_first_sample_for_all(module: ModuleType, framework: Framework) -> Replacements:
     update = module.update
-    first = lambda noise: framework.mapped(lambda value: 0.0 * value + value[:1], noise)  # noqa: E731
-    return {"update": lambda state, batch, noise, config: update(state, batch, first(noise), config)}
+
+    def first(state: Any, batch: Any, draws: Any, *rest: Any) -> Any:
+        return update(state, batch, {name: 0.0 * value + value[:1] for name, value in draws.items()}, *rest)
+
+    return {"update": first}
 
 
 def terminated_ignored(module: ModuleType, framework: Framework) -> Replacements:
     update = module.update
 
-    def never(state: Any, batch: Any, noise: Any, config: Any) -> Any:
-        return update(state, batch._replace(discount=config.discount + 0.0 * batch.discount), noise, config)
+    def never(state: Any, batch: Any, draws: Any, due: Any, config: Any) -> Any:
+        return update(state, batch._replace(discount=config.discount + 0.0 * batch.discount), draws, due, config)
 
     return {"update": never}
 
@@ -112,12 +122,11 @@ def weights_ignored(module: ModuleType, framework: Framework) -> Replacements:
 def targets_moved_before_the_critic_step(module: ModuleType, framework: Framework) -> Replacements:
     update = module.update
 
-    def early(state: Any, batch: Any, noise: Any, config: Any) -> Any:
-        moved = moved_targets(
-            module, state, state, config, [name for name in state._fields if name.startswith("critic")]
-        )
-        state, metrics = update(state._replace(**moved), batch, noise, config)
-        return state._replace(**moved), metrics
+    def early(state: Any, *rest: Any) -> Any:
+        names = [name for name in state.entries if name.startswith("critic")]
+        moved = moved_targets(module, state, state, rest[-1], names)
+        state, metrics = update(state.replace(**moved), *rest)
+        return state.replace(**moved), metrics
 
     return {"update": early}
 
@@ -132,7 +141,7 @@ def minimum_replaced_by_first(module: ModuleType, framework: Framework) -> Repla
 
 def target_by_the_current_actor(module: ModuleType, framework: Framework) -> Replacements:
     target = module.target
-    return {"target": lambda state, *rest: target(state._replace(target_actor=state.actor), *rest)}
+    return {"target": lambda state, *rest: target(state.replace(target_actor=state.actor.parameters), *rest)}
 
 
 def smoothing_noise_not_clipped(module: ModuleType, framework: Framework) -> Replacements:
@@ -143,28 +152,33 @@ def smoothing_noise_not_clipped(module: ModuleType, framework: Framework) -> Rep
 def targets_moved_at_every_update(module: ModuleType, framework: Framework) -> Replacements:
     update = module.update
 
-    def every(state: Any, batch: Any, noise: Any, config: Any) -> Any:
-        new, metrics = update(state, batch, noise, config)
-        return new._replace(**moved_targets(module, state, new, config, ["actor", "critic_1", "critic_2"])), metrics
+    def every(state: Any, *rest: Any) -> Any:
+        new, metrics = update(state, *rest)
+        return new.replace(**moved_targets(module, state, new, rest[-1], ["actor", "critic_1", "critic_2"])), metrics
 
     return {"update": every}
 
 
 def actor_climbs_the_minimum(module: ModuleType, framework: Framework) -> Replacements:
-    delayed, q_value, smaller = module.update_policy_and_targets, module.q_value, function(framework, "minimum")
+    delayed, q_value, smaller = module.policy_and_targets, module.q_value, function(framework, "minimum")
 
     def climbs(state: Any, observation: Any, config: Any) -> Any:
-        minimum = lambda critic, *rest: smaller(q_value(critic, *rest), q_value(state.critic_2, *rest))  # noqa: E731
+        other = state.critic_2.parameters
+        minimum = lambda critic, *rest: smaller(q_value(critic, *rest), q_value(other, *rest))  # noqa: E731
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "q_value", minimum)
             return delayed(state, observation, config)
 
-    return {"update_policy_and_targets": climbs}
+    return {"policy_and_targets": climbs}
 
 
 def actor_climbs_the_first_critic(module: ModuleType, framework: Framework) -> Replacements:
     original = module.actor_loss
-    return {"actor_loss": lambda actor, critics, *rest: original(actor, (critics[0], critics[0]), *rest)}
+
+    def first(actor: Any, q: Any, *rest: Any) -> Any:
+        return original(actor, partial(q.func, q.args[0], q.args[0]), *rest)
+
+    return {"actor_loss": first}
 
 
 def actor_climbs_the_critics_before_their_step(module: ModuleType, framework: Framework) -> Replacements:
@@ -172,7 +186,10 @@ def actor_climbs_the_critics_before_their_step(module: ModuleType, framework: Fr
     update, original = module.update, module.actor_loss
 
     def stale(state: Any, *rest: Any) -> Any:
-        old = state.critic if "critic" in state._fields else (state.critic_1, state.critic_2)
+        if "critic" in state.entries:
+            old = state.critic.parameters
+        else:
+            old = partial(module.minimum, state.critic_1.parameters, state.critic_2.parameters)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "actor_loss", lambda actor, critics, *others: original(actor, old, *others))
             return update(state, *rest)
@@ -181,8 +198,12 @@ def actor_climbs_the_critics_before_their_step(module: ModuleType, framework: Fr
 
 
 def target_without_entropy(module: ModuleType, framework: Framework) -> Replacements:
-    target = module.target
-    return {"target": lambda state, *rest: target(state._replace(log_alpha=framework.tensor(np.array(-np.inf))), *rest)}
+    target, nothing = module.target, framework.tensor(np.array(-np.inf))
+
+    def bare(state: Any, *rest: Any) -> Any:
+        return target(state.replace(log_alpha=state.log_alpha._replace(parameters=nothing)), *rest)
+
+    return {"target": bare}
 
 
 def log_probability_of_the_unsquashed_action(module: ModuleType, framework: Framework) -> Replacements:
@@ -207,7 +228,7 @@ def temperature_loss_with_factor_log_alpha(module: ModuleType, framework: Framew
 def temperature_before_the_actor_step(module: ModuleType, framework: Framework) -> Replacements:
     """The actor's loss with another alpha than the target's."""
     original = module.actor_loss
-    return {"actor_loss": lambda actor, critics, alpha, *rest: original(actor, critics, alpha * 1.0003, *rest)}
+    return {"actor_loss": lambda actor, q, alpha, *rest: original(actor, q, alpha * 1.0003, *rest)}
 
 
 _ALL: list[Break] = [

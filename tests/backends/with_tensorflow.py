@@ -1,11 +1,9 @@
 """TensorFlow for the tests."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from backends import native, plain
-from polyak.frameworks.tensorflow import parts as common
 from polyak.frameworks.tensorflow.quiet import tf
 
 
@@ -22,12 +20,6 @@ class TensorFlow:
     @contextmanager
     def precisely(self) -> Generator[None]:
         yield
-
-    def mapped(self, function: Callable[..., Any], *trees: Any) -> Any:
-        return tf.nest.map_structure(function, *trees)
-
-    def value_and_gradients(self, function: Callable[..., Any], parameters: Any, *rest: Any, aux: bool = True) -> Any:
-        return plain(common.value_and_gradient(function, native(parameters, self), *native(rest, self)))
 
 
 FRAMEWORK = TensorFlow()

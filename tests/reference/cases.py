@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from polyak.algorithm import Algorithm, drawn, first_state
 from polyak.algorithms import algorithm
-from polyak.algorithms.settings import Settings
+from polyak.settings.shared import Settings
 from polyak.types import Batch, Learner, Spec
 from reference import common
 from reference.common import Array, Arrays
@@ -19,7 +20,7 @@ from reference.common import Array, Arrays
 class Case:
     """A starting state and the data of K updates, in numbers that float32 holds exactly: equal in every precision."""
 
-    algorithm: str
+    what: Algorithm
     spec: Spec
     config: Settings
     arrays: Arrays
@@ -28,6 +29,11 @@ class Case:
     noise: Arrays
     """[K, B, A] each."""
 
+    @property
+    def algorithm(self) -> str:
+        """Its name."""
+        return self.what.name
+
     def cast(self, dtype: Any) -> "Case":
         """The same case in another precision; integers stay."""
         arrays, noise = ({name: _cast(x, dtype) for name, x in some.items()} for some in (self.arrays, self.noise))
@@ -35,7 +41,7 @@ class Case:
 
     def burst(self, start: int, stop: int) -> tuple[Batch, Arrays]:
         """The arguments of `Learner.update` for these updates."""
-        batch = Batch(self.records[start:stop], self.spec.layout)
+        batch = Batch(self.records[start:stop], self.spec.layout, weighted=True)
         return batch, {name: value[start:stop] for name, value in self.noise.items()}
 
     def batch(self, index: int) -> common.Batch:
@@ -64,10 +70,10 @@ def make_case(
     generator = np.random.default_rng(7)
     ones = np.ones(action_size, np.float32)
     spec = Spec((observation_size,), (action_size,), -ones, 3 * ones)  # learners know normalized actions alone
-    module = algorithm(name)
+    what = algorithm(name)
     unlike = {"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3}  # so that one in the other's place is seen
-    config = module.Config(**({"hidden_sizes": (16, 12)} | unlike | settings))
-    arrays = module.initial_state(generator, spec, config)
+    config = what.Config(**({"hidden_sizes": (16, 12), "batch_size": batch_size} | unlike | settings))
+    arrays = first_state(what.state(spec, config), generator)
     for path in arrays:
         if path.startswith("target_"):
             arrays[path] = arrays[path] + 0.1 * generator.standard_normal(arrays[path].shape, dtype=np.float32)
@@ -77,8 +83,8 @@ def make_case(
     records[..., -1] = config.discount * (np.arange(batch_size) % 3 > 0)
     weight = np.resize(np.array([0.5, 1.0, 2.0, 1.0], np.float32), (updates, batch_size, 1))
     records = np.concatenate([records, weight], axis=-1)
-    noise = dict(module.draw_noise(generator, updates, batch_size, action_size))
-    case = Case(name, spec, config, arrays, records, noise).cast(np.float64)
+    noise = drawn(what.draws(spec, config), generator, updates)
+    case = Case(what, spec, config, arrays, records, noise).cast(np.float64)
     return case if name == "ddpg" else _balanced(case)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from polyak.algorithms.settings import Settings
+from polyak.algorithm import Algorithm
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution, forked
+from polyak.settings.shared import Settings
 from polyak.types import Learner, Spec
 
 BACKENDS = {
@@ -52,13 +53,13 @@ def start(backend: str, execution: Execution) -> Execution:
 
 def make_learner(
     backend: str,
-    algorithm: str,
+    algorithm: Algorithm,
     spec: Spec,
     config: Settings,
     arrays: Mapping[str, Any],
     execution: Execution | None = None,
 ) -> Learner:
-    """A learner that goes on from a state of named arrays, as `initial_state` or any framework's `arrays()` gives it.
+    """A learner that goes on from a state of named arrays, as `first_state` or any framework's `arrays()` gives it.
 
     Raises:
         UsageError: as for `start`.
@@ -74,7 +75,7 @@ class Group(Protocol):
     """Whether each run equals its single run bit for bit, and not only to rounding."""
 
     def learner(
-        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+        self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> Learner:
         """As `make_learner`; all learners of a group have the same algorithm, sizes, settings and device."""
         ...

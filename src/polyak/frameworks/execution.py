@@ -1,5 +1,6 @@
 """What the learners of all frameworks share: where and how they compute, and a burst as one array."""
 
+import math
 import os
 import warnings
 from collections.abc import Generator, Mapping
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from polyak.algorithm import Draws
 from polyak.errors import UsageError
 from polyak.settings.kinds import Limit, check_fields
 from polyak.system.threads import physical_cores
@@ -84,14 +86,20 @@ def count_of_threads(execution: Execution) -> str:
     return f"{execution.threads} thread{'s' * (execution.threads != 1)}"
 
 
-def packed(batches: Batch, noise: Mapping[str, Float], names: tuple[str, ...]) -> Float:
-    """Records with the noise of these names behind them, [K, B, 2 O + A + 3 + n A]: one array to send."""
+def packed(batches: Batch, draws: Mapping[str, Float], names: tuple[str, ...]) -> Float:
+    """Records with the draws of these names behind them, [K, B, 2 O + A + 3 + ...]: one array to send."""
     if not names:
         return batches.records
-    return np.concatenate([batches.records, *(noise[name] for name in names)], axis=-1)
+    rows = batches.records.shape[:2]
+    return np.concatenate([batches.records, *(draws[name].reshape(*rows, -1) for name in names)], axis=-1)
 
 
-def noise_columns(names: tuple[str, ...], layout: Layout) -> dict[str, slice]:
-    """Where each noise lies in the last axis of `packed`."""
-    first, size = layout.width, layout.action_size
-    return {name: slice(first + i * size, first + (i + 1) * size) for i, name in enumerate(names)}
+def columns_of(draws: Draws, layout: Layout) -> dict[str, tuple[slice, tuple[int, ...]]]:
+    """Where each draw lies in the last axis of `packed`, and the shape that it has there for a row."""
+    found: dict[str, tuple[slice, tuple[int, ...]]] = {}
+    first = layout.width
+    for name, draw in draws.items():
+        end = first + math.prod(draw.shape[1:])
+        found[name] = slice(first, end), draw.shape[1:]
+        first = end
+    return found

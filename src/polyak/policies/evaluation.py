@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from polyak.algorithm import Algorithm, networks_of
 from polyak.environments.make import Environments
 from polyak.errors import UsageError
-from polyak.networks import forward
 from polyak.policies.policy import Policy
 from polyak.settings.kinds import Count, checked
+from polyak.settings.shared import Settings
 from polyak.types import Arrays, Float
 
 
@@ -148,20 +149,17 @@ def _result(episodes: list[_Episode], seed: int | None, value: Callable[[Float],
     return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()))
 
 
-def critic_of(learner: Arrays, policy: Policy) -> Callable[[Float], Float]:
-    """Q(s, mu(s)) as the (first) critic of a learner expects it of the deterministic policy: [n, O] -> [n].
+def critic_of(algorithm: Algorithm, config: Settings, learner: Arrays, policy: Policy) -> Callable[[Float], Float]:
+    """Q(s, mu(s)) as a learner expects it of the deterministic policy mu, by `Algorithm.value`: [n, O] -> [n].
 
     Args:
+        algorithm: what is learned, with these settings.
+        config: the settings.
         learner: the learner's whole state, as `Learner.arrays()` gives it.
         policy: the policy mu.
     """
-    prefix = "critic/" if "critic/0/kernel" in learner else "critic_1/"
-    critic = {name.removeprefix(prefix): value for name, value in learner.items() if name.startswith(prefix)}
-
-    def value(observation: Float) -> Float:
-        return forward(critic, np.concatenate([observation, policy.mean(observation)], axis=-1))[:, 0]
-
-    return value
+    networks = networks_of(algorithm.state(policy.spec, config), learner)
+    return lambda observation: algorithm.value(networks, observation, policy.mean(observation), config)
 
 
 def require_same_spaces(policy: Policy, environments: Environments) -> None:

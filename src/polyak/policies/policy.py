@@ -11,14 +11,18 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Algorithm, body_in
 from polyak.errors import UsageError
-from polyak.networks import Layers, forward, forward_rows, layers_of
+from polyak.networks.forward import Forward, forward, forward_of_any
+from polyak.networks.layers import Body, from_json, outputs_of, plain, to_json
+from polyak.networks.weights import plain_body, shapes
+from polyak.settings.shared import Settings
 from polyak.system.arrayfiles import Form, content_of, read_arrays
 from polyak.system.files import write_atomically
 from polyak.types import Arrays, Float, Spec
 
-FORM = Form("polyak-policy", 1, "policy", ("F32",), sealed=True)
+FORM, FORM_WITH_BODY = (Form("polyak-policy", version, "policy", ("F32",), sealed=True) for version in (1, 2))
+"""Of dense layers with ReLU between them, which the arrays tell; and of others, which the file says."""
 
 Kind = Literal["deterministic", "squashed_gaussian"]
 
@@ -37,6 +41,8 @@ class Policy:
     """Standard deviation of `explore`'s noise as a fraction of the half-range (deterministic policies only)."""
     made_for: Mapping[str, str | int] = field(default_factory=dict[str, str | int])
     """`algorithm`, `environment` (an id) and `seed` of the run that it was trained in; empty outside of runs."""
+    body: Body | None = None
+    """The layers of the network that the parameters are of; None: dense ones, with ReLU between them."""
 
     def act(self, observation: Any) -> Float:
         """The deterministic action in environment units: [*S] -> [*action shape], or [N, *S] -> [N, *action shape].
@@ -67,10 +73,7 @@ class Policy:
 
     def mean(self, observation: Float) -> Float:
         """The deterministic action, normalized: [..., O] -> [..., A] in [-1, 1]."""
-        if observation.ndim == 2:
-            outputs = forward_rows(self._layers, observation)
-        else:
-            outputs = forward(self.parameters, observation)
+        outputs = self._rows(observation) if observation.ndim == 2 else self._any(observation)
         return np.tanh(outputs[..., : self.spec.action_size])
 
     def explore(self, observation: Float, noise: Float) -> Float:
@@ -78,16 +81,25 @@ class Policy:
 
         Deterministic policies add noise to the action and clip; the squashed Gaussian of SAC is sampled (8.16, 8.30).
         """
-        outputs = forward_rows(self._layers, observation)
+        outputs = self._rows(observation)
         if self.kind == "deterministic":
             return clipped(np.tanh(outputs) + np.float32(self.exploration_noise) * noise, LOWEST, HIGHEST)
         mean, log_sigma = outputs[..., : self.spec.action_size], outputs[..., self.spec.action_size :]
         sigma = np.exp(clipped(log_sigma, LEAST, MOST))
         return np.tanh(mean + sigma * noise)
 
+    @property
+    def layers(self) -> Body:
+        """The layers of its network."""
+        return plain_body(self.parameters) if self.body is None else self.body
+
     @cached_property
-    def _layers(self) -> Layers:
-        return layers_of(self.parameters)
+    def _rows(self) -> Forward:
+        return forward(self.layers, self.parameters)
+
+    @cached_property
+    def _any(self) -> Forward:
+        return forward_of_any(self.layers, self.parameters)
 
     def finite(self) -> bool:
         """Whether every parameter is a finite number."""
@@ -107,9 +119,12 @@ class Policy:
         }
         if self.made_for:
             description["made_for"] = dict(self.made_for)
+        form = FORM
+        if not plain(self.layers):
+            form, description["body"] = FORM_WITH_BODY, to_json(self.layers)
         arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
         arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
-        return content_of(FORM, arrays, {"policy": json.dumps(description)})
+        return content_of(form, arrays, {"policy": json.dumps(description)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Policy":
@@ -119,7 +134,7 @@ class Policy:
             UsageError: the file is missing, damaged, of another kind or a newer version, or holds a weight that is not
                 finite.
         """
-        arrays, metadata = read_arrays(Path(path), FORM)
+        arrays, metadata = read_arrays(Path(path), FORM_WITH_BODY)
         try:
             description = json.loads(metadata["policy"])
             spec = Spec(
@@ -130,7 +145,8 @@ class Policy:
             )
             parameters = {name.removeprefix("actor/"): value for name, value in arrays.items()}
             noise, made_for = float(description["exploration_noise"]), _marks(description.get("made_for", {}))
-            policy = cls(parameters, spec, description["kind"], noise, made_for)
+            body = from_json(description["body"]) if "body" in description else None
+            policy = cls(parameters, spec, description["kind"], noise, made_for, body)
             policy.require_consistent()
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise UsageError(f"{path} is not a whole polyak policy: {error}") from error
@@ -155,16 +171,22 @@ class Policy:
             raise ValueError("action bounds must be finite, the lower below the upper")
         if not (math.isfinite(self.exploration_noise) and self.exploration_noise >= 0):
             raise ValueError(f"exploration_noise is {self.exploration_noise}, but must be finite and at least 0")
-        width = self.spec.observation_size
-        layers = len(self.parameters) // 2
-        for layer in range(layers):
-            kernel, bias = self.parameters[f"{layer}/kernel"], self.parameters[f"{layer}/bias"]
-            if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != (kernel.shape[1],):
-                raise ValueError(f"layer {layer} has shapes {kernel.shape} and {bias.shape} after a width of {width}")
-            width = kernel.shape[1]
+        expected = shapes(self.layers, self.spec.observation_size)
+        found = {name: value.shape for name, value in self.parameters.items()}
+        for name in sorted(found.keys() | expected.keys()):
+            if found.get(name) != expected.get(name):
+                raise ValueError(f"{name} has shape {found.get(name)}, where its layers have {expected.get(name)}")
         outputs = actions if self.kind == "deterministic" else 2 * actions
-        if layers == 0 or len(self.parameters) != 2 * layers or width != outputs:
-            raise ValueError(f"{layers} layers end in {width} outputs, but {outputs} are needed")
+        if outputs_of(self.layers) != outputs:
+            raise ValueError(f"the layers end in {outputs_of(self.layers)} outputs, but {outputs} are needed")
+
+
+def policy_of(
+    algorithm: Algorithm, config: Settings, spec: Spec, actor: Arrays, made_for: Mapping[str, str | int]
+) -> Policy:
+    """The policy that an algorithm's network `actor`, of these arrays, is."""
+    head, body = algorithm.head(config), body_in(algorithm.state(spec, config), "actor")
+    return Policy(actor, spec, head.kind, head.noise, made_for, body)
 
 
 def clipped(values: Float, low: Any, high: Any) -> Float:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, cast, get_args, get_type_hints
 
-from polyak.algorithms.settings import Settings
 from polyak.errors import UsageError
+from polyak.settings.shared import Settings
 from polyak.types import Spec
 
 LARGEST = 2**63

@@ -242,7 +242,7 @@ def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None
     ours, algorithm, space = made_for(settings), settings["algorithm"], spaces_of(settings)
     wrong = [name for name in ours if policy.made_for.get(name, ours[name]) != ours[name]]
     found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
-    if not found and algorithm in algorithms.NAMES and policy.kind != algorithms.algorithm(algorithm).POLICY_KIND:
+    if not found and algorithm in algorithms.NAMES and policy.kind != _kind_of(algorithm):
         found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
     if not found and space is not None and not space.agrees_with(policy.spec):
         found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
@@ -251,6 +251,12 @@ def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None
             f"{file} is the policy of another run than settings.json beside it: it has {'; '.join(found)}; put the "
             "run's own there, or read this one with polyak.Policy.load"
         )
+
+
+def _kind_of(algorithm: str) -> str:
+    """The kind of policy that one of polyak's own algorithms learns."""
+    known = algorithms.algorithm(algorithm)
+    return known.head(known.Config()).kind
 
 
 def environment_of(settings: Mapping[str, Any], given: "Environment | None", folder: Path) -> "Environment":

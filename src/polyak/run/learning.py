@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from polyak.algorithm import drawn
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
 from polyak.errors import TrainingError
 from polyak.experience.batches import sample_batch
 from polyak.experience.replay import Replay
 from polyak.policies.policy import Policy
 from polyak.run.ledger import Ledger
 from polyak.run.plan import Plan
+from polyak.settings.shared import Settings
 from polyak.system.randomness import Streams, go_on_from, state_of
 from polyak.types import Arrays, Batch, Float, Learned, Learner, Metrics
 
@@ -88,7 +89,8 @@ class Updates:
         """The newest that was taken over."""
         self.replay, self.learner = replay, learner
         self._plan, self._streams, self._ledger, self._folder = plan, streams, ledger, folder
-        self._algorithm = algorithm_module(plan.algorithm)
+        self.algorithm = algorithm_module(plan.algorithm)
+        self._draws = self.algorithm.draws(policy.spec, plan.config)
         self._schedule = UpdateSchedule(plan.config)
         self._in_pieces = in_pieces
         self._launched: list[Waited] = []
@@ -100,7 +102,7 @@ class Updates:
         if due:
             batches = sample_batch(self.replay, self._streams.replay, due, batch_size, self._plan.config.discount)
             self._ledger.stopwatch.lap("replay")
-            noise = self._algorithm.draw_noise(self._streams.learner, due, batch_size, self.replay.layout.action_size)
+            noise = drawn(self._draws, self._streams.learner, due)
             self._launched.append(self._started(batches, noise))
             self._ledger.stopwatch.lap("learner")
         return bool(due)
@@ -169,7 +171,7 @@ class Updates:
             raise ValueError(f"{self._schedule.owed} updates owed")
         if "launched" in arrays:
             values = self._ledger.of_today(state, arrays["launched"])
-            learned = Learned(Metrics(self._algorithm.METRICS, values), self.policy.parameters)
+            learned = Learned(Metrics(self.algorithm.metrics, values), self.policy.parameters)
             self._launched = [lambda: learned]
             behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
             self.policy = dataclasses.replace(self.policy, parameters=behind)

@@ -179,7 +179,7 @@ class Loop:
                 environments,
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
-                value=critic_of(self.updates.learner.arrays(), policy),
+                value=critic_of(self.updates.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
             )
             if self.plan.evaluate_in == "training" and self._may_evaluate():

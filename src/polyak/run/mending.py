@@ -7,7 +7,8 @@ import numpy as np
 
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import UnavailableError, UnreadableError, UsageError
-from polyak.policies.policy import Policy
+from polyak.networks.names import part
+from polyak.policies.policy import Policy, policy_of
 from polyak.run.folder import Run, made_for, require_own
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
 from polyak.run.plan import Plan
@@ -64,9 +65,8 @@ def put_right(run: Run, saved: Saved, plan: Plan, found: Mapping[str, str]) -> N
 
 def last_policy(saved: Saved, plan: Plan) -> Policy:
     """The policy of a checkpoint's learner."""
-    actor = {name.removeprefix("actor/"): value for name, value in saved.learner.items() if name.startswith("actor/")}
-    noise = getattr(plan.config, "exploration_noise", 0.0)
-    return Policy(actor, saved.spec, algorithm_module(plan.algorithm).POLICY_KIND, noise, made_for(saved.manifest.run))
+    algorithm, made = algorithm_module(plan.algorithm), made_for(saved.manifest.run)
+    return policy_of(algorithm, plan.config, saved.spec, part(saved.learner, "actor"), made)
 
 
 def _fault(run: Run, saved: Saved, plan: Plan, file: Path, over: bool) -> str:

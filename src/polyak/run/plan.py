@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 
 from polyak import tracking
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
 from polyak.environments.history import Isolation, draws_of, isolation_of
 from polyak.environments.make import Environment
 from polyak.environments.probe import Found
@@ -24,6 +23,7 @@ from polyak.run.folder import Run, load
 from polyak.settings import presets
 from polyak.settings.kinds import checked, require
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
+from polyak.settings.shared import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

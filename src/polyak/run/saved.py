@@ -3,16 +3,16 @@
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polyak.algorithm import expected_state
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import UnreadableError, UsageError
 from polyak.experience.replay import Replay
-from polyak.networks import actor_sizes, parameter_count
+from polyak.networks.names import part
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import require_description
@@ -22,7 +22,6 @@ from polyak.run.metrics import SIZE_LIMIT
 from polyak.run.plan import Plan, plan_of
 from polyak.run.start import make_replay
 from polyak.system import arrayfiles
-from polyak.system.randomness import Streams
 from polyak.types import Arrays, Spec
 
 
@@ -68,9 +67,7 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
         require_description(of.run, str(checkpoints.folder / of.name))
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
-        learner = checkpoints.learner(
-            of, plan.algorithm, _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
-        )
+        learner = checkpoints.learner(of, plan.algorithm, _learner_arrays(plan, spec))
         ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
@@ -95,7 +92,7 @@ def sensible(manifest: Path) -> Generator[None]:
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     """The loop's arrays as they must be, without memory of their own."""
-    metrics = len(names_measured(state, algorithm_module(plan.algorithm).METRICS))
+    metrics = len(names_measured(state, algorithm_module(plan.algorithm).metrics))
     shapes: dict[str, tuple[int, ...]] = {
         "exploration_noise": (plan.envs, spec.action_size),
         "observation": (plan.envs, spec.observation_size),
@@ -103,23 +100,10 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     }
     if "launched" in state:
         shapes["launched"] = (int(state["launched"]), metrics)
-        shapes |= {f"policy/{name}": shape for name, shape in _policy_shapes(plan, spec).items()}
+        shapes |= {f"policy/{name}": value.shape for name, value in part(_learner_arrays(plan, spec), "actor").items()}
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
 
 
-def _policy_shapes(plan: Plan, spec: Spec) -> dict[str, tuple[int, ...]]:
-    heads = 2 if algorithm_module(plan.algorithm).POLICY_KIND == "squashed_gaussian" else 1
-    layers = pairwise(actor_sizes(spec, plan.config.hidden_sizes, heads * spec.action_size))
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (inputs, outputs) in enumerate(layers):
-        shapes |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
-    return shapes
-
-
-def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
-    """The learner's arrays as they must be; they are made only if the file is long enough to hold them."""
-    hidden = plan.config.hidden_sizes
-    least = 3 * 4 * parameter_count(actor_sizes(spec, hidden, spec.action_size))  # with the moments
-    if least > file_bytes:
-        raise UsageError(f"hidden_sizes {hidden} need {least:,} bytes, but the learner's file has {file_bytes:,}")
-    return algorithm_module(plan.algorithm).initial_state(Streams(plan.seed).weights, spec, plan.config)
+def _learner_arrays(plan: Plan, spec: Spec) -> Arrays:
+    """The learner's arrays as they must be, without memory of their own."""
+    return expected_state(algorithm_module(plan.algorithm).state(spec, plan.config))

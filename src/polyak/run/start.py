@@ -6,7 +6,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from polyak import frameworks, tracking
+from polyak.algorithm import first_state
 from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms import with_page
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
@@ -14,7 +16,7 @@ from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
 from polyak.frameworks.execution import count_of_threads
-from polyak.policies.policy import Policy
+from polyak.policies.policy import policy_of
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run, create, made_for
 from polyak.run.learning import Updates
@@ -74,7 +76,7 @@ def new_loop(
     plan, (environments, evaluation) = probed_worlds(stack, plan, streams, limit)
     spec = environments.spec
     plan = plan.with_fractions(spec.action_half_range)
-    learner = algorithm_module(plan.algorithm).initial_state(streams.weights, spec, plan.config)
+    learner = first_state(algorithm_module(plan.algorithm).state(spec, plan.config), streams.weights)
     if plan.from_run is not None:
         earlier, arrays = Run(plan.from_run), learner
         kept = Checkpoints(earlier.checkpoints)
@@ -149,11 +151,11 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
     observer.started(progress)
     stack.callback(tell_ended, observer, progress)
-    described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
+    algorithm = with_page(algorithm_module(plan.algorithm), plan.backend)
+    described = algorithm, environments.spec, plan.config, parts.learner, plan.execution
     learner = frameworks.make_learner(plan.backend, *described) if group is None else group.learner(*described)
-    module, noise = algorithm_module(plan.algorithm), getattr(plan.config, "exploration_noise", 0.0)
-    policy = Policy(learner.actor(), environments.spec, module.POLICY_KIND, noise, made_for(run.settings))
-    ledger = Ledger(module.METRICS)
+    policy = policy_of(algorithm, plan.config, environments.spec, learner.actor(), made_for(run.settings))
+    ledger = Ledger(algorithm.metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
     return Loop(

@@ -133,7 +133,7 @@ def _require_form(path: Path, form: Form, metadata: Any) -> None:
     if not isinstance(metadata, dict) or cast(dict[str, Any], metadata).get("format") != form.name:
         raise UsageError(f"{path} is not a polyak {form.what}")
     found = str(cast(dict[str, Any], metadata).get("version", "none"))[:20]
-    if found != str(form.version):
+    if found not in map(str, range(1, form.version + 1)):
         raise NewerFormatError(
             f"{path} is a {form.what} of format version {found}, but this polyak reads up to {form.version}: "
             "upgrade polyak"

@@ -12,16 +12,21 @@ from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
-from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
+from polyak.algorithm import (
+    ACTOR_METRICS,
+    CRITIC_METRICS,
+    Algorithm,
+    Copy,
+    Draws,
+    Entries,
+    Head,
+    actor_of,
+    critic_of,
+)
+from polyak.networks.forward import Forward
 from polyak.settings.kinds import AT_LEAST_0
-from polyak.types import Arrays, Float, Spec
-
-POLICY_KIND = "deterministic"
-METRICS = (*CRITIC_METRICS, *ACTOR_METRICS)
-"""What an update measures."""
-NOISE: tuple[str, ...] = ()
-"""DDPG's update draws no noise."""
+from polyak.settings.shared import Settings
+from polyak.types import Float, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,23 +37,29 @@ class Config(Settings):
     """Standard deviation of the exploration noise, as a fraction of the action's half-range."""
 
 
-def draw_noise(generator: np.random.Generator, updates: int, batch_size: int, action_size: int) -> Mapping[str, Float]:
-    """DDPG's update draws no noise."""
+def state(spec: Spec, config: Config) -> Entries:
+    """Actor and critic, and their targets."""
+    return {
+        "actor": actor_of(spec, config, spec.action_size),
+        "critic": critic_of(spec, config),
+        "target_actor": Copy("actor"),
+        "target_critic": Copy("critic"),
+    }
+
+
+def draws(spec: Spec, config: Config) -> Draws:
+    """DDPG's update draws nothing."""
     return {}
 
 
-def initial_state(generator: np.random.Generator, spec: Spec, config: Config) -> Arrays:
-    """The learner's whole state before the first update: networks, targets equal to them, Adam's moments, step."""
-    actor = initial_network(generator, actor_sizes(spec, config.hidden_sizes, spec.action_size))
-    critic = initial_network(generator, critic_sizes(spec, config.hidden_sizes))
-    return flattened(
-        {
-            "actor": actor,
-            "critic": critic,
-            "target_actor": copied(actor),
-            "target_critic": copied(critic),
-            "adam_actor": initial_adam(actor),
-            "adam_critic": initial_adam(critic),
-            "step": np.zeros((), np.int32),
-        }
-    )
+def head(config: Config) -> Head:
+    """(8.6): the action itself, with Gaussian noise while it explores."""
+    return Head("deterministic", config.exploration_noise)
+
+
+def value(networks: Mapping[str, Forward], observation: Float, action: Float, config: Config) -> Float:
+    """Q(s, a), [n]."""
+    return networks["critic"](np.concatenate([observation, action], axis=-1))[:, 0]
+
+
+ALGORITHM = Algorithm(Config, state, draws, head, value, metrics=(*CRITIC_METRICS, *ACTOR_METRICS))

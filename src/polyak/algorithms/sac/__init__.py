@@ -19,17 +19,23 @@ from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
-from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
+from polyak.algorithm import (
+    ACTOR_METRICS,
+    CRITIC_METRICS,
+    Algorithm,
+    Copy,
+    Draws,
+    Entries,
+    Head,
+    Normal,
+    Parameter,
+    actor_of,
+    critic_of,
+)
+from polyak.networks.forward import Forward
 from polyak.settings.kinds import ABOVE_0
-from polyak.types import Arrays, Float, Spec
-
-POLICY_KIND = "squashed_gaussian"
-METRICS = (*CRITIC_METRICS, *ACTOR_METRICS, "alpha", "alpha_loss", "entropy")
-"""What an update measures."""
-NOISE: tuple[str, ...] = ("next_action", "action")
-"""The noises of an update, [B, A] each: xi of (8.16) in the target and in the actor's loss."""
-LOG_SIGMA_LOW, LOG_SIGMA_HIGH = -20.0, 2.0
+from polyak.settings.shared import Settings
+from polyak.types import Float, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,38 +51,39 @@ class Config(Settings):
     target_entropy: float | None = None
     """The entropy, in nats, that the temperature steers to; None is -A."""
 
+    def learning_rate(self, trained: str) -> float:
+        """The temperature has its own."""
+        return self.alpha_learning_rate if trained == "log_alpha" else super().learning_rate(trained)
 
-def draw_noise(generator: np.random.Generator, updates: int, batch_size: int, action_size: int) -> Mapping[str, Float]:
-    """`next_action` and `action`, both [K, B, A], standard normal: xi of (8.16) in target and actor's loss."""
-    shape = (updates, batch_size, action_size)
+
+def state(spec: Spec, config: Config) -> Entries:
+    """Actor and twin critics, the critics' targets, and the temperature."""
     return {
-        "next_action": generator.standard_normal(shape, dtype=np.float32),
-        "action": generator.standard_normal(shape, dtype=np.float32),
+        "actor": actor_of(spec, config, 2 * spec.action_size),
+        "critic_1": critic_of(spec, config),
+        "critic_2": critic_of(spec, config),
+        "target_critic_1": Copy("critic_1"),
+        "target_critic_2": Copy("critic_2"),
+        "log_alpha": Parameter(math.log(config.alpha)),
     }
 
 
-def initial_state(generator: np.random.Generator, spec: Spec, config: Config) -> Arrays:
-    """The learner's whole state before the first update: networks, targets equal to them, Adam's moments, step."""
-    actor = initial_network(generator, actor_sizes(spec, config.hidden_sizes, 2 * spec.action_size))
-    critic_1 = initial_network(generator, critic_sizes(spec, config.hidden_sizes))
-    critic_2 = initial_network(generator, critic_sizes(spec, config.hidden_sizes))
-    log_alpha = np.array(math.log(config.alpha), np.float32)
-    return flattened(
-        {
-            "actor": actor,
-            "critic_1": critic_1,
-            "critic_2": critic_2,
-            "target_critic_1": copied(critic_1),
-            "target_critic_2": copied(critic_2),
-            "log_alpha": log_alpha,
-            "adam_actor": initial_adam(actor),
-            "adam_critic_1": initial_adam(critic_1),
-            "adam_critic_2": initial_adam(critic_2),
-            "adam_log_alpha": {
-                "count": np.zeros((), np.int32),
-                "first": np.zeros((), np.float32),
-                "second": np.zeros((), np.float32),
-            },
-            "step": np.zeros((), np.int32),
-        }
-    )
+def draws(spec: Spec, config: Config) -> Draws:
+    """The noise xi of (8.16), in the target and in the actor's loss."""
+    shape = (config.batch_size, spec.action_size)
+    return {"next_action": Normal(shape), "action": Normal(shape)}
+
+
+def head(config: Config) -> Head:
+    """A sample of the squashed Gaussian."""
+    return Head("squashed_gaussian")
+
+
+def value(networks: Mapping[str, Forward], observation: Float, action: Float, config: Config) -> Float:
+    """Q_1(s, a), [n]."""
+    return networks["critic_1"](np.concatenate([observation, action], axis=-1))[:, 0]
+
+
+METRICS = (*CRITIC_METRICS, *ACTOR_METRICS, "alpha", "alpha_loss", "entropy")
+
+ALGORITHM = Algorithm(Config, state, draws, head, value, METRICS)

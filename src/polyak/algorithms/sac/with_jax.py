@@ -1,44 +1,33 @@
 """SAC in JAX, in the paper's order (Haarnoja et al. 2018, 1812.05905, algorithm 1; equations 8.24 to 8.35)."""
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Config
+from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.algorithms.sac import Config
 from polyak.frameworks.jax.parts import (
-    Adam,
     Batch,
-    Parameters,
     actor_metrics,
-    adam_step,
+    averaged,
     critic_metrics,
     network,
-    polyak_average,
     q_value,
+    regression,
+    step,
+    value_and_gradient,
 )
+from polyak.frameworks.state import State, Weights
+
+Measured = Mapping[str, Array]
 
 
-class State(NamedTuple):
-    """Everything that one update reads and writes."""
-
-    actor: Parameters
-    critic_1: Parameters
-    critic_2: Parameters
-    target_critic_1: Parameters
-    target_critic_2: Parameters
-    log_alpha: Array
-    adam_actor: Adam
-    adam_critic_1: Adam
-    adam_critic_2: Adam
-    adam_log_alpha: Adam
-    step: Array
-
-
-def sample_action(actor: Parameters, observation: Array, noise: Array) -> tuple[Array, Array]:
+def sample_action(actor: Weights, observation: Array, noise: Array) -> tuple[Array, Array]:
     """(8.30) and the appendix of the paper: a = tanh(u), u = mu(s) + sigma(s) noise, [B, A], and log pi(a|s), [B]."""
     mean, log_sigma = jnp.split(network(actor, observation), 2, axis=-1)
     log_sigma = jnp.clip(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH)
@@ -48,31 +37,32 @@ def sample_action(actor: Parameters, observation: Array, noise: Array) -> tuple[
     return jnp.tanh(u), jnp.sum(log_normal - log_jacobian, axis=-1)
 
 
+def minimum(critic_1: Weights, critic_2: Weights, observation: Array, action: Array) -> Array:
+    """min_i Q_i(s, a), [B]."""
+    return jnp.minimum(q_value(critic_1, observation, action), q_value(critic_2, observation, action))
+
+
 def target(state: State, batch: Batch, noise: Array) -> Array:
     """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi now, [B]."""
-    next_action, log_probability = sample_action(state.actor, batch.next_observation, noise)
-    next_q = jnp.minimum(
-        q_value(state.target_critic_1, batch.next_observation, next_action),
-        q_value(state.target_critic_2, batch.next_observation, next_action),
-    )
-    next_value = next_q - jnp.exp(state.log_alpha) * log_probability
-    return batch.reward + batch.discount * next_value
+    next_action, log_probability = sample_action(state.actor.parameters, batch.next_observation, noise)
+    next_q = minimum(state.target_critic_1, state.target_critic_2, batch.next_observation, next_action)
+    return batch.reward + batch.discount * (next_q - jnp.exp(state.log_alpha.parameters) * log_probability)
 
 
-def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Array) -> tuple[Array, Array]:
-    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
+def critic_loss(critics: tuple[Weights, Weights], batch: Batch, y: Array) -> tuple[Array, Array]:
+    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, each weighted, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return jnp.mean(batch.weight * (q_1 - y) ** 2) + jnp.mean(batch.weight * (q_2 - y) ** 2), q_1
+    return regression(q_1 - y, batch.weight) + regression(q_2 - y, batch.weight), q_1
 
 
 def actor_loss(
-    actor: Parameters, critics: tuple[Parameters, Parameters], alpha: Array, observation: Array, noise: Array
+    actor: Weights, q: Callable[[Array, Array], Array], alpha: Array, observation: Array, noise: Array
 ) -> tuple[Array, tuple[Array, Array]]:
-    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
+    """(8.35): - mean (Q(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
     action, log_probability = sample_action(actor, observation, noise)
-    q = jnp.minimum(q_value(critics[0], observation, action), q_value(critics[1], observation, action))
-    return jnp.mean(alpha * log_probability - q), (jnp.mean(log_probability), action)
+    loss = jnp.mean(alpha * log_probability - q(observation, action))
+    return loss, (jnp.mean(log_probability), action)
 
 
 def temperature_loss(log_alpha: Array, mean_log_probability: Array, target_entropy: float) -> Array:
@@ -80,40 +70,39 @@ def temperature_loss(log_alpha: Array, mean_log_probability: Array, target_entro
     return -jnp.exp(log_alpha) * (mean_log_probability + target_entropy)
 
 
-def update(state: State, batch: Batch, noise: Mapping[str, Array], config: Config) -> tuple[State, Mapping[str, Array]]:
-    """One update: critic step, actor step, temperature step, Polyak step of the critics' targets."""
-    alpha = jnp.exp(state.log_alpha)
-    y = target(state, batch, noise["next_action"])
-    critics = (state.critic_1, state.critic_2)
-    (loss, q), gradients = jax.value_and_grad(critic_loss, has_aux=True)(critics, batch, y)
-    critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)
-    critic_2, adam_critic_2 = adam_step(state.critic_2, gradients[1], state.adam_critic_2, config.critic_learning_rate)
-
-    (policy_loss, (log_probability, action)), gradient = jax.value_and_grad(actor_loss, has_aux=True)(
-        state.actor, (critic_1, critic_2), alpha, batch.observation, noise["action"]
+def improved(
+    state: State, q: Callable[[Array, Array], Array], observation: Array, noise: Array, config: Config
+) -> tuple[State, Measured]:
+    """The actor step, up Q(s, a), and after it the temperature step; `q` is what the critics are worth to the actor."""
+    alpha = jnp.exp(state.log_alpha.parameters)
+    (loss, (log_probability, action)), gradient = value_and_gradient(
+        actor_loss, state.actor.parameters, q, alpha, observation, noise
     )
-    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
-
-    log_alpha, adam_log_alpha = state.log_alpha, state.adam_log_alpha
-    alpha_loss = jnp.full_like(alpha, jnp.nan)  # where alpha is fixed
+    measured = actor_metrics(loss, action, gradient) | {"alpha": alpha, "entropy": -log_probability}
+    state = state.replace(actor=step(state.actor, gradient, config.optimizer("actor")))
     if config.learn_alpha:
-        action_size = batch.action.shape[-1]
-        target_entropy = -float(action_size) if config.target_entropy is None else config.target_entropy
-        alpha_loss, slope = jax.value_and_grad(temperature_loss)(log_alpha, log_probability, target_entropy)
-        log_alpha, adam_log_alpha = adam_step(log_alpha, slope, adam_log_alpha, config.alpha_learning_rate)
+        wanted = -float(action.shape[-1]) if config.target_entropy is None else config.target_entropy
+        loss, slope = value_and_gradient(temperature_loss, state.log_alpha.parameters, log_probability, wanted)
+        measured |= {"alpha_loss": loss}
+        state = state.replace(log_alpha=step(state.log_alpha, slope, config.optimizer("log_alpha")))
+    return state, measured
 
-    new_state = State(
-        actor=actor,
-        critic_1=critic_1,
-        critic_2=critic_2,
-        target_critic_1=polyak_average(state.target_critic_1, critic_1, config.polyak),
-        target_critic_2=polyak_average(state.target_critic_2, critic_2, config.polyak),
-        log_alpha=log_alpha,
-        adam_actor=adam_actor,
-        adam_critic_1=adam_critic_1,
-        adam_critic_2=adam_critic_2,
-        adam_log_alpha=adam_log_alpha,
-        step=state.step + 1,
+
+def update(
+    state: State, batch: Batch, draws: Mapping[str, Array], due: Mapping[str, Any], config: Config
+) -> tuple[State, Measured]:
+    """One update: critic step, actor step, temperature step, Polyak step of the critics' targets."""
+    y = target(state, batch, draws["next_action"])
+    critics = state.critic_1.parameters, state.critic_2.parameters
+    (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y)
+    state = state.replace(
+        critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1")),
+        critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2")),
     )
-    metrics = critic_metrics(loss, q, y, gradients) | actor_metrics(policy_loss, action, gradient)
-    return new_state, metrics | {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}
+    critics = state.critic_1.parameters, state.critic_2.parameters
+    state, measured = improved(state, partial(minimum, *critics), batch.observation, draws["action"], config)
+    state = state.replace(
+        target_critic_1=averaged(state.target_critic_1, critics[0], config.polyak),
+        target_critic_2=averaged(state.target_critic_2, critics[1], config.polyak),
+    )
+    return state, {**critic_metrics(loss, q, y, gradients), **measured}

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Config
+from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.algorithms.sac import Config
 from polyak.frameworks.tensorflow.parts import (
     Adam,
     Batch,

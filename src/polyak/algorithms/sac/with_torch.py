@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Config
+from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.algorithms.sac import Config
 from polyak.frameworks.torch.parts import (
     Adam,
     Batch,

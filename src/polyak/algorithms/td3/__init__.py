@@ -13,16 +13,22 @@ from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithms.settings import ACTOR_METRICS, CRITIC_METRICS, Settings
-from polyak.networks import actor_sizes, copied, critic_sizes, flattened, initial_adam, initial_network
+from polyak.algorithm import (
+    ACTOR_METRICS,
+    CRITIC_METRICS,
+    Algorithm,
+    Copy,
+    Draws,
+    Entries,
+    Head,
+    Normal,
+    actor_of,
+    critic_of,
+)
+from polyak.networks.forward import Forward
 from polyak.settings.kinds import AT_LEAST_0, Count
-from polyak.types import Arrays, Float, Spec
-
-POLICY_KIND = "deterministic"
-METRICS = (*CRITIC_METRICS, *ACTOR_METRICS)
-"""What an update measures."""
-NOISE: tuple[str, ...] = ("target_action",)
-"""The noise of an update, [B, A]: that of (8.8), before it is scaled and clipped."""
+from polyak.settings.shared import Settings
+from polyak.types import Float, Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,28 +44,41 @@ class Config(Settings):
     policy_delay: Count = 2
     """Critic updates per update of the actor and the targets."""
 
+    def period(self, trained: str) -> int:
+        """The actor is stepped on each `policy_delay`-th update."""
+        return self.policy_delay if trained == "actor" else 1
 
-def draw_noise(generator: np.random.Generator, updates: int, batch_size: int, action_size: int) -> Mapping[str, Float]:
-    """`target_action` [K, B, A], standard normal: the smoothing noise of (8.8) before it is scaled and clipped."""
-    return {"target_action": generator.standard_normal((updates, batch_size, action_size), dtype=np.float32)}
+
+def state(spec: Spec, config: Config) -> Entries:
+    """Actor and twin critics, and their targets."""
+    return {
+        "actor": actor_of(spec, config, spec.action_size),
+        "critic_1": critic_of(spec, config),
+        "critic_2": critic_of(spec, config),
+        "target_actor": Copy("actor"),
+        "target_critic_1": Copy("critic_1"),
+        "target_critic_2": Copy("critic_2"),
+    }
 
 
-def initial_state(generator: np.random.Generator, spec: Spec, config: Config) -> Arrays:
-    """The learner's whole state before the first update: networks, targets equal to them, Adam's moments, step."""
-    actor = initial_network(generator, actor_sizes(spec, config.hidden_sizes, spec.action_size))
-    critic_1 = initial_network(generator, critic_sizes(spec, config.hidden_sizes))
-    critic_2 = initial_network(generator, critic_sizes(spec, config.hidden_sizes))
-    return flattened(
-        {
-            "actor": actor,
-            "critic_1": critic_1,
-            "critic_2": critic_2,
-            "target_actor": copied(actor),
-            "target_critic_1": copied(critic_1),
-            "target_critic_2": copied(critic_2),
-            "adam_actor": initial_adam(actor),
-            "adam_critic_1": initial_adam(critic_1),
-            "adam_critic_2": initial_adam(critic_2),
-            "step": np.zeros((), np.int32),
-        }
-    )
+def draws(spec: Spec, config: Config) -> Draws:
+    """The smoothing noise of (8.8), before it is scaled and clipped."""
+    return {"target_action": Normal((config.batch_size, spec.action_size))}
+
+
+def head(config: Config) -> Head:
+    """The action itself, with Gaussian noise while it explores."""
+    return Head("deterministic", config.exploration_noise)
+
+
+def value(networks: Mapping[str, Forward], observation: Float, action: Float, config: Config) -> Float:
+    """Q_1(s, a), which the actor climbs (8.12), [n]."""
+    return networks["critic_1"](np.concatenate([observation, action], axis=-1))[:, 0]
+
+
+def every(config: Config) -> Mapping[str, int]:
+    """Actor and targets wait for the critics."""
+    return {"actor": config.policy_delay}
+
+
+ALGORITHM = Algorithm(Config, state, draws, head, value, metrics=(*CRITIC_METRICS, *ACTOR_METRICS), every=every)

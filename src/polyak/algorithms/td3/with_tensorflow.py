@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 
-from polyak.algorithms.settings import ACTOR_METRICS
+from polyak.algorithm import ACTOR_METRICS
 from polyak.algorithms.td3 import Config
 from polyak.frameworks.tensorflow.parts import (
     Adam,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from polyak.algorithms.settings import ACTOR_METRICS
+from polyak.algorithm import ACTOR_METRICS
 from polyak.algorithms.td3 import Config
 from polyak.frameworks.torch.parts import (
     Adam,

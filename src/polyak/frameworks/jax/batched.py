@@ -6,18 +6,20 @@ fill, the states are stacked and `jax.vmap` computes all in one call, whose prod
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from polyak.algorithms.settings import Settings
+from polyak.algorithm import Algorithm
 from polyak.frameworks.execution import Execution, packed
 from polyak.frameworks.jax.device import compiler_options
 from polyak.frameworks.jax.learner import JaxLearner
 from polyak.frameworks.jax.packing import Packed
-from polyak.types import Batch, Float, Learned, Spec
+from polyak.settings.shared import Settings
+from polyak.types import Batch, Bool, Float, Learned, Spec
 
 
 def make_group(execution: Execution) -> "Apart | Stacked":
@@ -34,7 +36,7 @@ class Apart:
         self._first: JaxLearner | None = None
 
     def learner(
-        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+        self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> JaxLearner:
         """A learner for one run; all have the same algorithm, sizes, settings and device."""
         made = JaxLearner(algorithm, spec, config, arrays, execution, self._first)
@@ -48,10 +50,11 @@ class Apart:
 class Stacked:
     """Learners whose states lie in one stack [N, ...], so that their bursts are one call: `jax.vmap` over the runs.
 
-    Who takes part in a call is who has launched a burst of that length before it: a run that has ended is missing from
-    then on, and the stack is made anew without it (one more compilation). Where bursts differ in length, because a
-    vector environment spends steps on resets, they come in pieces of few lengths: first the first pieces, each length a
-    call, then the second ones, and so on.
+    Who takes part in a call is who has launched a burst of that length before it, in which the same is due: a run that
+    has ended is missing from then on, and the stack is made anew without it (one more compilation). Where bursts differ
+    in length, because a vector environment spends steps on resets, they come in pieces of few lengths: first the first
+    pieces, each kind a call, then the second ones, and so on. What is due is not in the stack: `jax.vmap` would compute
+    both sides of every condition.
     """
 
     exact = False
@@ -64,17 +67,18 @@ class Stacked:
         self._waiting: list[Burst] = []
 
     def learner(
-        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+        self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> "Seat":
         """A learner for one run; all have the same algorithm, sizes, settings and device."""
         seat = Seat(self, algorithm, spec, config, arrays, execution)
         options = compiler_options(execution)
-        self._burst = self._burst or jax.jit(jax.vmap(seat.pure_burst), donate_argnums=0, compiler_options=options)
+        self._burst = self._burst or jax.jit(
+            partial(_stacked, seat.pure_burst), donate_argnums=0, static_argnums=3, compiler_options=options
+        )
         return seat
 
-    def put(self, seat: "Seat", records: Float) -> "Burst":
-        """Note a run's packed records [K, B, R] for the next calls; each run's are computed in their order."""
-        burst = Burst(self, seat, records)
+    def put(self, burst: "Burst") -> "Burst":
+        """Note a run's burst for the next calls; each run's are computed in their order."""
         self._waiting.append(burst)
         return burst
 
@@ -83,14 +87,14 @@ class Stacked:
         while self._waiting:
             turn = list({burst.seat: burst for burst in reversed(self._waiting)}.values())[::-1]  # the first of each
             self._waiting = [burst for burst in self._waiting if burst not in turn]
-            for updates in dict.fromkeys(len(burst.records) for burst in turn):
-                self._start([burst for burst in turn if len(burst.records) == updates])
+            for kind in dict.fromkeys(burst.kind for burst in turn):
+                self._start([burst for burst in turn if burst.kind == kind])
 
     def _start(self, alike: "Sequence[Burst]") -> None:
-        """Compute bursts of one length in one call."""
+        """Compute bursts of one kind in one call."""
         self._gather([burst.seat for burst in alike])
         records = np.stack([burst.records for burst in alike])
-        self._stack, numbers = self._burst(self._stack, records)
+        self._stack, numbers = self._burst(self._stack, records, alike[0].due, alike[0].weighted)
         for row, burst in enumerate(alike):
             burst.started(numbers, row)
 
@@ -121,11 +125,24 @@ class Stacked:
             seat.alone = None
 
 
+def _stacked(burst: Any, stack: Packed, records: Any, due: Any, weighted: bool) -> Any:
+    """The bursts of many runs as one, [N, ...] of each but what is due."""
+    return jax.vmap(partial(burst, weighted=weighted), in_axes=(0, 0, None))(stack, records, due)
+
+
 class Burst:
     """K updates of one run: its records until they are started, then its row of what comes back."""
 
-    def __init__(self, group: Stacked, seat: "Seat", records: Float) -> None:
-        self.seat, self.records = seat, records
+    def __init__(
+        self,
+        group: Stacked,
+        seat: "Seat",
+        records: Float,
+        due: Bool | None,
+        weighted: bool,
+    ) -> None:
+        self.seat, self.records, self.due, self.weighted = seat, records, due, weighted
+        self.kind = len(records), b"" if due is None else due.tobytes(), weighted
         self._group, self._numbers, self._row = group, None, 0
 
     def started(self, numbers: Any, row: int) -> None:
@@ -145,7 +162,7 @@ class Seat(JaxLearner):
     def __init__(
         self,
         group: Stacked,
-        algorithm: str,
+        algorithm: Algorithm,
         spec: Spec,
         config: Settings,
         arrays: Mapping[str, Any],
@@ -156,9 +173,11 @@ class Seat(JaxLearner):
         """The state, while it is not in the stack."""
         self._packed, self._group = None, group
 
-    def launch(self, batches: Batch, noise: Mapping[str, Float]) -> Callable[[], Learned]:
+    def launch(self, batches: Batch, draws: Mapping[str, Float]) -> Callable[[], Learned]:
         """Put K updates; `Stacked.launch` starts them together with those of the other runs."""
-        burst, updates = self._group.put(self, packed(batches, noise, self._noise)), len(batches.records)
+        updates = len(batches.records)
+        records = packed(batches, draws, self._draws)
+        burst = self._group.put(Burst(self._group, self, records, self._due(updates), batches.weighted))
         return lambda: self._learned(burst.numbers(), updates)
 
     def _current(self) -> Packed:

@@ -1,11 +1,9 @@
 """The JAX learner: native state inside, named NumPy arrays at the edge, K updates in one compiled call."""
 
-import importlib
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import jax
@@ -13,23 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
-from polyak.frameworks.execution import Execution, noise_columns, packed
+from polyak.algorithm import STEP, Algorithm, due
+from polyak.frameworks.execution import Execution, columns_of, packed
 from polyak.frameworks.jax.device import compiler_options, device_of
 from polyak.frameworks.jax.packing import Packed, Packing
 from polyak.frameworks.jax.parts import Batch
-from polyak.networks import flattened, nested
-from polyak.types import Arrays, Float, Learned, Metrics, Spec
+from polyak.frameworks.state import State, arrays_of, state_of
+from polyak.networks.names import part
+from polyak.settings.shared import Settings
+from polyak.types import Arrays, Bool, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
 
 
 class JaxLearner:
-    """Runs the pure `update` of an algorithm's module (`ddpg`, `td3` or `sac` beside this file)."""
+    """Runs an algorithm's page, a pure `update`, K times in a call."""
 
     def __init__(
         self,
-        algorithm: str,
+        algorithm: Algorithm,
         spec: Spec,
         config: Settings,
         arrays: Mapping[str, Any],
@@ -37,50 +36,57 @@ class JaxLearner:
         like: "JaxLearner | None" = None,
     ) -> None:
         """Go on from `arrays`; `like`, of the same sizes and settings, shares what it has compiled."""
-        what, how = algorithm_module(algorithm), importlib.import_module(f"polyak.algorithms.{algorithm}.with_jax")
         device = device_of(execution)
 
         def on_device(value: Any) -> Array:
             return jax.device_put(np.array(value), device)  # a copy of its own, which will be donated
 
-        state: Any = how.State(**jax.tree.map(np.asarray, nested(arrays)))  # sorted by name, as JAX gives it back
+        state = state_of(algorithm.state(spec, config), jax.tree.map(np.asarray, dict(arrays)))
         self._packing = Packing(state)
         self._packed = jax.tree.map(on_device, self._packing.packed(state, np))
-        self._actor: dict[str, tuple[int, ...]] = {n: leaf.shape for n, leaf in flattened(state.actor).items()}
-        self._metrics: tuple[str, ...] = what.METRICS
-        self._noise: tuple[str, ...] = what.NOISE
+        self._count = int(arrays[STEP])
+        self._actor: dict[str, tuple[int, ...]] = {n: leaf.shape for n, leaf in part(arrays_of(state), "actor").items()}
+        self._metrics, self._draws = algorithm.metrics, tuple(algorithm.draws(spec, config))
+        self._every = algorithm.every(config)
         self._plainly = nullcontext if execution.fast else jax.disable_jit
-        self.pure_burst: Any = partial(_burst, how.update, what, spec, config, self._packing)
-        """(packed state, records [K, B, R]) -> (packed state, metrics and actor in one vector)."""
+        self.pure_burst: Any = partial(_burst, algorithm, spec, config, self._packing)
+        """(packed state, records [K, B, R], what is due [K, P], weighted) -> (packed state, metrics and the actor)."""
         options = compiler_options(execution)
-        self._burst: Any = (
-            like._burst if like else jax.jit(self.pure_burst, donate_argnums=0, compiler_options=options)  # noqa: SLF001
-        )
+        compiled = like._burst if like else None  # noqa: SLF001
+        jitted = partial(jax.jit, donate_argnums=0, static_argnums=3, compiler_options=options)
+        self._burst: Any = compiled or jitted(self.pure_burst)
 
-    def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
+    def launch(self, batches: Batches, draws: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates in one dispatch; the previous state's memory is reused (donated)."""
+        updates = len(batches.records)
         with self._plainly():
-            self._packed, results = self._burst(self._packed, packed(batches, noise, self._noise))
-        return partial(self._learned, results, len(batches.records))
+            records = packed(batches, draws, self._draws)
+            self._packed, results = self._burst(self._packed, records, self._due(updates), batches.weighted)
+        return partial(self._learned, results, updates)
 
-    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+    def update(self, batches: Batches, draws: Mapping[str, Float]) -> Metrics:
         """K updates, waited for."""
-        return self.launch(batches, noise)().metrics
+        return self.launch(batches, draws)().metrics
 
     def actor(self) -> Arrays:
         """The actor's parameters, copied."""
-        return _named(self._state().actor)
+        return part(self.arrays(), "actor")
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
-        return _named(self._state()._asdict())
-
-    def _state(self) -> Any:
         # np.array, not np.asarray: a view into JAX's memory would hinder its donation to the next update.
-        return self._packing.unpacked(jax.tree.map(np.array, self._current()))
+        state = self._packing.unpacked(jax.tree.map(np.array, self._current()))
+        named = {name: np.array(value) for name, value in arrays_of(state).items()}
+        return named | {STEP: np.array(self._count, np.int32)}
 
     def _current(self) -> Packed:
         return self._packed
+
+    def _due(self, updates: int) -> Bool | None:
+        """What is due in the next updates, which are counted: [K, parts], or None where the page has no such part."""
+        found = due(self._every, self._count, updates)
+        self._count += updates
+        return np.stack([*found.values()], axis=1) if found else None
 
     def _learned(self, results: Array | Float, updates: int) -> Learned:
         numbers, first = np.asarray(results), updates * len(self._metrics)
@@ -93,25 +99,30 @@ class JaxLearner:
         return Learned(Metrics(self._metrics, values), actor)
 
 
-def _named(tree: Mapping[str, Any]) -> Arrays:
-    return {name: np.array(value) for name, value in flattened(tree).items()}
-
-
 def _burst(
-    update: Any, what: ModuleType, spec: Spec, config: Settings, packing: Packing, state: Packed, records: Array
+    algorithm: Algorithm,
+    spec: Spec,
+    config: Settings,
+    packing: Packing,
+    state: Packed,
+    records: Array,
+    due: Array | None,
+    weighted: bool,
 ) -> tuple[Packed, Array]:
-    """`lax.scan` of `update` over the leading axis K.
+    """`lax.scan` of the page over the leading axis K.
 
     What comes back besides the state are the metrics of all updates and then the actor, in one array: one transfer.
     """
-    columns = noise_columns(what.NOISE, spec.layout)
+    page, parts = algorithm.pages["jax"], tuple(algorithm.every(config))
+    columns = columns_of(algorithm.draws(spec, config), spec.layout)
 
-    def step(state: Any, record: Array) -> tuple[Any, Array]:
-        batch = Batch.unpacked(record, spec.layout)
-        noise = {name: record[:, column] for name, column in columns.items()}
-        state, metrics = update(state, batch, noise, config)
-        return state, jnp.stack([metrics[name] for name in what.METRICS])
+    def step(state: State, given: tuple[Array, Any]) -> tuple[State, Array]:
+        record, now = given
+        draws = {name: record[:, column].reshape(-1, *shape) for name, (column, shape) in columns.items()}
+        flags = {name: now[index] for index, name in enumerate(parts)}
+        state, measured = page(state, Batch.unpacked(record, spec.layout, weighted=weighted), draws, flags, config)
+        return state, jnp.stack([measured.get(name, jnp.nan) for name in algorithm.metrics])
 
-    after, values = jax.lax.scan(step, packing.unpacked(state), records)
-    actor = [jnp.ravel(leaf) for leaf in flattened(after.actor).values()]
+    after, values = jax.lax.scan(step, packing.unpacked(state), (records, due))
+    actor = [jnp.ravel(leaf) for leaf in part(arrays_of(after), "actor").values()]
     return packing.packed(after), jnp.concatenate([jnp.ravel(values), *actor])

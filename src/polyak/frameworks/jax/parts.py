@@ -1,17 +1,30 @@
-"""What the three algorithms share: a network's forward pass, Adam's step, Polyak's average, what is measured."""
+"""What pages are made of in JAX: networks, gradients, Adam's step, Polyak's average, what is due, what is measured."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from polyak.algorithms.settings import SATURATED
+from polyak.algorithm import SATURATED
+from polyak.frameworks.state import State, Trained, Weights
+from polyak.networks.layers import Activation, Dense, numbered
+from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
-Parameters = dict[str, dict[str, Array]]
-Adam = dict[str, Any]
+jax.tree_util.register_pytree_with_keys(
+    Weights,
+    lambda weights: (((jax.tree_util.GetAttrKey("arrays"), weights.arrays),), weights.body),
+    lambda body, children: Weights(next(iter(children)), body),
+)
+jax.tree_util.register_pytree_node(
+    State,
+    lambda state: (tuple(state.entries.values()), tuple(state.entries)),
+    lambda names, values: State(dict(zip(names, values, strict=True))),
+)
 
 
 class Batch(NamedTuple):
@@ -31,68 +44,140 @@ class Batch(NamedTuple):
     """[B]: how much each counts in the critics' losses."""
 
     @classmethod
-    def unpacked(cls, records: Array, layout: Layout) -> "Batch":
-        """The first columns of packed records [B, 2 O + A + 3 + ...]."""
-        return cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
+    def unpacked(cls, records: Array, layout: Layout, *, weighted: bool) -> "Batch":
+        """The first columns of packed records [B, 2 O + A + 3 + ...].
+
+        Not `weighted`, all weights are 1 whatever the column says: XLA then computes as without, to the last bit.
+        """
+        found = cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
+        return found if weighted else found._replace(weight=jnp.ones_like(found.weight))
 
 
-def network(parameters: Parameters, inputs: Array) -> Array:
-    """Linear layers with ReLU between them: [B, inputs] -> [B, outputs]."""
+def network(weights: Weights, inputs: Array) -> Array:
+    """The layers of a network, in their order: [B, inputs] -> [B, outputs]."""
     hidden = inputs
-    last = len(parameters) - 1
-    for layer in range(len(parameters)):
-        kernel, bias = parameters[str(layer)]["kernel"], parameters[str(layer)]["bias"]
-        hidden = jnp.matmul(hidden, kernel, precision="highest") + bias  # a GPU would round to TF32 otherwise
-        if layer < last:
-            hidden = jax.nn.relu(hidden)
+    for number, layer in numbered(weights.body):
+        if isinstance(layer, Activation):
+            hidden = ACTIVATIONS[layer.kind](hidden)
+        elif isinstance(layer, Dense):
+            kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
+            hidden = jnp.matmul(hidden, kernel, precision="highest") + bias  # a GPU would round to TF32 otherwise
+        else:
+            scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
+            hidden = normalized(hidden, layer.epsilon) * scale + offset
     return hidden
 
 
-def q_value(critic: Parameters, observation: Array, action: Array) -> Array:
+def normalized(rows: Array, epsilon: float) -> Array:
+    """Each row to mean 0 and variance 1 (Ba et al. 2016, equation 4): [B, n] -> [B, n]."""
+    centred = rows - jnp.mean(rows, axis=-1, keepdims=True)
+    return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "elu": jax.nn.elu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+def q_value(critic: Weights, observation: Array, action: Array) -> Array:
     """Q(s, a) of one critic: [B]."""
     return network(critic, jnp.concatenate([observation, action], axis=-1))[:, 0]
 
 
-def adam_step(parameters: Any, gradients: Any, adam: Adam, learning_rate: float) -> tuple[Any, Adam]:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1): the new parameters and the new moments."""
-    count = adam["count"] + 1
-    first = jax.tree.map(_first_moment, adam["first"], gradients)
-    second = jax.tree.map(_second_moment, adam["second"], gradients)
-    first_correction = -jnp.expm1(count * math.log(0.9))  # 1 - 0.9**count without the cancellation
-    second_correction = -jnp.expm1(count * math.log(0.999))
-
-    def moved(value: Array, m: Array, v: Array) -> Array:
-        return value - learning_rate * (m / first_correction) / (jnp.sqrt(v / second_correction) + 1e-8)
-
-    parameters = jax.tree.map(moved, parameters, first, second)
-    return parameters, {"count": count, "first": first, "second": second}
+def regression(error: Array, weight: Array) -> Array:
+    """The mean of the weighted squares of errors [B]."""
+    return jnp.mean(weight * error**2)
 
 
-def _first_moment(before: Array, gradient: Array) -> Array:
-    return 0.9 * before + 0.1 * gradient
+def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tuple[Any, Any]:
+    """What `loss` returns, a number or a pair that begins with it, and that number's gradient in the weights."""
+
+    def pair(weights: Any, *rest: Any) -> tuple[Any, Any]:
+        found: Any = loss(weights, *rest)
+        return found if isinstance(found, tuple) else (found, None)  # pyright: ignore[reportUnknownVariableType]
+
+    (value, more), gradient = jax.value_and_grad(pair, has_aux=True)(weights, *rest)
+    return (value if more is None else (value, more)), gradient
 
 
-def _second_moment(before: Array, gradient: Array) -> Array:
-    return 0.999 * before + 0.001 * gradient * gradient
+def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels."""
+    beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
+    count = net.adam["count"] + 1
+    first = jax.tree.map(partial(_mean, beta_1), net.adam["first"], gradient)
+    second = jax.tree.map(partial(_mean_square, beta_2), net.adam["second"], gradient)
+    first_correction, second_correction = correction(beta_1, count), correction(beta_2, count)
+    rate = rate_after(net.adam["count"], optimizer)
+
+    def moved(path: Any, value: Array, m: Array, v: Array) -> Array:
+        kept = value - rate * optimizer.decay * value if optimizer.decay and is_kernel(path) else value
+        return kept - rate * (m / first_correction) / (jnp.sqrt(v / second_correction) + 1e-8)
+
+    parameters = jax.tree_util.tree_map_with_path(moved, net.parameters, first, second)
+    return Trained(parameters, {"count": count, "first": first, "second": second})
 
 
-def polyak_average(target: Parameters, parameters: Parameters, polyak: float) -> Parameters:
-    """(8.2): target <- rho target + (1 - rho) parameters."""
+def rate_after(count: Array, optimizer: Optimizer) -> Any:
+    """The step size after so many steps of the network's own: constant, or falling to `end` of it at the horizon."""
+    if optimizer.schedule == "constant":
+        return optimizer.rate
+    done = jnp.minimum(count / optimizer.horizon, 1.0)
+    left = 1.0 - done if optimizer.schedule == "linear" else 0.5 * (1.0 + jnp.cos(math.pi * done))
+    return optimizer.rate * (optimizer.end + (1.0 - optimizer.end) * left)
+
+
+def is_kernel(path: Any) -> bool:
+    """Whether this is where a kernel lies in a tree."""
+    return bool(path) and getattr(path[-1], "key", None) == "kernel"
+
+
+def correction(beta: float, count: Array) -> Array | float:
+    """1 - beta**count, without the cancellation."""
+    return -jnp.expm1(count * math.log(beta)) if beta else 1.0
+
+
+def _mean(beta: float, before: Array, gradient: Array) -> Array:
+    return beta * before + complement(beta) * gradient
+
+
+def _mean_square(beta: float, before: Array, gradient: Array) -> Array:
+    return beta * before + complement(beta) * gradient * gradient
+
+
+def averaged(copy: Any, weights: Any, polyak: float) -> Any:
+    """(8.2): copy <- rho copy + (1 - rho) weights."""
 
     def average(old: Array, new: Array) -> Array:
         return polyak * old + (1.0 - polyak) * new
 
-    return jax.tree.map(average, target, parameters)
+    return jax.tree.map(average, copy, weights)
+
+
+def when(due: Array, part: Callable[..., Any], state: State, *rest: Any) -> tuple[State, dict[str, Array]]:
+    """`part(state, *rest)` -> (state, measured) where it is due; else the same state, and NaN."""
+
+    def run(now: State) -> Any:
+        return part(now, *rest)
+
+    _, measured = jax.eval_shape(run, state)
+
+    def keep(now: State) -> Any:
+        return now, {name: jnp.full(shape.shape, jnp.nan, shape.dtype) for name, shape in measured.items()}
+
+    return cast(tuple[State, dict[str, Array]], jax.lax.cond(due, run, keep, state))
 
 
 def critic_metrics(loss: Array, q: Array, y: Array, gradients: Any) -> dict[str, Array]:
-    """What a critic step measures: `polyak.algorithms.settings.CRITIC_METRICS`."""
+    """What a critic step measures: `polyak.algorithm.CRITIC_METRICS`."""
     mean, spread, norm = jnp.mean(q), jnp.std(q), global_norm(gradients)
     return {"critic_loss": loss, "q": mean, "q_std": spread, "target": jnp.mean(y), "critic_gradient_norm": norm}
 
 
 def actor_metrics(loss: Array, action: Array, gradients: Any) -> dict[str, Array]:
-    """What an actor step measures: `polyak.algorithms.settings.ACTOR_METRICS`."""
+    """What an actor step measures: `polyak.algorithm.ACTOR_METRICS`."""
     saturated = jnp.mean(jnp.abs(action) > SATURATED, dtype=action.dtype)
     return {"actor_loss": loss, "actor_gradient_norm": global_norm(gradients), "saturated": saturated}
 

@@ -6,13 +6,13 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
-from polyak.frameworks.execution import Execution, noise_columns, packed
+from polyak.algorithm import Algorithm
+from polyak.frameworks.execution import Execution, columns_of, packed
 from polyak.frameworks.tensorflow.parts import Batch
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
 from polyak.frameworks.tensorflow.vectors import Layout, Vectors
-from polyak.networks import nested
+from polyak.networks.names import nested
+from polyak.settings.shared import Settings
 from polyak.types import Arrays, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
 
@@ -24,13 +24,13 @@ class TensorFlowLearner:
     """
 
     def __init__(
-        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+        self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> None:
         self._spec, self._config = spec, config
-        self._what: ModuleType = algorithm_module(algorithm)
-        self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm}.with_tensorflow")
+        self._metrics, self._draws = algorithm.metrics, tuple(algorithm.draws(spec, config))
+        self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm.name}.with_tensorflow")
         self._device = "/GPU:0" if execution.device == "cuda" else "/CPU:0"
-        self._columns = noise_columns(self._what.NOISE, spec.layout)
+        self._columns = columns_of(algorithm.draws(spec, config), spec.layout)
         with tf.device(self._device):
             state: Any = self._how.State(**tf.nest.map_structure(tf.constant, nested(arrays)))
             self._layout = Layout(state)
@@ -42,7 +42,7 @@ class TensorFlowLearner:
     def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates in one dispatch."""
         with tf.device(self._device):
-            records = tf.constant(packed(batches, noise, self._what.NOISE))
+            records = tf.constant(packed(batches, noise, self._draws))
             self._vectors, values = self._run(self._vectors, records)
         return partial(self._learned, values, self._vectors)
 
@@ -63,7 +63,7 @@ class TensorFlowLearner:
         return {name.removeprefix("actor/"): value for name, value in arrays.items()}
 
     def _learned(self, values: Tensor, vectors: Vectors) -> Learned:
-        return Learned(Metrics(self._what.METRICS, values.numpy()), self._actor(vectors))
+        return Learned(Metrics(self._metrics, values.numpy()), self._actor(vectors))
 
     def _burst(self, vectors: Vectors, records: Tensor) -> tuple[Vectors, Tensor]:
         state, values = self._updates(self._layout.unpacked(vectors), records)
@@ -72,7 +72,7 @@ class TensorFlowLearner:
     def _in_a_loop(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
         """`tf.while_loop` of the update over the leading axis K."""
         updates = records.shape[0]
-        rows = tf.TensorArray(records.dtype, size=updates, element_shape=[len(self._what.METRICS)])
+        rows = tf.TensorArray(records.dtype, size=updates, element_shape=[len(self._metrics)])
 
         def step(index: Tensor, state: Any, rows: Any) -> tuple[Tensor, Any, Any]:
             state, row = self._one(state, records[index])
@@ -94,6 +94,6 @@ class TensorFlowLearner:
 
     def _one(self, state: Any, record: Tensor) -> tuple[Any, Tensor]:
         batch = Batch.unpacked(record, self._spec.layout)
-        noise = {name: record[:, column] for name, column in self._columns.items()}
+        noise = {name: record[:, column] for name, (column, _) in self._columns.items()}
         state, metrics = self._how.update(state, batch, noise, self._config)
-        return state, tf.stack([metrics[name] for name in self._what.METRICS])
+        return state, tf.stack([metrics[name] for name in self._metrics])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
-from polyak.algorithms.settings import SATURATED
+from polyak.algorithm import SATURATED
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
 from polyak.types import Layout
 
@@ -93,14 +93,14 @@ def polyak_average(target: Parameters, parameters: Parameters, polyak: float) ->
 
 
 def critic_metrics(loss: Tensor, q: Tensor, y: Tensor, gradients: Any) -> dict[str, Tensor]:
-    """What a critic step measures: `polyak.algorithms.settings.CRITIC_METRICS`."""
+    """What a critic step measures: `polyak.algorithm.CRITIC_METRICS`."""
     mean, spread = tf.reduce_mean(q), tf.math.reduce_std(q)
     norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
     return {"critic_loss": loss, "q": mean, "q_std": spread, "target": tf.reduce_mean(y), "critic_gradient_norm": norm}
 
 
 def actor_metrics(loss: Tensor, action: Tensor, gradients: Any) -> dict[str, Tensor]:
-    """What an actor step measures: `polyak.algorithms.settings.ACTOR_METRICS`."""
+    """What an actor step measures: `polyak.algorithm.ACTOR_METRICS`."""
     saturated = tf.reduce_mean(tf.cast(tf.abs(action) > SATURATED, action.dtype))
     norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
     return {"actor_loss": loss, "actor_gradient_norm": norm, "saturated": saturated}

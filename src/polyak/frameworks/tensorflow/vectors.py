@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
-from polyak.networks import flattened
+from polyak.networks.names import flattened
 from polyak.types import Arrays
 
 

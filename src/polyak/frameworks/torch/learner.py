@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms.settings import Settings
-from polyak.frameworks.execution import Execution, noise_columns, packed
+from polyak.algorithm import Algorithm
+from polyak.frameworks.execution import Execution, columns_of, packed
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import Graphs
 from polyak.frameworks.torch.parts import Batch
-from polyak.networks import flattened, nested
+from polyak.networks.names import flattened, nested
+from polyak.settings.shared import Settings
 from polyak.types import Arrays, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
 
@@ -28,21 +28,21 @@ class TorchLearner:
     """
 
     def __init__(
-        self, algorithm: str, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
+        self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> None:
         self._spec, self._config, self._fast = spec, config, execution.fast
-        self._what: ModuleType = algorithm_module(algorithm)
-        self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm}.with_torch")
+        self._metrics, self._draws = algorithm.metrics, tuple(algorithm.draws(spec, config))
+        self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm.name}.with_torch")
         self._device = torch.device(execution.device)
         self._state: Any = self._how.State(**_tensors(arrays, self._device))
-        self._columns = noise_columns(self._what.NOISE, spec.layout)
+        self._columns = columns_of(algorithm.draws(spec, config), spec.layout)
         period = getattr(config, "policy_delay", 1)
         captures = execution.fast and self._device.type == "cuda"
         self._graphs = Graphs(self._burst, period) if captures else None
 
     def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates; on a GPU one transfer, one launch."""
-        records = torch.from_numpy(packed(batches, noise, self._what.NOISE))
+        records = torch.from_numpy(packed(batches, noise, self._draws))
         if self._graphs is None:
             self._state, values = self._burst(self._state, records.to(self._device))
         else:
@@ -69,7 +69,7 @@ class TorchLearner:
         like = self._actor()
         parts = torch.split(actor.cpu(), [each.numel() for each in like.values()])
         arrays = {name: part.reshape(like[name].shape).numpy() for name, part in zip(like, parts, strict=True)}
-        return Learned(Metrics(self._what.METRICS, values.cpu().numpy()), arrays)
+        return Learned(Metrics(self._metrics, values.cpu().numpy()), arrays)
 
     @torch.no_grad()
     def _burst(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
@@ -83,9 +83,9 @@ class TorchLearner:
         rows: list[Tensor] = []
         for record in records.unbind():
             batch = Batch.unpacked(record, self._spec.layout)
-            noise = {name: record[:, column] for name, column in self._columns.items()}
+            noise = {name: record[:, column] for name, (column, _) in self._columns.items()}
             state, metrics = self._how.update(state, batch, noise, self._config)
-            rows.append(torch.stack([metrics[name] for name in self._what.METRICS]))
+            rows.append(torch.stack([metrics[name] for name in self._metrics]))
         return state, torch.stack(rows)
 
 

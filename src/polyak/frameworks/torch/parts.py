@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from polyak.algorithms.settings import SATURATED
+from polyak.algorithm import SATURATED
 from polyak.frameworks.torch import fused
 from polyak.types import Layout
 
@@ -130,13 +130,13 @@ def polyak_average(target: Parameters, parameters: Parameters, polyak: float) ->
 
 
 def critic_metrics(loss: Tensor, q: Tensor, y: Tensor, gradients: Any) -> dict[str, Tensor]:
-    """What a critic step measures: `polyak.algorithms.settings.CRITIC_METRICS`."""
+    """What a critic step measures: `polyak.algorithm.CRITIC_METRICS`."""
     spread, mean = torch.std_mean(q, correction=0)
     norm = get_total_norm(leaves(gradients))
     return {"critic_loss": loss, "q": mean, "q_std": spread, "target": torch.mean(y), "critic_gradient_norm": norm}
 
 
 def actor_metrics(loss: Tensor, action: Tensor, gradients: Any) -> dict[str, Tensor]:
-    """What an actor step measures: `polyak.algorithms.settings.ACTOR_METRICS`."""
+    """What an actor step measures: `polyak.algorithm.ACTOR_METRICS`."""
     saturated = torch.mean((torch.abs(action) > SATURATED).to(action.dtype))
     return {"actor_loss": loss, "actor_gradient_norm": get_total_norm(leaves(gradients)), "saturated": saturated}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from polyak.algorithms.sac import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
+from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
 from polyak.lessons.quadrature import Array, expectation, maximum, nodes, root
 
 

@@ -1,26 +1,39 @@
-"""The settings that all three algorithms share, each checked at the door."""
+"""The settings that all algorithms share, each checked at the door."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
+from polyak.networks.layers import ActivationKind, NetworkKind
 from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Count, Limit, check_fields, require
 
-SATURATED = 0.99
-"""A component of a normalized action counts as saturated where its absolute value is above this."""
-
-CRITIC_METRICS = ("critic_loss", "q", "q_std", "target", "critic_gradient_norm")
-"""What every critic step measures: its loss; mean and standard deviation over the batch of (the first critic's)
-Q(s, a); the mean target y; the Euclidean norm of the loss's gradient in all weights of the critics."""
-ACTOR_METRICS = ("actor_loss", "actor_gradient_norm", "saturated")
-"""What every actor step measures: its loss; the norm of its gradient; and the fraction of saturated components among
-the policy's actions."""
-
+Schedule = Literal["constant", "linear", "cosine"]
 
 IN_UNIT = Limit("in [0, 1]", lambda number: 0 <= number <= 1)
 BELOW_1 = Limit("in [0, 1)", lambda number: 0 <= number < 1)
 ABSENT_OR_1 = Limit("at least 1, or None", lambda steps: steps >= 1)
 WIDTHS = Limit("one or more widths of at least 1", lambda sizes: len(sizes) >= 1 and min(sizes) >= 1)
 LAGS = Limit("0 or 1", lambda lag: lag in (0, 1))
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How a network is stepped: Adam (Kingma and Ba 2015), with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    rate: float
+    """The step size, at first."""
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    decay: float = 0.0
+    """What is taken from each kernel at a step, as a part of it and of the rate; biases and norms are left alone."""
+    schedule: Schedule = "constant"
+    """How the rate falls with the network's own count of steps, from 1 to `end` of it, at the `horizon`."""
+    end: float = 0.0
+    horizon: int = 1
+
+
+def complement(beta: float) -> float:
+    """1 - beta as it is written, 0.1 of 0.9, where the difference of two doubles is off by a rounding."""
+    return round(1.0 - beta, 12)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +70,22 @@ class Settings:
     """Adam's step size for the actor."""
     critic_learning_rate: Annotated[float, ABOVE_0] = 1e-3
     """Adam's step size for the critics."""
+    learning_rate_schedule: Schedule = "constant"
+    """How all step sizes fall over the run's updates: constant, linear, or as half a cosine."""
+    learning_rate_end: Annotated[float, IN_UNIT] = 0.0
+    """The fraction of each step size that is left at the run's end, where they fall."""
+    adam_beta_1: Annotated[float, BELOW_1] = 0.9
+    """Decay of Adam's mean of the gradients."""
+    adam_beta_2: Annotated[float, BELOW_1] = 0.999
+    """Decay of Adam's mean of their squares."""
+    weight_decay: Annotated[float, AT_LEAST_0] = 0.0
+    """Decoupled weight decay (AdamW) of the kernels of actor and critics: kernel <- kernel - rate * this * kernel."""
+    network: NetworkKind = "mlp"
+    """The kind of actor's and critics' networks: layer_norm normalizes each hidden layer before its activation."""
     hidden_sizes: Annotated[tuple[int, ...], WIDTHS] = (256, 256)
     """Widths of the hidden layers of actor and critics."""
+    activation: ActivationKind = "relu"
+    """The function behind each hidden layer of actor and critics."""
     exploration_correlation: Annotated[float, BELOW_1] = 0.0
     """Correlation in [0, 1) of an episode's successive exploration noise: 0 is white, near 1 Ornstein-Uhlenbeck."""
 
@@ -76,3 +103,29 @@ class Settings:
             self.update_after >= self.batch_size,
             f"at least batch_size ({self.batch_size}), so that a full batch of transitions is there",
         )
+
+    @property
+    def updates(self) -> int:
+        """Gradient steps of the whole run."""
+        bursts = self.steps // self.update_every - (self.update_after - 1) // self.update_every
+        return max(int(bursts * self.update_every * self.updates_per_step + 1e-9), 0)
+
+    def optimizer(self, trained: str) -> Optimizer:
+        """How a network or a parameter is stepped, by its name."""
+        return Optimizer(
+            rate=self.learning_rate(trained),
+            beta_1=self.adam_beta_1,
+            beta_2=self.adam_beta_2,
+            decay=self.weight_decay,
+            schedule=self.learning_rate_schedule,
+            end=self.learning_rate_end,
+            horizon=max(self.updates // self.period(trained), 1),
+        )
+
+    def learning_rate(self, trained: str) -> float:
+        """The first step size of a network or a parameter, by its name."""
+        return self.actor_learning_rate if trained == "actor" else self.critic_learning_rate
+
+    def period(self, trained: str) -> int:
+        """Updates of the run for each step of a network or a parameter, by its name."""
+        return 1

@@ -1,0 +1,72 @@
+"""The way through a network in NumPy: for acting, and for what a critic expects."""
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+
+from polyak.networks.layers import Activation, ActivationKind, Body, Dense, Layer, numbered
+from polyak.types import Arrays, Float
+
+Forward = Callable[[Float], Float]
+"""[..., inputs] -> [..., outputs]"""
+
+ZERO, HALF, ONE = (np.array(number, np.float32) for number in (0.0, 0.5, 1.0))
+
+
+def forward(body: Body, arrays: Arrays) -> Forward:
+    """What a network computes of inputs [N, inputs]."""
+    return _through(body, {name: value[np.newaxis] if value.ndim == 1 else value for name, value in arrays.items()})
+
+
+def forward_of_any(body: Body, arrays: Arrays) -> Forward:
+    """The same of inputs [..., inputs] of any number of axes.
+
+    To one row, NumPy adds an array [1, outputs] in a third of the time that [outputs] takes, as `forward` does.
+    """
+    return _through(body, arrays)
+
+
+def _through(body: Body, arrays: Arrays) -> Forward:
+    steps = [_step(number, layer, arrays) for number, layer in numbered(body)]
+
+    def outputs(inputs: Float) -> Float:
+        hidden = inputs
+        for step in steps:
+            hidden = step(hidden)
+        return hidden
+
+    return outputs
+
+
+def _step(number: str, layer: Layer, arrays: Arrays) -> Forward:
+    if isinstance(layer, Activation):
+        return ACTIVATIONS[layer.kind]
+    if isinstance(layer, Dense):
+        kernel, bias = arrays[f"{number}/kernel"], arrays[f"{number}/bias"]
+        return lambda hidden: hidden @ kernel + bias
+    scale, offset = arrays[f"{number}/scale"], arrays[f"{number}/offset"]
+    epsilon = np.array(layer.epsilon, np.float32)
+
+    def normalized(hidden: Float) -> Float:
+        centred = hidden - np.mean(hidden, axis=-1, keepdims=True)
+        variance = np.mean(centred * centred, axis=-1, keepdims=True)
+        return centred / np.sqrt(variance + epsilon) * scale + offset
+
+    return normalized
+
+
+def _relu(hidden: Float) -> Float:
+    return np.maximum(hidden, ZERO)
+
+
+def _elu(hidden: Float) -> Float:
+    return cast(Float, np.where(hidden > ZERO, hidden, np.expm1(np.minimum(hidden, ZERO))))
+
+
+def _silu(hidden: Float) -> Float:
+    sigmoid = HALF * (ONE + cast(Float, np.tanh(HALF * hidden)))  # without an exponential that overflows
+    return cast(Float, hidden * sigmoid)
+
+
+ACTIVATIONS: dict[ActivationKind, Forward] = {"relu": _relu, "elu": _elu, "silu": _silu, "tanh": np.tanh}

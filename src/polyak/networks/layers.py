@@ -1,0 +1,107 @@
+"""What a network is made of: a body of layers in order, plain records that a policy's file can hold.
+
+A body stands beside a network's arrays, because their names alone tell neither order nor activation. Layers that have
+arrays are numbered from 0: `0/kernel` and `0/bias` of the first dense one, `1/scale` and `1/offset` of a norm after it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any, Literal, cast, get_args
+
+ActivationKind = Literal["relu", "elu", "silu", "tanh"]
+NetworkKind = Literal["mlp", "layer_norm"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A product with a kernel [inputs, outputs], and a bias [outputs]."""
+
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalization (Ba et al. 2016, arXiv 1607.06450): rows of mean 0 and variance 1, then scale and offset."""
+
+    epsilon: float = 1e-5
+    """Added to the variance, under the root."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function of each number."""
+
+    kind: ActivationKind = "relu"
+
+
+Layer = Dense | Norm | Activation
+Body = tuple[Layer, ...]
+
+_WORDS: dict[str, type[Layer]] = {"dense": Dense, "norm": Norm, "activation": Activation}
+
+
+def body_of(
+    hidden_sizes: Sequence[int],
+    outputs: int,
+    network: NetworkKind = "mlp",
+    activation: ActivationKind = "relu",
+) -> Body:
+    """Dense layers of these widths, each with an activation behind it, and one of `outputs` without.
+
+    `layer_norm` normalizes between a hidden layer and its activation, as RLPD and DroQ do.
+    """
+    layers: list[Layer] = []
+    for width in hidden_sizes:
+        layers += [Dense(width), *([Norm()] if network == "layer_norm" else []), Activation(activation)]
+    return (*layers, Dense(outputs))
+
+
+def plain(body: Body) -> bool:
+    """Whether a body is dense layers with ReLU between them, which its arrays alone tell."""
+    return body == body_of([layer.outputs for layer in body[:-1] if isinstance(layer, Dense)], outputs_of(body))
+
+
+def outputs_of(body: Body) -> int:
+    """The width of what comes out of a body."""
+    return next((layer.outputs for layer in reversed(body) if isinstance(layer, Dense)), 0)
+
+
+def numbered(body: Body) -> Iterator[tuple[str, Layer]]:
+    """Each layer and its number among those that have arrays; that of an activation is empty."""
+    count = 0
+    for layer in body:
+        if isinstance(layer, Activation):
+            yield "", layer
+        else:
+            yield str(count), layer
+            count += 1
+
+
+def to_json(body: Body) -> list[list[Any]]:
+    """What `from_json` reads back."""
+    words = {kind: word for word, kind in _WORDS.items()}
+    return [[words[type(layer)], *astuple(layer)] for layer in body]
+
+
+def from_json(described: Any) -> Body:
+    """The inverse of `to_json`.
+
+    Raises:
+        ValueError: this is no body.
+    """
+    layers = [_layer(each) for each in cast(list[Any], described)] if isinstance(described, list) else []
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError(f"{str(cast(Any, described))[:60]!r} is no body that ends in a dense layer")
+    return tuple(layers)
+
+
+def _layer(described: Any) -> Layer:
+    match described:
+        case ["dense", int(outputs)] if not isinstance(outputs, bool) and 1 <= outputs < 2**31:
+            return Dense(outputs)
+        case ["norm", float(epsilon)] if 0.0 < epsilon < 1.0:
+            return Norm(epsilon)
+        case ["activation", str(kind)] if kind in get_args(ActivationKind):
+            return Activation(cast(ActivationKind, kind))
+        case _:
+            raise ValueError(f"{str(described)[:60]!r} is no layer")

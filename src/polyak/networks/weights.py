@@ -1,0 +1,59 @@
+"""A network's arrays: their shapes, and first values drawn by NumPy, so that every framework starts from the same."""
+
+import math
+
+import numpy as np
+
+from polyak.networks.layers import Activation, Body, Dense, body_of, numbered
+from polyak.types import Arrays
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes(body: Body, inputs: int) -> Shapes:
+    """The shape of each array of a network, by its name; it takes no memory."""
+    found: Shapes = {}
+    width = inputs
+    for number, layer in numbered(body):
+        if isinstance(layer, Dense):
+            found |= {f"{number}/kernel": (width, layer.outputs), f"{number}/bias": (layer.outputs,)}
+            width = layer.outputs
+        elif not isinstance(layer, Activation):
+            found |= {f"{number}/scale": (width,), f"{number}/offset": (width,)}
+    return found
+
+
+def first_weights(generator: np.random.Generator, body: Body, inputs: int) -> Arrays:
+    """Kernels and biases uniform in +-1/sqrt(inputs): PyTorch's default, with which the TD3 authors trained.
+
+    A norm begins as one that only normalizes: scales of 1, offsets of 0.
+    """
+    arrays: Arrays = {}
+    bound = 1.0
+    for name, shape in shapes(body, inputs).items():
+        kind = name.rpartition("/")[2]
+        if kind == "kernel":
+            bound = 1.0 / np.sqrt(shape[0])
+        if kind in ("kernel", "bias"):
+            arrays[name] = generator.uniform(-bound, bound, shape).astype(np.float32)
+        else:
+            arrays[name] = np.full(shape, kind == "scale", np.float32)
+    return arrays
+
+
+def parameter_count(body: Body, inputs: int) -> int:
+    """Numbers in a network."""
+    return sum(math.prod(shape) for shape in shapes(body, inputs).values())
+
+
+def plain_body(arrays: Arrays) -> Body:
+    """The body of a network of dense layers with ReLU between them, by its arrays alone.
+
+    Raises:
+        ValueError: they are not those of such a network.
+    """
+    kernels = [arrays.get(f"{layer}/kernel", np.zeros(0)).shape for layer in range(len(arrays) // 2)]
+    if not kernels or any(len(shape) != 2 for shape in kernels):
+        raise ValueError(f"{', '.join(arrays)[:60]!r} are not the arrays of dense layers")
+    *hidden, last = [outputs for _, outputs in kernels]
+    return body_of(hidden, last)
