@@ -236,7 +236,7 @@ BROKEN: dict[str, Callable[[Content], object]] = {
     "no format": replace(1, "format", None),
     "another format": replace(1, "format", "else"),
     "no version": replace(1, "version", None),
-    "a newer version": replace(1, "version", "2"),
+    "a newer version": replace(1, "version", "3"),
     "a version in words": replace(1, "version", "one"),
     "a negative version": replace(1, "version", "-1"),
     "a version of no number": replace(1, "version", "²"),
@@ -305,9 +305,9 @@ def test_broken_content_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
     content = good_content()
-    content[1]["version"] = "2"
+    content[1]["version"] = "3"
     write(tmp_path / "policy", content)
-    assert "format version 2, but this polyak reads up to 1: upgrade polyak" in refused(tmp_path / "policy")
+    assert "format version 3, but this polyak reads up to 2: upgrade polyak" in refused(tmp_path / "policy")
 
 
 def raw(header: Any, data: bytes = b"") -> bytes:
