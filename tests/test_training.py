@@ -19,9 +19,10 @@ from clocks import Clock
 from polyak import Interrupted, TrainingError, UsageError
 from polyak.algorithms import ddpg, sac
 from polyak.experience.replay import Replay
+from polyak.networks.names import part
 from polyak.policies.evaluation import Evaluation
 from polyak.policies.policy import Policy
-from polyak.run import loop, start
+from polyak.run import learning, loop, start
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run
 from polyak.run.learning import UpdateSchedule
@@ -37,7 +38,7 @@ TIMES = ("seconds", "speed/steps_per_second", *(f"time/{part}" for part in stopw
 
 
 class Still:
-    """A learner without a framework. Its actor always pushes to the upper end; its bias counts the updates."""
+    """A learner without a framework. Its actor always pushes to the upper end; its last bias counts the updates."""
 
     def __init__(self) -> None:
         self.bursts: list[int] = []
@@ -45,6 +46,11 @@ class Still:
         self.clock: Callable[[], int] = lambda: 0
         self.broken_from = math.inf
         self.broken = "critic_loss"
+
+    def begin(self, backend: str, algorithm: Any, spec: Any, config: Any, arrays: Arrays, execution: Any) -> "Still":
+        """What `make_learner` gives."""
+        self.zeros = {name: np.zeros_like(value) for name, value in arrays.items()}
+        return self
 
     @property
     def updates(self) -> int:
@@ -63,19 +69,28 @@ class Still:
         return Metrics(ddpg.ALGORITHM.metrics, losses)
 
     def actor(self) -> Arrays:
-        bias = np.inf if self._is_broken("actor") else 10 + self.updates
-        return {"0/kernel": np.zeros((2, 1), np.float32), "0/bias": np.full(1, bias, np.float32)}
+        return part(self.arrays(), "actor")
 
     def arrays(self) -> Arrays:
-        return {"step": np.array(self.updates, np.int32), **self.actor()}
+        arrays = {name: value.copy() for name, value in self.zeros.items()}
+        last = last_bias(part(arrays, "actor"))
+        for name in ("actor", "critic"):
+            arrays.setdefault(f"{name}/{last}", np.zeros(1))[:] = 10 + self.updates
+        if self._is_broken("actor"):
+            arrays[f"actor/{last}"][:] = np.inf
+        return arrays | {"step": np.array(self.updates, np.int32)}
 
     def _is_broken(self, part: str) -> bool:
         return self.broken == part and self.updates >= self.broken_from
 
 
+def last_bias(network: Arrays) -> str:
+    return f"{len(network) // 2 - 1}/bias"
+
+
 def age(policy: Policy) -> int:
     """How many updates made a policy of `Still`."""
-    return int(policy.parameters["0/bias"][0]) - 10
+    return int(policy.parameters[last_bias(policy.parameters)][0]) - 10
 
 
 class Watcher:
@@ -98,7 +113,7 @@ class Watcher:
 @pytest.fixture
 def still(monkeypatch: pytest.MonkeyPatch) -> Still:
     learner = Still()
-    monkeypatch.setattr(start.frameworks, "make_learner", lambda *_: learner)
+    monkeypatch.setattr(start.frameworks, "make_learner", learner.begin)
     return learner
 
 
@@ -234,7 +249,6 @@ def test_config_gives_all_settings(train: Callable[..., Run], tmp_path: Path) ->
 
 @pytest.mark.parametrize("algorithm", ["ddpg", "td3"])
 def test_book_preset_is_the_chapters_for_pendulum(algorithm: str, tmp_path: Path, still: Still) -> None:
-    still.actor = lambda: {"0/kernel": np.zeros((3, 1), np.float32), "0/bias": np.zeros(1, np.float32)}
     options = {"steps": 1_000, "steps_per_epoch": 1_000, "evaluation_episodes": 1, "replay_size": 1_000}
     run = polyak.train(algorithm, "Pendulum-v1", preset="book", run_dir=tmp_path, **options)
     noises = {name: value for name, value in run.settings["settings"].items() if "noise" in name}
@@ -399,7 +413,7 @@ def test_every_moment_of_a_run_belongs_to_a_part(
         (Tiny, "step", 2.0),  # 20 an epoch in training, 10 in an evaluation
         (Policy, "explore", 0.25),  # of each step but the first ten
         (Replay, "add", 0.5),  # 20 an epoch
-        (Replay, "sample", 0.125),  # 4 bursts until step 20, then 5 an epoch
+        (learning, "sample_batch", 0.125),  # 4 bursts until step 20, then 5 an epoch
         (Still, "launch", 1.0),
         (loop, "evaluate", 7.0),
         (Checkpoints, "save", 3.0),  # once before each record
