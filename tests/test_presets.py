@@ -62,6 +62,17 @@ def test_every_shipped_value_names_a_source_and_every_source_is_used(file: str) 
     assert all(isinstance(text, str) and text for text in sources.values())
 
 
+PLAIN = {
+    "learning_rate_schedule",
+    "learning_rate_end",
+    "adam_beta_1",
+    "adam_beta_2",
+    "weight_decay",
+    "network",
+    "activation",
+}
+
+
 @pytest.mark.parametrize("algorithm_name", NAMES)
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_sets_everything_and_builds_its_config(name: str, algorithm_name: str) -> None:
@@ -69,7 +80,7 @@ def test_every_preset_sets_everything_and_builds_its_config(name: str, algorithm
     built = algorithm(algorithm_name).Config(**preset.values)
     assert (preset.name, preset.algorithm) == (name, algorithm_name)
     optional = {field.name for field in dataclasses.fields(built) if field.default is None}
-    optional.add("lag")  # how a run is computed, of which no source speaks
+    optional |= {"lag", *PLAIN}  # how a run is computed, and what is done to plain Adam and plain networks: none say
     if not preset.values.get("learn_alpha", True):
         optional.add("alpha_learning_rate")
     assert {field.name for field in dataclasses.fields(built)} - optional <= preset.values.keys()

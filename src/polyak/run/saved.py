@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import expected_state
+from polyak.algorithm import Net, expected_state, shape_of
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import UnreadableError, UsageError
 from polyak.experience.replay import Replay
-from polyak.networks.names import part
+from polyak.networks.weights import Shapes, parameter_count
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import require_description
@@ -67,7 +67,8 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
         require_description(of.run, str(checkpoints.folder / of.name))
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
-        learner = checkpoints.learner(of, plan.algorithm, _learner_arrays(plan, spec))
+        expected = _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
+        learner = checkpoints.learner(of, plan.algorithm, expected)
         ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
@@ -100,10 +101,20 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     }
     if "launched" in state:
         shapes["launched"] = (int(state["launched"]), metrics)
-        shapes |= {f"policy/{name}": value.shape for name, value in part(_learner_arrays(plan, spec), "actor").items()}
+        shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec).items()}
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
 
 
-def _learner_arrays(plan: Plan, spec: Spec) -> Arrays:
-    """The learner's arrays as they must be, without memory of their own."""
-    return expected_state(algorithm_module(plan.algorithm).state(spec, plan.config))
+def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
+    """The learner's arrays as they must be, without memory of their own; what its file cannot hold is refused."""
+    entries = algorithm_module(plan.algorithm).state(spec, plan.config)
+    networks = [entry for entry in entries.values() if isinstance(entry, Net)]
+    least = 3 * 4 * sum(parameter_count(network.body, network.inputs) for network in networks)  # with the moments
+    if least > file_bytes:
+        sizes = plan.config.hidden_sizes
+        raise UsageError(f"hidden_sizes {sizes} need {least:,} bytes, but the learner's file has {file_bytes:,}")
+    return expected_state(entries)
+
+
+def _actor_shapes(plan: Plan, spec: Spec) -> Shapes:
+    return shape_of(algorithm_module(plan.algorithm).state(spec, plan.config), "actor")
