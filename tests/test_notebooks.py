@@ -17,7 +17,7 @@ from jupytext.cli import jupytext as sync
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from polyak.run.folder import find_runs
+from polyak.run.runs import find_runs
 from tiny_cli import PATIENCE
 
 ROOT = Path(__file__).parent.parent

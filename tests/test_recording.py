@@ -18,13 +18,14 @@ import pytest
 import polyak
 from polyak import Run, TrainingError, UsageError
 from polyak.policies import recording
-from polyak.policies.recording import record, working_gl
+from polyak.policies.recording import working_gl
 from polyak.policies.recording.drawing import drawing_without_a_screen
 from polyak.policies.recording.filming import Filming, PlainFilm, Unwatched, make_film_view
 from polyak.policies.recording.pictures import Pictures
 from polyak.policies.recording.video import rate_of, video
 from tiny_cli import PATIENCE, Blank, Tiny, Unseen, call_cli, process_environment, untrained_run
 
+record = Run.film
 Frames = list[np.ndarray[Any, np.dtype[np.uint8]]]
 
 

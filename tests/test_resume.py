@@ -329,8 +329,8 @@ def test_another_framework_goes_on_and_says_that_it_is_not_exact(
 def test_other_versions_are_said(train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = snapshots(monkeypatch, tmp_path, 47).taken
     train("ddpg")
-    here = polyak.run.folder.described({})["versions"]
-    monkeypatch.setattr("polyak.run.folder._versions", lambda: {**here, "numpy": "9.9"})
+    here = polyak.run.description.stamped({})["versions"]
+    monkeypatch.setattr("polyak.run.description._versions", lambda: {**here, "numpy": "9.9"})
     told = Told()
     polyak.resume(taken[47], observer=told)
     assert told.facts["not exact"].startswith(f"numpy {here['numpy']} is 9.9 now: what follows may differ")

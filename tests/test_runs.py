@@ -16,8 +16,8 @@ from tensorboardX.proto.event_pb2 import Event
 import polyak
 from polyak import Policy, Run, UsageError, load
 from polyak.algorithms import ddpg
-from polyak.run.folder import create, find_runs
 from polyak.run.metrics import MetricsWriter, best_evaluation
+from polyak.run.runs import create, find_runs
 from tiny_cli import TINY, Tiny, untrained_run
 
 ENDLESS = float("inf")
@@ -56,7 +56,7 @@ def test_folder_is_named_after_environment_algorithm_time_and_seed(
 def test_two_runs_in_the_same_second_get_two_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda *_: now), UTC=datetime.UTC)
-    monkeypatch.setattr("polyak.run.folder.datetime", clock)
+    monkeypatch.setattr("polyak.run.runs.datetime", clock)
     names = [create(tmp_path, "E", "sac", 0, {"n": n}).folder.name for n in range(3)]
     assert names == ["20300102-030405-seed0", "20300102-030405-seed0-2", "20300102-030405-seed0-3"]
     assert [json.loads(file.read_text())["n"] for file in sorted(tmp_path.rglob("settings.json"))] == [0, 1, 2]

@@ -105,13 +105,16 @@ def test_whatever_settings_say_no_command_breaks(command: str, run: Run) -> None
     ("field", "value", "said"),
     [
         (("resumed",), 5, "resumed is 5, but must be a list of tables"),
-        (("settings", "evaluation_episodes"), [], "settings.evaluation_episodes is [], but must be a whole number"),
+        (("settings", "batch_size"), [], "settings.batch_size is [], but must be a whole number of at least 1"),
         (
             ("settings", "max_episode_steps"),
             "x",
-            "settings.max_episode_steps is 'x', but must be a whole number, or null",
+            "settings.max_episode_steps is 'x', but must be a whole number of at least 1, or null",
         ),
-        (("settings", "max_episode_steps"), -3, "settings.max_episode_steps is -3, but must be at least 1"),
+        (("settings", "steps"), 0, "settings.steps is 0, but must be a whole number of at least 1"),
+        (("checkpoint_every",), 0, "checkpoint_every is 0, but must be a whole number of at least 1, or null"),
+        (("seed",), -1, "seed is -1, but must be a whole number of at least 0"),
+        (("track",), [1], "track is [1], but must be a list of texts"),
         (("environment",), "\ud800", "environment is '\\ud800', but must be printable text"),
     ],
 )

@@ -18,9 +18,10 @@ from clocks import Clock
 from polyak import UsageError, load
 from polyak.cli import compare, many, request
 from polyak.many import sweep
-from polyak.many.sweep import process, table
-from polyak.many.sweep.views import LiveView, PlainView, make_view
+from polyak.many.sweep import process
 from polyak.run.folder import Run
+from polyak.views import table
+from polyak.views.sweep import LiveView, PlainView, make_view
 from tiny_cli import OPTIONS, PATIENCE, TINY, call_cli, process_environment, start_cli
 
 FAULTY = """

@@ -252,7 +252,7 @@ def ended(run: Run, folder: Path) -> tuple[int, str]:
 def test_an_error_is_marked(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="the simulator broke"):
         untrained_run(tmp_path / "runs", "tiny_cli:Raises-v0", track=("wandb", "mlflow"))
-    (run,) = polyak.run.folder.find_runs(tmp_path / "runs")
+    (run,) = polyak.run.runs.find_runs(tmp_path / "runs")
     assert ended(run, tmp_path) == (1, "FAILED")
 
 
@@ -260,7 +260,7 @@ def test_an_interruption_is_marked_and_what_was_measured_is_logged(tmp_path: Pat
     watcher = At(lambda progress: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         untrained_run(tmp_path / "runs", track=("wandb", "mlflow"), observer=watcher)
-    (run,) = polyak.run.folder.find_runs(tmp_path / "runs")
+    (run,) = polyak.run.runs.find_runs(tmp_path / "runs")
     assert ended(run, tmp_path) == (255, "KILLED")
     assert [record["step"] for record in run.metrics] == [20]
     assert mlflow_run(run)[1]("eval/return") == column(run, "eval/return")
@@ -273,7 +273,7 @@ def test_a_run_that_cannot_begin_is_marked(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(polyak.frameworks, "make_learner", fail)
     with pytest.raises(UsageError, match="no learner"):
         untrained_run(tmp_path / "runs", track="mlflow")
-    (run,) = polyak.run.folder.find_runs(tmp_path / "runs")
+    (run,) = polyak.run.runs.find_runs(tmp_path / "runs")
     assert mlflow_run(run)[0].info.status == "FAILED"
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polyak.environments.make import Environment, Vectorization
-from polyak.frameworks.execution import Device
+from polyak.environments.make import Environment
 from polyak.many import together
 from polyak.run import resume as resumption
 from polyak.run import start
@@ -16,7 +15,7 @@ from polyak.run.folder import Run
 from polyak.run.plan import planned
 from polyak.run.progress import Observer, watching
 from polyak.settings.kinds import Count, checked
-from polyak.settings.options import EvaluateIn, changes_of, options_of, telling_options
+from polyak.settings.options import Device, EvaluateIn, Vectorization, changes_of, options_of, telling_options
 from polyak.settings.shared import Settings
 
 REPLAY_SECONDS = 300.0
@@ -157,7 +156,7 @@ def resume(  # noqa: D417 - as above
     """
     changes, watcher = changes_of(locals()), watching(observer)
     asked = resumption.Asked(
-        run=Run(checked("folder", folder, Path).absolute()),
+        run=Run(checked("folder", folder, Path)).placed(),
         changes=changes,
         steps=checked("steps", steps, Count | None),
         environment=environment,

@@ -48,7 +48,8 @@ from polyak.experience.replay import Replay  # noqa: E402
 from polyak.policies.policy import Policy  # noqa: E402
 from polyak.run.checkpoints import Checkpoints, Content, manifest, segments  # noqa: E402
 from polyak.run.checkpoints.manifest import Manifest  # noqa: E402
-from polyak.run.folder import WRITTEN, Run, described  # noqa: E402
+from polyak.run.description import stamped  # noqa: E402
+from polyak.run.folder import WRITTEN, Run  # noqa: E402
 from polyak.run.progress import Progress, Silent  # noqa: E402
 from polyak.run.resume import Asked, plan_to_go_on  # noqa: E402
 from polyak.run.saved import Saved, newest, sensible  # noqa: E402
@@ -989,7 +990,7 @@ def results_of(found: Found, options: argparse.Namespace, seconds: float) -> dic
     return {
         "command": f"python tests/campaigns/corrupt.py --rounds {options.rounds} --seed {options.seed}",
         "settings": {"rounds": options.rounds, "seed": options.seed},
-        "versions": described({})["versions"],
+        "versions": stamped({})["versions"],
         "source_sha256": source_digest(),
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "seconds": round(seconds),

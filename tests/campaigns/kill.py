@@ -36,7 +36,7 @@ from safetensors.numpy import load_file
 import polyak
 from polyak.run.checkpoints import manifest
 from polyak.run.checkpoints.manifest import Manifest
-from polyak.run.folder import described
+from polyak.run.description import stamped
 from polyak.system import stopwatch
 
 COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
@@ -581,7 +581,7 @@ def summary(rows: list[Row]) -> str:
 
 def results(options: argparse.Namespace, rows: list[Row], seconds: float) -> dict[str, Any]:
     """What the JSON file holds."""
-    about = described({})
+    about = stamped({})
     counts = sum((row.counts for row in rows), Counter[str]())
     return {
         "command": f"python tests/campaigns/kill.py --rounds {options.rounds} --seed {options.seed}",

@@ -15,8 +15,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import polyak  # noqa: E402
-from polyak.run import folder as runs  # noqa: E402
-from polyak.run import loop  # noqa: E402
+from polyak.run import description, loop  # noqa: E402
 from polyak.run.checkpoints import manifest  # noqa: E402
 from tiny_cli import SMALL, TINY  # noqa: E402
 from whole_runs import saved  # noqa: E402
@@ -27,7 +26,7 @@ def main() -> None:
     folder = HERE / f"run-format-{manifest.VERSION}"
     if folder.exists():
         sys.exit(f"{folder} is there: it stays as it is")
-    runs._machine = lambda: {"system": "Linux", "processor": "x86_64", "cores": 1}
+    description._machine = lambda: {"system": "Linux", "processor": "x86_64", "cores": 1}
     iterate = loop.Loop._iterate
 
     def cut(self: loop.Loop) -> Generator[None]:

@@ -17,10 +17,10 @@ from polyak.cli.output import own_output
 from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, shares, value_in
 from polyak.errors import UsageError
 from polyak.many import sweep
-from polyak.many.sweep.views import LiveView, PlainView, make_view
 from polyak.run.folder import Run
 from polyak.settings.kinds import require
 from polyak.system.memory import readable_bytes
+from polyak.views.sweep import LiveView, PlainView, make_view
 from polyak.views.terminal import readable_time
 
 SETTLED = ("--seed", "--seeds", "--jobs", "--threads", "--run-dir", "--plain", "--no-plain")

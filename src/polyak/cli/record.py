@@ -7,7 +7,6 @@ from typing import Annotated
 import tyro
 
 from polyak.cli.output import own_output
-from polyak.policies import recording
 from polyak.policies.recording.filming import make_film_view
 from polyak.run.folder import load
 
@@ -35,14 +34,8 @@ def record(
     """
     here = Path.cwd()
     with own_output():
-        made = recording.record(
-            load(run),
-            episodes,
-            seed=seed,
-            best=best,
-            output=output,
-            environment=environment,
-            observer=make_film_view(plain=plain),
+        made = load(run).film(
+            episodes, seed=seed, best=best, output=output, environment=environment, observer=make_film_view(plain=plain)
         )
     returns = ", ".join(f"{value:.1f}" for value in made.evaluation.returns)
     print(f"returns: {returns}", file=sys.stderr)

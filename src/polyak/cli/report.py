@@ -7,7 +7,8 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import UsageError
-from polyak.run.folder import Run, find_runs
+from polyak.run.folder import Run
+from polyak.run.runs import find_runs
 
 
 def report(

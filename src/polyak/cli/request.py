@@ -11,13 +11,13 @@ from polyak import frameworks
 from polyak.algorithms import algorithm as algorithm_module
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
-from polyak.environments.make import Environment, Vectorization, make_environments
+from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.experience.replay import memory_needed
 from polyak.run.plan import Plan, plan_with, require_names, resolve
 from polyak.run.start import make_replay
 from polyak.settings.kinds import require
-from polyak.settings.options import Options, options_of
+from polyak.settings.options import Options, Vectorization, options_of
 from polyak.settings.shared import Settings
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams

@@ -6,8 +6,9 @@ from typing import Annotated
 import tyro
 
 from polyak.errors import UsageError
-from polyak.run.folder import Run, find_runs
+from polyak.run.folder import Run
 from polyak.run.metrics import best_evaluation
+from polyak.run.runs import find_runs
 
 HEAD = ("steps", "last eval", "best eval", "preset", "folder")
 

@@ -13,11 +13,11 @@ from polyak.cli.request import Request, replay_needed, require_memory, seeds_of,
 from polyak.errors import TrainingError, UsageError
 from polyak.frameworks.execution import count_of_threads
 from polyak.many import sweep, together
-from polyak.many.sweep.views import make_view
 from polyak.run.folder import Run
 from polyak.run.progress import Progress
 from polyak.run.start import settled
 from polyak.system.memory import readable_bytes
+from polyak.views.sweep import make_view
 
 SETTLED = ("--seed", "--seeds", "--together", "--no-together", "--run-dir", "--plain", "--no-plain")
 """What of the command line is not passed on to a run that is to be started by itself."""

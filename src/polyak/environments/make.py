@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from types import SimpleNamespace
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
@@ -23,13 +23,13 @@ from polyak.environments.spaces import Flat, require_flattenable, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
 from polyak.environments.workers import Workers, end_a_script_run_again
 from polyak.errors import UsageError
+from polyak.settings.options import Vectorization
 from polyak.system.foreign import foreign
 from polyak.system.signals import Limit
 
 Environment = str | Callable[..., Any]
 """An id (`Pendulum-v1`), `module:Id`, or a callable that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`."""
 
-Vectorization = Literal["sync", "async", "envpool"]
 """Where environments run: one after another in this process, each in a process of its own, or in EnvPool's threads."""
 
 

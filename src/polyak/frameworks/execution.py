@@ -6,24 +6,15 @@ import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 
 from polyak.algorithm import Draws
 from polyak.errors import UsageError
-from polyak.settings.kinds import Limit, check_fields
+from polyak.settings.kinds import check_fields
+from polyak.settings.options import Device, Threads
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Float, Layout
-
-Device = Literal["auto", "cpu", "cuda"]
-
-MOST_THREADS = 1_024
-"""More than any machine has cores for; beyond, a framework fails to make them and says so badly, or not at all."""
-
-Threads = Annotated[
-    int | None, Limit(f"at least 1 and at most {MOST_THREADS:,}", lambda threads: 1 <= threads <= MOST_THREADS)
-]
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,27 @@
-"""A run's folder: its paths, settings and metrics, written and read back, and the listing of many."""
+"""A run's folder: what lies where in it, and what is read from it."""
 
-import datetime
-import json
-import platform
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import polyak
 from polyak import algorithms
 from polyak.environments.names import module_of
-from polyak.errors import UnavailableError, UnreadableError, UsageError
+from polyak.errors import UnavailableError, UsageError
 from polyak.policies.policy import Policy
 from polyak.run import metrics
-from polyak.run.description import require_description, spaces_of
+from polyak.run.description import read_settings, spaces_of
 from polyak.settings.kinds import Count, Seed, checked
-from polyak.system.files import read_plain_file, write_atomically
 from polyak.system.modules import refuse_code_of
 
 if TYPE_CHECKING:
     from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
     from polyak.policies.evaluation import Evaluation
+    from polyak.policies.recording import Recording
+    from polyak.policies.recording.filming import FilmObserver
 
-FORMAT_VERSION = 1
-SETTINGS_LIMIT = 1_000_000
-"""Bytes of `settings.json` at most."""
 WRITTEN = (
     *("settings.json", metrics.NAME, "policy.safetensors", "best.safetensors", "report.html", "tracking.json"),
     *("train.log", "environment.log", "checkpoints", "tensorboard", "videos", "wandb", "mlflow", "mlruns"),
@@ -85,24 +77,7 @@ class Run:
         Raises:
             UsageError: it is missing, broken, of a newer format, or a field holds what it cannot; the field is named.
         """
-        try:
-            settings: Any = json.loads(read_plain_file(self.settings_file, SETTINGS_LIMIT))
-        except UnreadableError as error:
-            if not self.settings_file.exists():
-                raise UsageError(f"{self.folder} is not a run: it has no settings.json") from error
-            raise
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{self.settings_file} cannot be read: {error}") from error
-        if not isinstance(settings, dict) or type(cast(dict[str, Any], settings).get("format")) is not int:
-            raise UsageError(f"{self.settings_file} is not the settings of a run")
-        settings = cast(dict[str, Any], settings)
-        if settings["format"] > FORMAT_VERSION:
-            raise UsageError(
-                f"{self.folder} is a run of format {settings['format']}, but this polyak reads up to {FORMAT_VERSION}: "
-                "upgrade polyak"
-            )
-        require_description(settings, str(self.settings_file))
-        return settings
+        return read_settings(self.settings_file)
 
     @property
     def metrics(self) -> list[metrics.Record]:
@@ -164,10 +139,6 @@ class Run:
         """
         return environment_of(self.settings, given, self.folder)
 
-    def placed(self) -> "Run":
-        """The same by a path that leads there wherever an environment may go."""
-        return Run(self.folder.absolute())
-
     def isolation(self, environment: "Environment") -> "Isolation":
         """What keeps the episodes of an environment apart as the run kept them.
 
@@ -182,20 +153,23 @@ class Run:
         except (TypeError, ValueError) as error:
             raise UsageError(f"{self.settings_file} is not the settings of a run: {error}") from error
 
+    def placed(self) -> "Run":
+        """The same by a path that leads there wherever an environment may go."""
+        return Run(self.folder.absolute())
+
     def evaluate(
         self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None
     ) -> "Evaluation":
         """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable."""
+        from polyak.environments.make import make_environments
         from polyak.policies.evaluation import evaluate
-        from polyak.policies.recording import run_environments
+        from polyak.system.randomness import Streams
         from polyak.system.signals import signals_marked
 
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
-        self.require_no_links()
-        environment = self.environment(environment)
-        policy = self.best_policy if checked("best", best, bool) else self.policy
+        policy, environment, kept = self._played(best, environment)
         with signals_marked():
-            environments = run_environments(self.placed(), seed, environment=environment)
+            environments = make_environments(environment, 1, Streams(seed).evaluation, **kept)
             try:
                 return evaluate(policy, environments, episodes, seed=seed)
             finally:
@@ -210,10 +184,36 @@ class Run:
         output: str | Path | None = None,
         environment: "Environment | None" = None,
     ) -> Path:
-        """Record a video (mp4) of the deterministic policy and return its path."""
+        """Record a video (mp4) of the deterministic policy, in the episodes of `evaluate`, and return its path."""
+        return self.film(episodes, seed=seed, best=best, output=output, environment=environment).path
+
+    def film(
+        self,
+        episodes: int = 1,
+        *,
+        seed: int = 0,
+        best: bool = False,
+        output: str | Path | None = None,
+        environment: "Environment | None" = None,
+        observer: "FilmObserver | None" = None,
+    ) -> "Recording":
+        """`record`, watched by an observer; the video and what its episodes gave."""
         from polyak.policies.recording import record
 
-        return record(self, episodes, seed=seed, best=best, output=output, environment=environment).path
+        episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+        path: Path | None = checked("output", output, Path | None)
+        policy, environment, kept = self._played(best, environment)
+        path = path or self.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
+        name = self.settings["environment"]
+        return record(policy, environment, path.absolute(), episodes, seed=seed, name=name, observer=observer, **kept)
+
+    def _played(self, best: bool, given: "Environment | None") -> "tuple[Policy, Environment, dict[str, Any]]":
+        """The policy and the environment of fresh episodes, and what keeps these as they were in the run."""
+        self.require_no_links()
+        environment = self.environment(given)
+        policy = self.best_policy if checked("best", best, bool) else self.policy
+        limit = self.settings["settings"]["max_episode_steps"]
+        return policy, environment, {"max_episode_steps": limit, "isolation": self.isolation(environment)}
 
 
 def load(folder: str | Path) -> Run:
@@ -274,85 +274,3 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
     if given is None:
         refuse_code_of(folder, module_of(str(name)), f"{folder} was trained on {name!r}")
     return name
-
-
-def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:
-    """Make the folder of a new run, `DIRECTORY/ENVIRONMENT/ALGORITHM/DATE-TIME-seedN`, and write its settings.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in environment)
-    time = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    parent = directory / safe / algorithm
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        run = Run(_fresh_folder(parent, f"{time}-seed{seed}"))
-        write_settings(run, {"format": FORMAT_VERSION, "identity": secrets.token_hex(16), **described(settings)})
-    except OSError as error:
-        raise UsageError(
-            f"cannot write the run folder below {directory}: {error.strerror or error}; choose another with --run-dir"
-        ) from error
-    return run
-
-
-def described(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's settings with what its folder says besides: the format, the versions and the machine of now."""
-    named = {name: value if name == "from_run" else _as_text(value) for name, value in settings.items()}
-    return {"format": FORMAT_VERSION, **named, "versions": _versions(), "machine": _machine()}
-
-
-def _as_text(value: Any) -> Any:
-    """A name as it can be shown in a line: that of a file may hold bytes that are no text."""
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in value)
-
-
-def write_settings(run: Run, settings: Mapping[str, Any]) -> None:
-    """Write `settings.json`; `settings` are as `described` gives them.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        write_atomically(run.settings_file, (json.dumps(settings, indent=2) + "\n").encode())
-    except OSError as error:
-        raise UsageError(f"cannot write {run.settings_file}: {error.strerror or error}") from error
-
-
-def _fresh_folder(parent: Path, name: str) -> Path:
-    """Make a folder that was not there: two runs started in the same second get two."""
-    attempt = 1
-    while True:
-        folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            attempt += 1
-        else:
-            return folder
-
-
-def find_runs(directory: Path) -> Iterator[Run]:
-    """All runs below a folder, in the order of their paths."""
-    if not directory.is_dir():
-        raise UsageError(f"there is no folder {directory}")
-    for path in sorted(directory.rglob("settings.json")):
-        yield Run(path.parent)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "polyak": polyak.__version__}
-    for package in ("numpy", "gymnasium", "jax", "jaxlib", "torch", "tensorflow", "mujoco", "box2d"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _machine() -> dict[str, Any]:
-    from polyak.system.threads import physical_cores
-
-    return {"system": platform.platform(), "processor": platform.machine(), "cores": physical_cores()}

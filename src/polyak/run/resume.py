@@ -16,7 +16,8 @@ from polyak.experience.collector import Collector
 from polyak.experience.reenactment import SHOWED, reenact
 from polyak.run import mending
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.folder import Run, described, environment_of, write_settings
+from polyak.run.description import stamped, write_settings
+from polyak.run.folder import Run, environment_of
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan, plan_of
 from polyak.run.progress import Observer, Progress, tell_ended
@@ -103,7 +104,7 @@ def _restored(
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(folder)
     remove_leftovers(checkpoints.folder)
-    write_settings(asked.run, description)
+    write_settings(asked.run.settings_file, description)
     parts = Parts(plan, Run(folder), streams, collector, evaluation, saved.replay, saved.learner, checkpoints)
     parts.metrics, parts.step, parts.notes = saved.metrics, manifest.step, notes
     loop = put_together(stack, parts, observer)
@@ -151,7 +152,7 @@ def notes_and_description(
     checkpoints: Checkpoints, saved: Saved, plan: Plan, changes: Mapping[str, Any], given_up: Mapping[int, str]
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """What those who watch should know of how the run goes on, and its description from now on."""
-    then, here = saved.manifest.run, described({})
+    then, here = saved.manifest.run, stamped({})
     others = _differences(then, changes)
     moved = [] if plan.name == then["environment"] else [f"environment {then['environment']} is {plan.name} now"]
     notes = {
@@ -199,7 +200,7 @@ def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
 
 def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
     """In what a run goes on otherwise than it began, so that it will not be the same bit for bit."""
-    then, now = description["versions"], described({})["versions"]
+    then, now = description["versions"], stamped({})["versions"]
     others = {name for backend, names in PACKAGES.items() if backend != description["backend"] for name in names}
     found = [
         f"{name} {then.get(name, 'none')} is {now.get(name, 'none')} now"

@@ -18,13 +18,14 @@ from polyak.frameworks import Group
 from polyak.frameworks.execution import count_of_threads
 from polyak.policies.policy import policy_of
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.folder import Run, create, made_for
+from polyak.run.folder import Run, made_for
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
 from polyak.run.metrics import MetricsWriter
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, Silent, tell_ended
+from polyak.run.runs import create
 from polyak.run.worlds import probed_worlds
 from polyak.system.locking import locked
 from polyak.system.memory import memory_free, readable_bytes
@@ -145,7 +146,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     """The loop that trains, its folder open and its observer started; `stack` ends both."""
     plan, run, environments = parts.plan, parts.run, parts.collector.environments
     writer = stack.enter_context(MetricsWriter(run.folder, parts.metrics, parts.step))
-    trackers, places = tracking.start(plan.track, run)
+    trackers, places = tracking.track(plan.track, run)
     writer.sinks += trackers
     shown = {**facts(plan, environments.count, parts.replay), **places, **parts.notes}
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)

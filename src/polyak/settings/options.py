@@ -10,16 +10,23 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_type_hints
 
-from polyak import tracking
-from polyak.environments.make import Vectorization
 from polyak.errors import UsageError
-from polyak.frameworks.execution import Device, Threads
 from polyak.settings.kinds import FILLED, Count, Limit, Seed, check_fields, checked, meanings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Backend = Literal["jax", "torch", "tensorflow"]
+Device = Literal["auto", "cpu", "cuda"]
+Vectorization = Literal["sync", "async", "envpool"]
 EvaluateIn = Literal["own", "process", "training", "never"]
+Tracker = Literal["wandb", "mlflow"]
+"""Each is a package, an extra of polyak's, and a module of `polyak.tracking`."""
+
+MOST_THREADS = 1_024
+"""More than any machine has cores for; beyond, a framework fails to make them and says so badly, or not at all."""
+Threads = Annotated[
+    int | None, Limit(f"at least 1 and at most {MOST_THREADS:,}", lambda threads: 1 <= threads <= MOST_THREADS)
+]
 
 LONGEST_TIMEOUT = 10_000_000
 """Seconds, four months: more than a timer of the system need count."""
@@ -88,7 +95,7 @@ class Options:
     step_timeout: Annotated[float | None, IN_TIME, Changeable()] = 600.0
     """Seconds that the environments may take for one answer before the run is ended, where training runs in the main
     thread."""
-    track: Annotated[tuple[tracking.Name, ...], Changeable()] = ()
+    track: Annotated[tuple[Tracker, ...], Changeable()] = ()
     """Weights & Biases, MLflow or both: where the records go besides the run's folder."""
 
     def __post_init__(self) -> None:
@@ -116,6 +123,8 @@ KINDS: Mapping[str, Any] = get_type_hints(Options, include_extras=True)
 MEANINGS: Mapping[str, str] = dict(meanings(Options))
 UNDESCRIBED = ("run_dir", "probe")
 """What `settings.json` does not tell: where it lies, and what is done before it is written."""
+EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
+"""What runs of all versions tell."""
 LATER = ("track", "fresh_environments", "evaluate_in")
 """What runs of earlier versions do not tell: the default was in force."""
 

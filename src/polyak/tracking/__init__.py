@@ -11,16 +11,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Protocol, cast, get_args
 
 from polyak.errors import UsageError
 from polyak.run.folder import Run
 from polyak.run.metrics import Ending, Record, Sink
+from polyak.settings.options import Tracker
 from polyak.system.files import read_plain_file, write_atomically
 
-Name = Literal["wandb", "mlflow"]
-NAMES: tuple[Name, ...] = get_args(Name)
-"""Each is a package, an extra of polyak's, and a module here."""
+NAMES: tuple[Tracker, ...] = get_args(Tracker)
 FILE = "tracking.json"
 """In a run's folder: under which identity each tracker knows the run, so that `resume` goes on in the same."""
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -29,7 +28,7 @@ LIMIT = 100_000
 """Bytes of `tracking.json` at most."""
 
 
-class Tracker(Sink, Protocol):
+class Tracked(Sink, Protocol):
     """A run in somebody else's records."""
 
     identity: str
@@ -53,7 +52,7 @@ def require(track: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def start(names: Sequence[str], run: Run) -> tuple[list[Sink], dict[str, str]]:
+def track(names: Sequence[str], run: Run) -> tuple[list[Sink], dict[str, str]]:
     """Start the trackers; a run that was tracked before goes on in the same.
 
     Returns:
@@ -63,7 +62,7 @@ def start(names: Sequence[str], run: Run) -> tuple[list[Sink], dict[str, str]]:
     for name in names:
         try:
             module = importlib.import_module(f"polyak.tracking.{name}_run")
-            tracker: Tracker = module.start(run, parameters(run.settings), identities.get(name))
+            tracker: Tracked = module.track(run, parameters(run.settings), identities.get(name))
         except Exception as error:  # noqa: BLE001 - whatever a tracker raises, the run is trained
             _say(f"{name} does not track this run, which goes on without: {_first_line(error)}")
             continue
@@ -92,7 +91,7 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
 class Guarded:
     """A tracker whose first failure is told, and which gets no more records from then on."""
 
-    def __init__(self, name: str, tracker: Tracker) -> None:
+    def __init__(self, name: str, tracker: Tracked) -> None:
         self._name, self._tracker = name, tracker
         self._failed = False
 

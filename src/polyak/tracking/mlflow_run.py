@@ -11,7 +11,7 @@ from polyak.run.metrics import Ending, Record
 STATUS: Mapping[Ending, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
-def start(run: Run, parameters: Mapping[str, Any], identity: str | None) -> "MlflowRun":
+def track(run: Run, parameters: Mapping[str, Any], identity: str | None) -> "MlflowRun":
     """Begin a run, or go on with the one of this identity, if it is where MLflow looks now."""
     from mlflow.tracking import MlflowClient
 

@@ -11,7 +11,7 @@ EXIT_CODES: Mapping[Ending, int] = {"finished": 0, "failed": 1, "killed": 255}
 """As W&B itself counts them when a script ends: 255 is Ctrl-C."""
 
 
-def start(run: Run, parameters: Mapping[str, Any], identity: str | None) -> "WandbRun":
+def track(run: Run, parameters: Mapping[str, Any], identity: str | None) -> "WandbRun":
     """Begin a run, or go on with the one of this identity."""
     return WandbRun(run, parameters, identity)
 

@@ -8,26 +8,24 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 
 from polyak.environments.closing import close
-from polyak.environments.make import Environment, Environments, make_environment, make_environments
+from polyak.environments.history import NONE, Isolation
+from polyak.environments.make import Environment, make_environment, make_environments
 from polyak.errors import UsageError
 from polyak.policies.evaluation import Evaluation, evaluate
+from polyak.policies.policy import Policy
 from polyak.policies.recording.drawing import drawing_without_a_screen, drawn, has_display
 from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
 from polyak.policies.recording.pictures import Frame, Pictures
 from polyak.policies.recording.video import rate_of, video
-from polyak.settings.kinds import Count, Seed, checked
 from polyak.system.foreign import foreign, told
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
-
-if TYPE_CHECKING:
-    from polyak.run.folder import Run
 
 GL_BACKENDS = ("egl", "osmesa")
 GL_REMEDY = "install libegl1 (EGL) or libosmesa6 (OSMesa) with your system's package manager"
@@ -41,55 +39,51 @@ class Recording:
     evaluation: Evaluation
 
 
-def run_environments(run: "Run", seed: int, *, environment: Environment | None = None) -> Environments:
-    """The environment that a run was trained on, as it was then, with fresh episodes drawn from `seed`.
-
-    Raises:
-        UsageError: the run was given a callable and `environment` does not say which.
-    """
-    limit, asked = run.settings["settings"]["max_episode_steps"], run.environment(environment)
-    streams, isolation = Streams(checked("seed", seed, Seed)), run.isolation(asked)
-    return make_environments(asked, 1, streams.evaluation, max_episode_steps=limit, isolation=isolation)
-
-
 @signals_marked()
 def record(
-    run: "Run",
+    policy: Policy,
+    environment: Environment,
+    path: Path,
     episodes: int = 1,
     *,
     seed: int = 0,
-    best: bool = False,
-    output: str | Path | None = None,
-    environment: Environment | None = None,
+    max_episode_steps: int | None = None,
+    isolation: Isolation = NONE,
+    name: str = "the environment",
     observer: FilmObserver | None = None,
 ) -> Recording:
-    """Record `episodes` of the latest (or best) policy to `output`, by default in the run's `videos/`.
+    """Record `episodes` of a policy to `path`, those that `evaluate` plays in fresh environments of the same seed.
 
-    The episodes are those of `run_environments` with the same seed. Where nothing can be seen on the video, its frames
-    being all of one colour, this is warned of. Variables that drawing needs (`drawing.VARIABLES`) are in the process's
-    environment only meanwhile.
+    Where nothing can be seen on the video, its frames being all of one colour, this is warned of. Variables that
+    drawing needs (`drawing.VARIABLES`) are in the process's environment only meanwhile.
+
+    Args:
+        policy: acts.
+        environment: an id, `module:Id`, or a callable that makes one.
+        path: the video, which must end in .mp4.
+        episodes: how many, one after another.
+        seed: from which the episodes' seeds are drawn.
+        max_episode_steps: the episodes' time limit; None keeps the environment's own.
+        isolation: what keeps the episodes apart.
+        name: of the environment, for the message of an error.
+        observer: watches the recording.
 
     Raises:
         UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no
             way to render.
     """
-    episodes, seed, run = checked("episodes", episodes, Count), checked("seed", seed, Seed), run.placed()
-    asked, pictures = run.environment(environment), Pictures()
-    policy = run.best_policy if checked("best", best, bool) else run.policy
-    path: Path = checked("output", output, Path | None) or run.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
-    path = path.absolute()
     if path.suffix.lower() != ".mp4":
         raise UsageError(f"the video's path is {path}, but must end in .mp4, which is what is written")
-    limit = run.settings["settings"]["max_episode_steps"]
+    pictures = Pictures()
     with ExitStack() as stack:
         stack.enter_context(drawing_without_a_screen())
         made = drawn(
             lambda: make_environment(
-                asked, max_episode_steps=limit, render_mode="rgb_array", isolation=run.isolation(asked)
+                environment, max_episode_steps=max_episode_steps, render_mode="rgb_array", isolation=isolation
             )
         )
         stack.callback(close, made)
-        _require_rendering(made, run.settings["environment"])
+        _require_rendering(made, name)
         filming, watcher = Filming(path, episodes), observer or Unwatched()
         watcher.started(filming)
         stack.callback(watcher.ended, filming)
@@ -98,7 +92,7 @@ def record(
             environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
             result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
         if pictures.one_colour is not None:
-            warnings.warn(_nothing_seen(path, pictures), stacklevel=4)  # where Run.record was called
+            warnings.warn(_nothing_seen(path, pictures), stacklevel=5)  # where Run.record was called
     return Recording(path, result)
 
 

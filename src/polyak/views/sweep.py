@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from polyak.many.sweep.table import cells, draw
 from polyak.many.sweep.trial import News, Trial
+from polyak.views.table import cells, draw
 
 
 def make_view(
