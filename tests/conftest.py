@@ -15,6 +15,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's backgro
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -25,6 +27,11 @@ from polyak.types import Spec
 from sharing import compiled_once
 
 __all__ = ["alarm", "clock", "compiled_once"]  # fixtures
+
+NUMBERS = ("test_learners", "test_agreement", "test_fast")
+SLOWEST = (*NUMBERS, "test_notebooks", "test_together", "test_resume", "test_faults", "test_threads", "test_recording")
+HURRY = "disable_most_optimizations"
+"""JAX's name for it: bursts compile in two thirds of the time, and round otherwise in the last bits."""
 
 # A busy machine is no failure; the same examples every time, so that a failure can be repeated.
 slow = [hypothesis.HealthCheck.too_slow]
@@ -61,13 +68,46 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What JAX compiles is compiled once in all test processes, not once a test; down to single operations."""
+def compilation(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What JAX compiles is compiled once in all test processes, down to single operations, and in a hurry."""
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent  # of all workers of this run
-    settings = {"compilation_cache_dir": str(folder / "jax"), "persistent_cache_min_compile_time_secs": 0}
+    settings: dict[str, Any] = {"compilation_cache_dir": str(folder / "jax")}
+    settings |= {"persistent_cache_min_compile_time_secs": 0, HURRY: os.environ["JAX_PLATFORMS"] == "cpu"}
     for name, value in settings.items():
         os.environ[f"JAX_{name.upper()}"] = str(value)  # for processes that tests start
         if "jax" in sys.modules:  # imported while tests were collected: it has read the environment
             sys.modules["jax"].config.update(f"jax_{name}", value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimized(request: pytest.FixtureRequest, compilation: None) -> Iterator[None]:
+    """Where numbers are the question, they are those of the programs that users have."""
+    if request.path.stem not in NUMBERS:
+        yield
+        return
+    import jax
+
+    jax.config.update(f"jax_{HURRY}", False)
+    yield
+    jax.config.update(f"jax_{HURRY}", os.environ[f"JAX_{HURRY.upper()}"] == "True")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files first, so that no worker is left with one at the end."""
+    items.sort(key=lambda item: SLOWEST.index(item.path.stem) if item.path.stem in SLOWEST else len(SLOWEST))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each file is one worker's, and the files about numbers are the same one's: what they compile is compiled once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "numbers" if Path(file).stem in NUMBERS else file
+
+    config.option.loadscopereorder = False  # it would sort by the number of tests
+    return ByFile(config, log)

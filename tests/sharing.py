@@ -4,13 +4,13 @@ The frameworks cannot: whoever replaces a function of an algorithm's page betwee
 holds all that a compiled burst is made of, and what the page knows by name, so that a test may replace that too.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from polyak import frameworks
+from polyak.algorithm import Algorithm
 from polyak.frameworks.execution import Execution
 from polyak.types import Spec
 
@@ -24,16 +24,21 @@ def compiled_once() -> Iterator[None]:
     make, kept = frameworks.make_learner, dict[Any, tuple[Any, Any]]()
 
     def sharing(
-        backend: str, algorithm: Any, spec: Spec, config: Any, arrays: Mapping[str, Any], execution: Any = None
+        backend: str,
+        algorithm: Algorithm,
+        spec: Spec,
+        config: Any,
+        arrays: Mapping[str, Any],
+        execution: Execution | None = None,
     ) -> Any:
         learner = make(backend, algorithm, spec, config, arrays, execution)
-        started = frameworks.start(backend, execution or Execution())
-        page = sys.modules.get(f"polyak.algorithms.{getattr(algorithm, 'name', algorithm)}.with_{backend}")
+        started, page = frameworks.start(backend, execution or Execution()), algorithm.pages.get(backend)
         if backend in COMPILED and started.fast and page is not None:
-            known = [algorithm, *vars(page).values()]  # kept with the burst, so that their ids stay theirs
+            parts = (page, algorithm.state, algorithm.draws, algorithm.every)
+            known = [*parts, *page.__globals__.values()]  # kept with the burst, so that their ids stay theirs
             kinds = tuple((name, value.shape, str(value.dtype)) for name, value in sorted(arrays.items()))
-            key = (backend, spec.observation_size, spec.action_size, config, kinds, started, *map(id, known))
-            burst, _ = kept.setdefault(key, (getattr(learner, COMPILED[backend]), known))
+            what = (backend, spec.observation_size, spec.action_size, config, algorithm.metrics, kinds, started)
+            burst, _ = kept.setdefault((what, *map(id, known)), (getattr(learner, COMPILED[backend]), known))
             setattr(learner, COMPILED[backend], burst)
         return learner
 
