@@ -20,6 +20,7 @@ PAIRS = list(combinations(NAMES, 2))
 CASES = {name: UPDATES[name] for name in ("ddpg", "td3", "td3 delay 3", "sac target entropy", "sac fixed alpha")}
 ONE_UPDATE, TEN_UPDATES = 1e-12, 1e-11  # float64; reached: 2e-15 both
 ONE_UPDATE_32 = 2e-6  # float32, every array; reached: 5e-7, four roundings of 1.2e-7
+WIDE_UPDATE_32 = 5e-6  # at 256 units; reached: 2.1e-6, in sums of 256 terms
 HUNDRED_UPDATES_32 = 1e-4
 """Float32, every network as a whole. Reached: 5e-7 as long as every ReLU and minimum goes the same way. A value near
 zero that rounds to the other side moves a weight by up to a learning rate: one such switch was seen to cost 3e-5."""
@@ -71,9 +72,12 @@ def test_in_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("broken", [noise_dropped, minimum_replaced_by_mean, targets_moved_early])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["torch", "tensorflow"])
 def test_float32_tolerance_catches_a_broken_copy(name: str, broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most of them; Adam's epsilon hat is seen in float64 alone, where tests/test_learners.py has all of them."""
+    """Most of them; Adam's epsilon hat is seen in float64 alone, where tests/test_learners.py has all of them.
+
+    What is tried is the tolerance. (In JAX each operation would be compiled once more for it.)
+    """
     case = make_case("sac", updates=4, alpha=0.3, polyak=0.5).cast(np.float32)
     framework, module = framework_named(name), __import__(f"polyak.algorithms.sac.with_{name}", fromlist=["update"])
     right = solve(case.cast(np.float64))[0][-1]
@@ -85,16 +89,15 @@ def test_float32_tolerance_catches_a_broken_copy(name: str, broken: Any, monkeyp
             assert_agree(networks(updated(case, framework)), networks(right), HUNDRED_UPDATES_32)
 
 
-WIDE = make_case("sac", updates=3, hidden_sizes=(256, 256), batch_size=256, observation_size=20)
-
-
-def test_in_float32_at_full_width() -> None:
-    """Where PyTorch multiplies through oneDNN."""
-    states, _ = solve(WIDE)
-    for name in NAMES:
-        learner = learner_of(WIDE.cast(np.float32), name)
-        play(learner, WIDE.cast(np.float32), [1, 1, 1])
-        assert_agree(networks(learner.arrays()), networks(states[-1]), HUNDRED_UPDATES_32)
+@pytest.mark.parametrize("name", NAMES)
+def test_in_float32_at_full_width(name: str) -> None:
+    """Where PyTorch and XLA multiply through their libraries; no ReLU is within rounding of its corner."""
+    case = make_case("sac", updates=1, hidden_sizes=(256, 256), batch_size=256, observation_size=20)
+    states, expected = solve(case)
+    learner = learner_of(case.cast(np.float32), name)
+    metrics = play(learner, case.cast(np.float32), [1])
+    assert_agree(learner.arrays(), states[0], WIDE_UPDATE_32)
+    assert_agree(metrics, expected, WIDE_UPDATE_32)
 
 
 @pytest.mark.usefixtures("double")

@@ -30,15 +30,16 @@ def test_fast_is_plain_in_float64(name: str, algorithm: str) -> None:
     assert_agree(fast.arrays(), plain.arrays(), DOUBLE)
 
 
-@pytest.mark.parametrize(
-    ("name", "algorithm"), [("jax", "sac"), ("tensorflow", "sac"), *(("torch", algorithm) for algorithm in ALGORITHMS)]
-)
-def test_fast_is_plain_in_float32_at_full_width(name: str, algorithm: str) -> None:
-    """With data that bring no ReLU within rounding of its corner, where one sample more moves a gradient."""
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_fast_is_plain_in_float32_at_full_width(algorithm: str) -> None:
+    """With data that bring no ReLU within rounding of its corner, where one sample more moves a gradient.
+
+    In PyTorch, whose kernels depend on the width; the others are held against the oracle, in tests/test_agreement.py.
+    """
     case = make_case(
         algorithm, updates=1, hidden_sizes=(256, 256), batch_size=256, observation_size=20, **no_delay(algorithm)
     ).cast(np.float32)
-    fast, plain = learner_of(case, name), learner_of(case, name, fast=False)
+    fast, plain = learner_of(case, "torch"), learner_of(case, "torch", fast=False)
     assert_agree(play(fast, case, [1]), play(plain, case, [1]), SINGLE)
     assert_agree(fast.arrays(), plain.arrays(), SINGLE)
 
