@@ -10,8 +10,10 @@ import torch
 
 from backends import NAMES, learner_of
 from polyak.algorithms import sac
+from polyak.frameworks.state import leaves
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import KEPT, Graphs
+from polyak.types import Batch
 from reference.cases import assert_agree, make_case, play
 
 ALGORITHMS = ("ddpg", "td3", "sac")
@@ -172,9 +174,7 @@ def test_fast_updates_stay_in_place(algorithm: str) -> None:
 
 
 def addresses(state: Any) -> list[int]:
-    from polyak.frameworks.torch.graphs import _tensors_of
-
-    return [tensor.data_ptr() for tensor in _tensors_of(state)]
+    return [tensor.data_ptr() for tensor in leaves(state)]
 
 
 class Recorder:
@@ -190,14 +190,14 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
 
     class Recording:
-        def __init__(self, burst: Any, state: Any, records: torch.Tensor) -> None:
+        def __init__(self, burst: Any, state: Any, records: torch.Tensor, due: Any) -> None:
             recorder.recorded += 1
-            self._burst, self._state, self._phase = burst, state, state.step
+            self._burst, self._state, self._due = burst, state, due
             self._metrics: torch.Tensor | None = None
 
         def replay(self, records: torch.Tensor) -> torch.Tensor:
             recorder.replayed += 1
-            metrics = self._burst(self._state, records)[1]
+            metrics = self._burst(self._state, records, self._due)[1]
             self._metrics = metrics if self._metrics is None else self._metrics.copy_(metrics)
             return self._metrics  # a graph writes where it wrote before
 
@@ -209,21 +209,28 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def test_replayed_bursts_are_the_bursts(algorithm: str, recorder: Recorder) -> None:
     """TD3 needs a recording for each phase of its delay: bursts of 3 with a delay of 2 start in both."""
     case = make_case(algorithm, updates=14).cast(np.float32)
-    plain, learner = learner_of(case, "torch"), learner_of(case, "torch")
-    learner_any: Any = learner
-    learner_any._graphs = Graphs(learner_any._burst, 2 if algorithm == "td3" else 1)
+    plain, learner = learner_of(case, "torch"), with_graphs(learner_of(case, "torch"))
     metrics = play(learner, case, [3, 3, 3, 3, 2])
     assert_agree(metrics, play(plain, case, [3, 3, 3, 3, 2]), 0.0)
     assert_agree(learner.arrays(), plain.arrays(), 0.0)
     assert (recorder.recorded, recorder.replayed) == (3 if algorithm == "td3" else 2, 5)
 
 
+def with_graphs(learner: Any) -> Any:
+    learner._graphs = Graphs(learner._burst)
+    return learner
+
+
+def test_one_recording_serves_all_bursts_in_which_the_same_is_due(recorder: Recorder) -> None:
+    """A delay of 7 has seven phases, but a burst of one is either with the actor or without."""
+    case = make_case("td3", updates=21, policy_delay=7).cast(np.float32)
+    play(with_graphs(learner_of(case, "torch")), case, [1] * 21)
+    assert (recorder.recorded, recorder.replayed) == (2, 21)
+
+
 def test_few_recordings_are_kept(recorder: Recorder) -> None:
     case = make_case("ddpg", updates=1).cast(np.float32)
-    learner: Any = learner_of(case, "torch")
-    graphs = Graphs(learner._burst, 1)
-    state = learner._state
+    learner: Any = with_graphs(learner_of(case, "torch"))
     for updates in range(1, KEPT + 4):
-        state, _ = graphs.burst(state, torch.zeros(updates, 16, case.spec.layout.width))
-    assert len(graphs._recorded) == KEPT
-    assert state.step == sum(range(1, KEPT + 4))
+        learner.update(Batch(np.zeros((updates, 16, case.spec.layout.width), np.float32), case.spec.layout), {})
+    assert len(learner._graphs._recorded) == KEPT

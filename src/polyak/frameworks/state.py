@@ -90,6 +90,8 @@ def _bare(value: Any) -> Any:
 
 def leaves(tree: Any) -> list[Any]:
     """What is no nesting itself, in order."""
+    if isinstance(tree, Weights):  # most of what there is, asked for tens of times an update
+        return [array for layer in tree.arrays.values() for array in layer.values()]
     branches = _branches(tree)
     return [tree] if branches is None else [leaf for branch in branches for leaf in leaves(branch)]
 
@@ -97,7 +99,8 @@ def leaves(tree: Any) -> list[Any]:
 def rebuilt(tree: Any, new_leaves: Iterator[Any]) -> Any:
     """The same nesting with other leaves."""
     if isinstance(tree, Weights):
-        return Weights(rebuilt(tree.arrays, new_leaves), tree.body)
+        layers = tree.arrays.items()
+        return Weights({number: {name: next(new_leaves) for name in layer} for number, layer in layers}, tree.body)
     if isinstance(tree, State):
         return State(rebuilt(tree.entries, new_leaves))
     if isinstance(tree, Trained):
@@ -115,8 +118,6 @@ def mapped(function: Callable[..., Any], *trees: Any) -> Any:
 
 
 def _branches(tree: Any) -> list[Any] | None:
-    if isinstance(tree, Weights):
-        return [tree.arrays]
     if isinstance(tree, State):
         return list(tree.entries.values())
     if isinstance(tree, dict):

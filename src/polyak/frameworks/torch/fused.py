@@ -1,16 +1,23 @@
 """The fast path: the same mathematics in fewer and faster kernels, in the state's own memory.
 
-Within `donated()`, `common` computes by these. An update then writes its new state over the old one, which also is what
+Within `donated()`, `parts` computes by these. An update then writes its new state over the old one, which also is what
 a CUDA graph needs: every replay finds the state where it was.
 """
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from polyak.errors import TrainingError
+from polyak.frameworks.state import State, Trained, Weights, leaves, mapped
+from polyak.networks.layers import plain
+from polyak.settings.shared import Optimizer
 
 _torch: Any = torch  # kernels that PyTorch's own optimizers and compiler call are not in its public interface
 
@@ -29,35 +36,92 @@ def donated() -> Generator[None]:
         _active.reset(token)
 
 
+class Donated(State):
+    """A state whose memory stays its own: an update writes into it, and what a page puts into it is copied there.
+
+    A step and an average write where their entry lies, and need nothing more. Anything else that takes an entry's place
+    may be the memory of another one (a network of which it is to be a copy), and would move with it: it is cloned at
+    once, and lies in the entry's own memory when the update has ended.
+    """
+
+    __slots__ = ("_own",)
+
+    def __init__(self, entries: dict[str, Any], own: dict[str, Any] | None = None) -> None:
+        self.entries, self._own = entries, entries if own is None else own
+
+    def replace(self, **entries: Any) -> "Donated":
+        """`State.replace`, with clones of what is not in the entries' own memory."""
+        found, own = {**self.entries, **entries}, self._own
+        for name, entry in entries.items():
+            if entry is not own.get(name):
+                getattr(self, name)
+                found[name] = _apart(name, entry, own[name])
+        return Donated(found, own)
+
+    def settled(self, after: State) -> "Donated":
+        """What an update has made of this state, in this state's memory."""
+        changed = [name for name, own in self._own.items() if after.entries[name] is not own]
+        if changed:
+            apart = after if isinstance(after, Donated) else self.replace(**after.entries)
+            for name in changed:
+                for mine, new in zip(leaves(self._own[name]), leaves(apart.entries[name]), strict=True):
+                    if new is not mine:
+                        mine.copy_(new)
+        return self
+
+
+def _apart(name: str, entry: Any, own: Any) -> Any:
+    shapes, needed = ([tuple(leaf.shape) for leaf in leaves(tree)] for tree in (entry, own))
+    if shapes != needed:
+        raise TrainingError(f"update makes {name} an entry of the shapes {shapes}, but the state's has {needed}")
+
+    def apart(new: Tensor, mine: Tensor) -> Tensor:
+        return new if new is mine else new.clone()
+
+    return mapped(apart, entry, own)
+
+
+is_plain = cache(plain)
+
+
 def network(inputs: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """`common.network` of kernels and biases as one node of the gradient's graph: [B, inputs] -> [B, outputs]."""
+    """Kernels and biases with ReLU between them as one node of the gradient's graph: [B, inputs] -> [B, outputs]."""
     flat = [parameter for layer in layers for parameter in layer]
     if torch.is_grad_enabled():
         return cast(Tensor, _Network.apply(inputs, *flat))
     return _forward(inputs, flat)[1]
 
 
-def adam_step(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    first: list[Tensor],
-    second: list[Tensor],
-    count: Tensor,
-    learning_rate: float,
-) -> None:
-    """`common.adam_step` in place, in one kernel for all tensors."""
+def normalized(rows: Tensor, epsilon: float) -> Tensor:
+    """`parts.normalized` in one kernel."""
+    return functional.layer_norm(rows, rows.shape[-1:], eps=epsilon)
+
+
+def kernels(parameters: Any) -> list[Tensor]:
+    """The kernels among what is trained."""
+    layers = parameters.arrays.values() if isinstance(parameters, Weights) else ()
+    return [layer["kernel"] for layer in layers if "kernel" in layer]
+
+
+def adam_step(net: Trained, gradient: Any, rate: float | Tensor, optimizer: Optimizer) -> None:
+    """`parts.step` in place, Adam in one kernel for all tensors."""
+    parameters, count = leaves(net.parameters), net.adam["count"]
+    if isinstance(rate, Tensor):
+        rate = rate.to(parameters[0].dtype)
+    if optimizer.decay and (decayed := kernels(net.parameters)):
+        _torch._foreach_mul_(decayed, 1.0 - rate * optimizer.decay)
     count.add_(1)
     steps = [count.to(torch.float32)] * len(parameters)
     _torch._fused_adam_(
         parameters,
-        gradients,
-        first,
-        second,
+        leaves(gradient),
+        leaves(net.adam["first"]),
+        leaves(net.adam["second"]),
         [],
         steps,
-        lr=learning_rate,
-        beta1=0.9,
-        beta2=0.999,
+        lr=rate,
+        beta1=optimizer.beta_1,
+        beta2=optimizer.beta_2,
         weight_decay=0.0,
         eps=1e-8,
         amsgrad=False,
@@ -65,9 +129,9 @@ def adam_step(
     )
 
 
-def polyak_average(target: list[Tensor], parameters: list[Tensor], polyak: float) -> None:
-    """`common.polyak_average` in place, in one call for all tensors."""
-    _torch._foreach_lerp_(target, parameters, 1.0 - polyak)
+def average(copy: list[Tensor], weights: list[Tensor], polyak: float) -> None:
+    """`parts.averaged` in place, in one call for all tensors."""
+    _torch._foreach_lerp_(copy, weights, 1.0 - polyak)
 
 
 class _Network(torch.autograd.Function):

@@ -1,19 +1,24 @@
-"""What the three algorithms share: a network's forward pass, gradients, Adam's step, Polyak's average, measures."""
+"""What pages are made of in PyTorch: networks, gradients, Adam's step, Polyak's average, what is due, what is measured.
+
+Within `fused.donated()` a step and an average write into the memory that they are given.
+"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils import get_total_norm
 
 from polyak.algorithm import SATURATED
+from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.torch import fused
+from polyak.networks.layers import Activation, Dense, numbered
+from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
-
-Parameters = dict[str, dict[str, Tensor]]
-Adam = dict[str, Any]
 
 
 class Batch(NamedTuple):
@@ -38,95 +43,124 @@ class Batch(NamedTuple):
         return cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
 
 
-def leaves(tree: Any) -> list[Tensor]:
-    """The tensors of nested dictionaries and tuples, in order."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    branches = cast(Any, tree.values() if isinstance(tree, dict) else tree)
-    return [leaf for branch in branches for leaf in leaves(branch)]
-
-
-def rebuilt(tree: Any, new_leaves: Iterator[Any]) -> Any:
-    """The same nesting with other leaves."""
-    if isinstance(tree, Tensor):
-        return next(new_leaves)
-    if isinstance(tree, dict):
-        return {name: rebuilt(branch, new_leaves) for name, branch in cast(dict[str, Any], tree).items()}
-    return tuple(rebuilt(branch, new_leaves) for branch in tree)
-
-
-def mapped(function: Callable[..., Tensor], *trees: Any) -> Any:
-    """`function` of the corresponding leaves of trees of the same nesting."""
-    return rebuilt(trees[0], map(function, *map(leaves, trees)))
-
-
-def value_and_gradient(function: Callable[..., Any], parameters: Any, *rest: Any) -> tuple[Any, Any]:
-    """What `function` returns, a loss or a tuple that begins with one, and the loss's gradient in its first argument.
-
-    Nothing else is differentiated: a network among `rest` costs no gradients of its weights.
-    """
-    with torch.enable_grad():
-        tracked = [leaf.detach().requires_grad_() for leaf in leaves(parameters)]
-        value = function(rebuilt(parameters, iter(tracked)), *rest)
-        loss = cast(Tensor, value[0] if isinstance(value, tuple) else value)
-        gradients = torch.autograd.grad(loss, tracked)
-    return mapped(Tensor.detach, value), rebuilt(parameters, iter(gradients))
-
-
-def network(parameters: Parameters, inputs: Tensor) -> Tensor:
-    """Linear layers with ReLU between them: [B, inputs] -> [B, outputs]."""
-    layers = [parameters[str(layer)] for layer in range(len(parameters))]
-    if fused.active():
+def network(weights: Weights, inputs: Tensor) -> Tensor:
+    """The layers of a network, in their order: [B, inputs] -> [B, outputs]."""
+    fast = fused.active()
+    if fast and fused.is_plain(weights.body):
+        layers = [weights.arrays[str(number)] for number in range(len(weights.arrays))]
         return fused.network(inputs, [(layer["kernel"], layer["bias"]) for layer in layers])
     hidden = inputs
-    for layer in layers[:-1]:
-        hidden = torch.relu(hidden @ layer["kernel"] + layer["bias"])
-    return hidden @ layers[-1]["kernel"] + layers[-1]["bias"]
+    for number, layer in numbered(weights.body):
+        if isinstance(layer, Activation):
+            hidden = ACTIVATIONS[layer.kind](hidden)
+        elif isinstance(layer, Dense):
+            kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
+            hidden = fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + bias
+        else:
+            scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
+            hidden = (fused.normalized if fast else normalized)(hidden, layer.epsilon) * scale + offset
+    return hidden
 
 
-def q_value(critic: Parameters, observation: Tensor, action: Tensor) -> Tensor:
+def normalized(rows: Tensor, epsilon: float) -> Tensor:
+    """Each row to mean 0 and variance 1 (Ba et al. 2016, equation 4): [B, n] -> [B, n]."""
+    centred = rows - torch.mean(rows, dim=-1, keepdim=True)
+    return centred / torch.sqrt(torch.mean(centred**2, dim=-1, keepdim=True) + epsilon)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "elu": functional.elu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
+
+
+def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
     """Q(s, a) of one critic: [B]."""
     return network(critic, torch.cat([observation, action], dim=-1))[:, 0]
 
 
-def adam_step(parameters: Any, gradients: Any, adam: Adam, learning_rate: float) -> tuple[Any, Adam]:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1): the new parameters and the new moments."""
+def regression(error: Tensor, weight: Tensor) -> Tensor:
+    """The mean of the weighted squares of errors [B]."""
+    return torch.mean(weight * error**2)
+
+
+def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tuple[Any, Any]:
+    """What `loss` returns, a number or a pair that begins with it, and that number's gradient in the weights.
+
+    Nothing else is differentiated: a network among `rest` costs no gradients of its weights.
+    """
+    with torch.enable_grad():
+        tracked = [leaf.detach().requires_grad_() for leaf in leaves(weights)]
+        value = loss(rebuilt(weights, iter(tracked)), *rest)
+        number = cast(Tensor, value[0] if isinstance(value, tuple) else value)
+        gradients = torch.autograd.grad(number, tracked)
+    return mapped(Tensor.detach, value), rebuilt(weights, iter(gradients))
+
+
+def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels."""
+    beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
+    rate = rate_after(net.adam["count"], optimizer)
     if fused.active():
-        count, first, second = adam["count"], leaves(adam["first"]), leaves(adam["second"])
-        fused.adam_step(leaves(parameters), leaves(gradients), first, second, count, learning_rate)
-        return parameters, adam
-    count = adam["count"] + 1
-    first = mapped(_first_moment, adam["first"], gradients)
-    second = mapped(_second_moment, adam["second"], gradients)
+        fused.adam_step(net, gradient, rate, optimizer)
+        return net
+    count = net.adam["count"] + 1
+    first = mapped(partial(_mean, beta_1), net.adam["first"], gradient)
+    second = mapped(partial(_mean_square, beta_2), net.adam["second"], gradient)
+    precise = count.to(leaves(gradient)[0].dtype)
+    first_correction, second_correction = correction(beta_1, precise), correction(beta_2, precise)
+    decayed = {id(kernel) for kernel in fused.kernels(net.parameters)} if optimizer.decay else set[int]()
 
     def moved(value: Tensor, m: Tensor, v: Tensor) -> Tensor:
-        precise = count.to(value.dtype)
-        first_correction = -torch.expm1(precise * math.log(0.9))  # 1 - 0.9**count without the cancellation
-        second_correction = -torch.expm1(precise * math.log(0.999))
-        return value - learning_rate * (m / first_correction) / (torch.sqrt(v / second_correction) + 1e-8)
+        kept = value - rate * optimizer.decay * value if id(value) in decayed else value
+        return kept - rate * (m / first_correction) / (torch.sqrt(v / second_correction) + 1e-8)
 
-    parameters = mapped(moved, parameters, first, second)
-    return parameters, {"count": count, "first": first, "second": second}
+    parameters = mapped(moved, net.parameters, first, second)
+    return Trained(parameters, {"count": count, "first": first, "second": second})
 
 
-def _first_moment(before: Tensor, gradient: Tensor) -> Tensor:
-    return 0.9 * before + 0.1 * gradient
+def rate_after(count: Tensor, optimizer: Optimizer) -> Any:
+    """The step size after so many steps of the network's own: constant, or falling to `end` of it at the horizon.
+
+    One that falls is a tensor on the device: a CUDA graph would keep what the host computes.
+    """
+    if optimizer.schedule == "constant":
+        return optimizer.rate
+    done = torch.clamp(count.to(torch.float64) / optimizer.horizon, max=1.0)
+    left = 1.0 - done if optimizer.schedule == "linear" else 0.5 * (1.0 + torch.cos(math.pi * done))
+    return optimizer.rate * (optimizer.end + (1.0 - optimizer.end) * left)
 
 
-def _second_moment(before: Tensor, gradient: Tensor) -> Tensor:
-    return 0.999 * before + 0.001 * gradient * gradient
+def correction(beta: float, count: Tensor) -> Tensor | float:
+    """1 - beta**count, without the cancellation."""
+    return -torch.expm1(count * math.log(beta)) if beta else 1.0
 
 
-def polyak_average(target: Parameters, parameters: Parameters, polyak: float) -> Parameters:
-    """(8.2): target <- rho target + (1 - rho) parameters."""
+def _mean(beta: float, before: Tensor, gradient: Tensor) -> Tensor:
+    return beta * before + complement(beta) * gradient
+
+
+def _mean_square(beta: float, before: Tensor, gradient: Tensor) -> Tensor:
+    return beta * before + complement(beta) * gradient * gradient
+
+
+def averaged(copy: Any, weights: Any, polyak: float) -> Any:
+    """(8.2): copy <- rho copy + (1 - rho) weights."""
     if fused.active():
-        fused.polyak_average(leaves(target), leaves(parameters), polyak)
-        return target
+        fused.average(leaves(copy), leaves(weights), polyak)
+        return copy
 
     def average(old: Tensor, new: Tensor) -> Tensor:
         return polyak * old + (1.0 - polyak) * new
 
-    return mapped(average, target, parameters)
+    return mapped(average, copy, weights)
+
+
+def when(due: bool, part: Callable[..., Any], state: State, *rest: Any) -> tuple[State, dict[str, Tensor]]:
+    """`part(state, *rest)` -> (state, measured) where it is due; else the same state, and nothing measured."""
+    return part(state, *rest) if due else (state, {})
 
 
 def critic_metrics(loss: Tensor, q: Tensor, y: Tensor, gradients: Any) -> dict[str, Tensor]:
