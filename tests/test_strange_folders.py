@@ -101,20 +101,27 @@ def test_whatever_settings_say_no_command_breaks(command: str, run: Run) -> None
     assert command == "runs" or refused > 100
 
 
+def test_a_word_that_is_not_known_here_is_a_later_one(run: Run) -> None:
+    """Of a framework, say, that this polyak does not have: what the run came to can be read all the same."""
+    run.settings_file.write_text(json.dumps(changed(run.settings, ("backend",), "mlx")))
+    assert polyak.load(run.folder).settings["backend"] == "mlx"
+    assert polyak.load(run.folder).evaluate(1).lengths == (5,)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
         (("resumed",), 5, "resumed is 5, but must be a list of tables"),
-        (("settings", "batch_size"), [], "settings.batch_size is [], but must be a whole number of at least 1"),
+        (("settings", "batch_size"), [], "settings.batch_size is [], but must be a whole number"),
         (
             ("settings", "max_episode_steps"),
             "x",
-            "settings.max_episode_steps is 'x', but must be a whole number of at least 1, or null",
+            "settings.max_episode_steps is 'x', but must be a whole number",
         ),
-        (("settings", "steps"), 0, "settings.steps is 0, but must be a whole number of at least 1"),
-        (("checkpoint_every",), 0, "checkpoint_every is 0, but must be a whole number of at least 1, or null"),
-        (("seed",), -1, "seed is -1, but must be a whole number of at least 0"),
-        (("track",), [1], "track is [1], but must be a list of texts"),
+        (("settings", "steps"), 0, "settings.steps is 0, but must be at least 1"),
+        (("checkpoint_every",), 0, "checkpoint_every is 0, but must be at least 1, or None for an epoch"),
+        (("seed",), -1, "seed is -1, but must be at least 0"),
+        (("track",), [1], "track is 1, but must be a list of texts"),
         (("environment",), "\ud800", "environment is '\\ud800', but must be printable text"),
     ],
 )

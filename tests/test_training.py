@@ -427,6 +427,29 @@ def test_every_moment_of_a_run_belongs_to_a_part(
     assert [record["speed/steps_per_second"] for record in records] == [20 / 60, 20 / 63.625, 20 / 63.625]
 
 
+class Scribbler(Watcher):
+    """Writes into what it is shown."""
+
+    def started(self, progress: Progress) -> None:
+        super().started(progress)
+        self.epoch_ended(progress)
+
+    def epoch_ended(self, progress: Progress) -> None:
+        progress.steps = progress.updates = -100
+        progress.best, progress.record, progress.total_steps = (0, 1e9), {}, 1
+
+
+def test_nothing_of_a_run_follows_from_what_is_shown_of_it(
+    train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_evaluations(monkeypatch, -3.0, 5.0)
+    run = train(observer=Scribbler())
+    assert [(record["step"], record["learner/updates"]) for record in run.metrics] == [(20, 16), (40, 36)]
+    checkpoint = Checkpoints(run.checkpoints).newest(lambda made: made)
+    assert (checkpoint.step, checkpoint.state["updates"], checkpoint.state["best"]) == (40, 36, [40, 5.0])
+    assert run.best_policy_file.read_bytes() == run.policy_file.read_bytes()
+
+
 def test_best_policy_is_that_of_the_best_evaluation(train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> None:
     script_evaluations(monkeypatch, -3.0, 5.0, 1.0)
     watcher = Watcher()

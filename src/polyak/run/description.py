@@ -1,18 +1,16 @@
 """`settings.json`: what it says of a run, written; and checked as a whole where it is read: it may be a stranger's."""
 
 import json
-import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import polyak
 from polyak.errors import UnreadableError, UsageError
-from polyak.settings.kinds import Count, Limit
+from polyak.settings.kinds import Count, checked, require
 from polyak.settings.options import EARLIEST, KINDS
 from polyak.settings.shared import Settings
 from polyak.system.files import read_plain_file, write_atomically
@@ -123,31 +121,18 @@ def spaces_of(description: Mapping[str, Any]) -> Spec | None:
     return None if spaces is None else Spec.from_json(spaces)
 
 
-def _require(
-    table: Mapping[str, Any], needed: Sequence[str], kinds: "Mapping[str, Kind]", where: str, prefix: str
-) -> None:
+def _require(found: Mapping[str, Any], needed: Sequence[str], kinds: Mapping[str, Any], where: str, of: str) -> None:
     for name in needed:
-        if name not in table:
-            raise UsageError(f"{where} is not the settings of a run: it has no {prefix}{name}")
-    for name, value in table.items():
-        kind = kinds.get(name, PLAIN)
-        if not is_text(name) or not kind.holds(value):
-            shown = ascii(value)
-            shown = shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 3]}..."
-            raise UsageError(
-                f"{where} is not the settings of a run: {prefix}{name} is {shown}, but must be {kind.words}"
-            )
-
-
-# What a field may hold
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a field may hold."""
-
-    words: str
-    holds: Callable[[Any], bool]
+        if name not in found:
+            raise UsageError(f"{where} is not the settings of a run: it has no {of}{name}")
+    for name, value in found.items():
+        holds, words = OTHERS.get(name, (_is_plain, PLAIN[isinstance(value, str)]))
+        try:
+            require(f"{of}{name}", value, is_text(name) and holds(value), words)
+            if name in kinds:
+                checked(f"{of}{name}", value, kinds[name])
+        except UsageError as error:
+            raise UsageError(f"{where} is not the settings of a run: {error}") from error
 
 
 def is_text(value: Any) -> bool:
@@ -155,14 +140,10 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable()
 
 
-def _is_number(value: Any) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < LARGEST)
-
-
 def _is_path(value: Any) -> bool:
-    """A path may hold bytes that are no text, which Python spells as halves of characters of their own."""
+    """A path may hold bytes that are no text, which Python spells as halves of characters of their own; or none is."""
     if not isinstance(value, str):
-        return False
+        return value is None
     return not any("\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff" for letter in value)
 
 
@@ -185,7 +166,8 @@ def _is_plain(value: Any) -> bool:
     """What JSON can hold and a reader may show."""
     if isinstance(value, list | tuple | dict):
         return _listed(_is_plain)(value) or _table(_is_plain)(value)
-    return value is None or isinstance(value, bool) or _is_number(value) or is_text(value)
+    number = type(value) is float or (type(value) is int and abs(value) < LARGEST)
+    return value is None or isinstance(value, bool) or number or is_text(value)
 
 
 def _is_setting(value: Any) -> bool:
@@ -194,54 +176,29 @@ def _is_setting(value: Any) -> bool:
     return all(_is_plain(each) and not isinstance(each, list | dict) for each in inner)
 
 
-PLAIN = Kind("plain values", _is_plain)
-TEXT = Kind("printable text", is_text)
-WHOLE = Kind("a whole number", lambda value: type(value) is int and abs(value) < LARGEST)
-FINITE = Kind("a finite number", lambda value: _is_number(value) and math.isfinite(value))
-TRUTH = Kind("true or false", lambda value: isinstance(value, bool))
-PATH = Kind("a path", _is_path)
-KINDS_OF: Mapping[Any, Kind] = {int: WHOLE, float: FINITE, bool: TRUTH, str: TEXT, Path: PATH}
+def _read(annotation: Any) -> Any:
+    """An option's or setting's kind as it is read: a word may be any, for one that is not known here is a later one."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return str
+    if origin is Annotated:
+        return Annotated[_read(arguments[0]), *arguments[1:]]
+    if origin is tuple:
+        return tuple[_read(arguments[0]), ...]
+    return Union[tuple(map(_read, arguments))] if origin in (Union, UnionType) else annotation  # noqa: UP007
 
 
-def kind_of(annotation: Any, least: Limit | None = None) -> Kind:
-    """What JSON may hold of an option or setting that is declared so; a word need not be one that is known today."""
-    if get_origin(annotation) is Annotated:
-        annotation, *notes = get_args(annotation)
-        lower = (note for note in notes if isinstance(note, Limit) and note.text.startswith("at least"))
-        return kind_of(annotation, next(lower, least))
-    if get_origin(annotation) in (Union, UnionType):
-        (inner,) = (kind_of(each, least) for each in get_args(annotation) if each is not NoneType)
-        return Kind(f"{inner.words}, or null", lambda value: value is None or inner.holds(value))
-    if get_origin(annotation) is tuple:
-        each = kind_of(get_args(annotation)[0])
-        words = each.words.removeprefix("a ").removeprefix("printable ")
-        return Kind(f"a list of {words}s", _listed(each.holds))
-    kind = TEXT if get_origin(annotation) is Literal else KINDS_OF.get(annotation, PLAIN)
-    if least is None:
-        return kind
-    words = f"{kind.words} of {least.text.partition(', or None')[0]}"
-    return Kind(words, lambda value: kind.holds(value) and least.holds(value))
-
-
-TABLE = Kind("a table of numbers and words", _table(_is_setting))
-FACTS = {
-    "algorithm": TEXT,
-    "environment": TEXT,
-    "environment_is_callable": TRUTH,
-    "settings": TABLE,
-    "versions": Kind("a table of texts", _table(is_text)),
-    "machine": Kind("a table of numbers and texts", _table(_is_setting)),
+OTHERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "settings": (_table(_is_setting), "a table of numbers and words"),
+    "versions": (_table(is_text), "a table of texts"),
+    "machine": (_table(_is_setting), "a table of numbers and texts"),
+    "from_run": (_is_path, "a path"),
+    "resumed": (_listed(_table(_is_plain)), "a list of tables"),
 }
-"""What a run says besides its options, since the first."""
-FIELDS: Mapping[str, Kind] = {
-    **{name: kind_of(kind) for name, kind in KINDS.items()},
-    **FACTS,
-    "resumed": Kind("a list of tables", _listed(_table(_is_plain))),
-    "together": kind_of(Count),
-}
-SETTINGS: Mapping[str, Kind] = {
-    name: kind_of(kind) for name, kind in get_type_hints(Settings, include_extras=True).items()
-}
-NEEDED = (*FACTS, *EARLIEST)
+PLAIN = ("plain values", "printable text")
+FACTS = {"algorithm": str, "environment": str, "environment_is_callable": bool}
+FIELDS = {**{name: _read(kind) for name, kind in KINDS.items()}, **FACTS, "together": Count}
+NEEDED = (*FACTS, "settings", "versions", "machine", *EARLIEST)
+SETTINGS = {name: _read(kind) for name, kind in get_type_hints(Settings, include_extras=True).items()}
 SETTINGS_NEEDED = ("steps", "max_episode_steps")
 """Those that readers take without asking."""

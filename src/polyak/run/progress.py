@@ -47,15 +47,12 @@ class Observer(Protocol):
 
     def started(self, progress: Progress) -> None:
         """The folder exists; nothing has been trained yet."""
-        ...
 
     def epoch_ended(self, progress: Progress) -> None:
         """A record has been written."""
-        ...
 
     def ended(self, progress: Progress) -> None:
         """Called once, whatever ended the run."""
-        ...
 
 
 def tell_ended(observer: Observer, progress: Progress) -> None:
@@ -70,17 +67,8 @@ def tell_ended(observer: Observer, progress: Progress) -> None:
             )
 
 
-class Silent:
+class Silent(Observer):
     """Watches nothing."""
-
-    def started(self, progress: Progress) -> None:
-        """Ignore."""
-
-    def epoch_ended(self, progress: Progress) -> None:
-        """Ignore."""
-
-    def ended(self, progress: Progress) -> None:
-        """Ignore."""
 
 
 def watching(observer: Observer | None) -> Observer:

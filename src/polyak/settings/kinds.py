@@ -104,7 +104,8 @@ def _single(value: Any) -> Any:
 
 def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     """A sequence, each item of its kind; one that is a text stands for itself alone."""
-    text = "a tuple of whole numbers" if kind is int else f"among: {', '.join(get_args(kind))}"
+    texts = {int: "a tuple of whole numbers", str: "a list of texts"}
+    text = texts.get(kind) or f"among: {', '.join(get_args(kind))}"
     given: Any = [value] if isinstance(value, str) else value
     require(name, value, isinstance(given, Sequence | np.ndarray) and not isinstance(given, bytes), text)
     items: list[Any] = []

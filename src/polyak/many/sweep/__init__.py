@@ -27,35 +27,19 @@ class Watcher(Protocol):
 
     def begun(self, trials: Sequence[Trial]) -> None:
         """All trials there will be; none has started. They change while the sweep runs."""
-        ...
 
     def news(self, trial: Trial, news: News) -> None:
         """A trial has its folder, has a new record, or has ended."""
-        ...
 
     def stopping(self, running: int) -> None:
         """A signal has been passed on to so many processes, which are saving."""
-        ...
 
     def closed(self) -> None:
         """Called once, whatever ended the sweep."""
-        ...
 
 
-class Silent:
+class Silent(Watcher):
     """Watches nothing."""
-
-    def begun(self, trials: Sequence[Trial]) -> None:
-        """Ignore."""
-
-    def news(self, trial: Trial, news: News) -> None:
-        """Ignore."""
-
-    def stopping(self, running: int) -> None:
-        """Ignore."""
-
-    def closed(self) -> None:
-        """Ignore."""
 
 
 class SweepInterrupted(Interrupted):

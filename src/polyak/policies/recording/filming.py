@@ -38,28 +38,16 @@ class FilmObserver(Protocol):
 
     def started(self, filming: Filming) -> None:
         """The environment is made; nothing has been drawn yet."""
-        ...
 
     def stepped(self, filming: Filming) -> None:
         """A step has been taken and drawn."""
-        ...
 
     def ended(self, filming: Filming) -> None:
         """Called once, whatever ended it."""
-        ...
 
 
-class Unwatched:
+class Unwatched(FilmObserver):
     """Watches nothing."""
-
-    def started(self, filming: Filming) -> None:
-        """Ignore."""
-
-    def stepped(self, filming: Filming) -> None:
-        """Ignore."""
-
-    def ended(self, filming: Filming) -> None:
-        """Ignore."""
 
 
 def make_film_view(stream: TextIO | None = None, *, plain: bool = False) -> FilmObserver:
