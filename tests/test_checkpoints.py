@@ -387,7 +387,7 @@ def swap_files(segments: list[dict[str, Any]]) -> None:
         (lambda body: body.update(added=61), "does not hold all transitions"),
         (lambda body: body["segments"].pop(0), "does not hold all transitions"),
         (lambda body: body["segments"].pop(1), "does not hold all transitions"),
-        (lambda body: body["run"].update(algorithm="os.system"), "unknown algorithm"),
+        (lambda body: body["run"].update(algorithm="os.system"), "cannot import 'os.system'"),
         (lambda body: body["run"].update(algorithm="td3"), "alpha"),
         (lambda body: body["run"]["settings"].update(batch_size="8"), "batch_size is '8'"),
         (

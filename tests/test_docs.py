@@ -20,6 +20,7 @@ from browser import Tab, opened
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli import COMMANDS
 from polyak.settings import presets
+from whole_runs import assert_same, saved, snapshots
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -297,6 +298,25 @@ def test_the_wrapper_and_the_preset_of_the_page_work(workplace: Path) -> None:
     (workplace / "my_preset.toml").write_text(blocks("extending.md", "toml")["my_preset.toml"])
     run = polyak.train("sac", "my_wrappers:ScaledPendulum-v0", preset="Pendulum-v1", **TINY)
     assert run.evaluate(episodes=1).lengths == (200,)
-    values = presets.load("my_preset.toml", "td3", "Pendulum-v1", lambda: [2.0]).values
+    values = presets.load("my_preset.toml", algorithm("td3"), "Pendulum-v1", lambda: [2.0]).values
     assert values == {"batch_size": 128, "steps": 50_000, "exploration_noise": 0.1}
-    assert presets.load("my_preset.toml", "sac", "Pendulum-v1").values["alpha_learning_rate"] == 1e-3
+    assert presets.load("my_preset.toml", algorithm("sac"), "Pendulum-v1").values["alpha_learning_rate"] == 1e-3
+
+
+def test_the_algorithm_of_the_page_learns_goes_on_and_is_read(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at step 17, where the last checkpoint is that of step 12."""
+    code = blocks("extending.md", "python")["triple_sac.py"]
+    assert len(code.splitlines()) < 80
+    (workplace / "triple_sac.py").write_text(code)
+    taken = snapshots(monkeypatch, workplace, 17).taken
+    options = {**TINY, "backend": "jax", "optimism": 0.2}
+    run = polyak.train("triple_sac", "Pendulum-v1", **options)
+    assert_same(polyak.resume(taken[17]), run)
+    assert run.metrics[-1]["learner/updates"] == 17
+    assert {"critic_3", "target_critic_3", "adam_critic_3"} <= {name.split("/")[0] for name in saved(run).learner}
+    (together,) = polyak.train_together("triple_sac", "Pendulum-v1", seeds=[0], **options)
+    assert_same(together, run)
+    (workplace / "triple_sac.py").unlink()
+    monkeypatch.delitem(sys.modules, "triple_sac")
+    assert polyak.load(run.folder).evaluate(1).lengths == (200,)
+    assert polyak.load(run.folder).settings["settings"]["optimism"] == 0.2

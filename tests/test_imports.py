@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import polyak
+from polyak.algorithms import NAMES
 from tiny_cli import PATIENCE, process_environment, untrained_run
 
 SOURCE = Path(polyak.__file__).parent
@@ -29,18 +31,19 @@ ALLOWED = {
     "types": set[str](),
     "system": {"types", "errors", "system"},
     "settings": {"errors", "networks", "settings"},
-    "settings.presets": {"errors", "system", "algorithms"},
+    "settings.presets": {"algorithm", "errors", "system", "algorithms"},
     "networks": {"types", "networks"},
     "environments": {"types", "errors", "system", "settings.options", "environments"},
     "algorithm": {"types", "networks", "settings.shared"},
-    "algorithms": {"algorithm", "types", "networks", "errors", "settings", "algorithms"},
+    "algorithms": {"algorithm", "types", "networks", "errors", "system", "settings", "algorithms"},
     **{
         f"algorithms.{name}.with_{framework}": {
             *("algorithm", f"algorithms.{name}", "frameworks.state", f"frameworks.{framework}")
         }
-        for name in ("ddpg", "td3", "sac")
+        for name in NAMES
         for framework in ("jax", "torch", "tensorflow")
     },
+    "algorithms.trial": {"algorithm", "algorithms.checks", "errors", "frameworks", "settings", "system", "types"},
     "frameworks": {"algorithm", "types", "networks", "errors", "settings.shared", "frameworks"},
     "frameworks.execution": {"algorithm", "types", "errors", "system", "settings"},
     "policies": {"algorithm", "types", "errors", "system", "settings", "networks", "environments", "policies"},
@@ -53,15 +56,15 @@ ALLOWED = {
     "run.checkpoints": {"types", "errors", "system", "experience.replay", "run.checkpoints"},
     "run.metrics": {"errors", "system", "run.description"},
     "run.folder": {
-        *("errors", "system", "settings.kinds", "environments", "algorithms", "policies", "run.description"),
-        "run.metrics",
+        *("errors", "system", "settings.kinds", "environments", "algorithm", "algorithms", "policies"),
+        *("run.description", "run.metrics"),
     },
     "tracking": {"errors", "system", "settings.options", "run.metrics", "run.folder"},
     "many": {"errors", "system", "settings", "frameworks", "run", "many"},
     "many.sweep": {"errors", "system", "settings.kinds", "run.metrics", "run.folder", "many.sweep"},
     "views": {"errors", "run", "many", "views"},
     "html": {"errors", "system"},
-    "report": {"errors", "system", "html", "run.folder", "run.metrics", "report"},
+    "report": {"errors", "system", "algorithms", "html", "run.folder", "run.metrics", "report"},
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
     "training": {"settings", "environments.make", "run", "many"},
 }
@@ -312,3 +315,25 @@ def test_every_rule_is_about_a_module_that_exists() -> None:
             assert name in MODULES, f"{rule}: {name}"
     assert ours("algorithms.sac.with_jax")
     assert "training" in ours("cli.resume")
+
+
+def spoken(tree: ast.Module) -> Iterator[str]:
+    """Names and texts in code, without docstrings and without command lines that are given as examples."""
+    told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield re.sub(r"polyak (train|compare) .*", "", node.value)
+        for name in ("id", "attr", "arg", "name", "module"):
+            yield str(getattr(node, name, ""))
+
+
+def algorithms_named(tree: ast.Module) -> set[str]:
+    return {text for text in spoken(tree) if re.search(r"(?<![a-z])(ddpg|td3|sac)(?![a-z])", text.lower())}
+
+
+def test_no_code_outside_names_an_algorithm() -> None:
+    """So that a new one is its folder; but for lessons, which are on SAC."""
+    others = {name: tree for name, tree in MODULES.items() if name.partition(".")[0] not in ("algorithms", "lessons")}
+    assert {name: named for name, tree in others.items() if (named := algorithms_named(tree))} == {}
+    assert algorithms_named(ast.parse("'sac'\nfrom polyak.algorithms.sac import x")) == {"polyak.algorithms.sac"}
+    assert algorithms_named(ast.parse("if name == 'sac': f('polyak train td3 x')")) == {"sac"}

@@ -71,13 +71,13 @@ def test_the_flags_are_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("gone", ["", *LATER])
 def test_settings_json_is_what_is_declared(gone: str, tmp_path: Path) -> None:
     given = {"seed": 3, "threads": 1, "stop_at_return": -1.0, "from_run": tmp_path / "run", "track": ("wandb",)}
-    plan = Plan(algorithm="sac", environment=TINY, config=algorithm("sac").Config(), found=Found(), **given)
+    plan = Plan(algorithm=algorithm("sac"), environment=TINY, config=algorithm("sac").Config(), found=Found(), **given)
     description = json.loads(json.dumps(plan.description(plan.envs)))
     assert description.keys() - {"algorithm", "environment", "environment_is_callable", "settings"} == (
         (KINDS.keys() - set(UNDESCRIBED)) | {"own_draws"}
     )
     description.pop(gone, None)
-    again = plan_of(description, TINY)
+    again = plan_of(description, TINY, algorithm("sac"))
     assert again == (Plan(**{**vars(plan), gone: getattr(Options(), gone)}) if gone else plan)
     assert described(again) == {name: value for name, value in again.description(1).items() if name in described(plan)}
 

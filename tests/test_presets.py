@@ -41,7 +41,7 @@ def leaves(table: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def config(name: str, algorithm_name: str, environment: str = "Pendulum-v1", half_range: float = 2.0) -> Any:
-    values = presets.load(name, algorithm_name, environment, lambda: half_range).values
+    values = presets.load(name, algorithm(algorithm_name), environment, lambda: half_range).values
     return algorithm(algorithm_name).Config(**values)
 
 
@@ -76,7 +76,7 @@ PLAIN = {
 @pytest.mark.parametrize("algorithm_name", NAMES)
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_sets_everything_and_builds_its_config(name: str, algorithm_name: str) -> None:
-    preset = presets.load(name, algorithm_name, name, lambda: np.array([2.0, 2.0], np.float32))
+    preset = presets.load(name, algorithm(algorithm_name), name, lambda: np.array([2.0, 2.0], np.float32))
     built = algorithm(algorithm_name).Config(**preset.values)
     assert (preset.name, preset.algorithm) == (name, algorithm_name)
     optional = {field.name for field in dataclasses.fields(built) if field.default is None}
@@ -133,7 +133,7 @@ def test_book_is_the_chapters_table(environment: str, half_range: float) -> None
     target = {"target_noise": 0.2 / half_range, "target_noise_clip": 0.5 / half_range, "policy_delay": 2}
     own_settings = {"ddpg": exploration, "td3": exploration | target, "sac": {"learn_alpha": False, "alpha": 0.2}}
     for algorithm_name, settings in own_settings.items():
-        preset = presets.load("book", algorithm_name, environment, lambda: half_range)
+        preset = presets.load("book", algorithm(algorithm_name), environment, lambda: half_range)
         assert preset.values == CHAPTER | settings
 
 
@@ -141,15 +141,15 @@ def test_book_noise_is_converted_to_a_fraction() -> None:
     assert config("book", "ddpg", "Pendulum-v1", 2.0).exploration_noise == 0.05
     assert config("book", "td3", "Pendulum-v1", 2.0).target_noise_clip == 0.25
     assert config("book", "ddpg", "LunarLanderContinuous-v3", 1.0).exploration_noise == 0.1
-    shared = presets.load("book", "ddpg", "Humanoid-v5", lambda: np.full(17, 0.4, np.float32))
+    shared = presets.load("book", algorithm("ddpg"), "Humanoid-v5", lambda: np.full(17, 0.4, np.float32))
     assert shared.values["exploration_noise"] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("half_range", "named"), [([1.0, 2.0], "1, 2"), ([0.0], "0"), ([], "unknown")])
 def test_noise_without_one_half_range_is_refused(half_range: list[float], named: str) -> None:
     with pytest.raises(UsageError, match=rf"exploration_noise .*Arm-v0's actions are {named}:"):
-        presets.load("book", "ddpg", "Arm-v0", lambda: half_range)
-    presets.load("book", "sac", "Arm-v0", lambda: half_range)  # has no noise to convert
+        presets.load("book", algorithm("ddpg"), "Arm-v0", lambda: half_range)
+    presets.load("book", algorithm("sac"), "Arm-v0", lambda: half_range)  # has no noise to convert
 
 
 def test_paper_expresses_ornstein_uhlenbeck_noise() -> None:
@@ -174,14 +174,14 @@ def test_an_environments_own_values_come_last_and_follow_the_preset() -> None:
 
 def test_unknown_preset_names_the_nearest_and_all() -> None:
     with pytest.raises(UsageError, match=r"'Pendulum-v0' \(did you mean 'Pendulum-v1'\?\)") as caught:
-        presets.load("Pendulum-v0", "sac", "Pendulum-v1", lambda: 2.0)
+        presets.load("Pendulum-v0", algorithm("sac"), "Pendulum-v1", lambda: 2.0)
     assert all(name in str(caught.value) for name in presets.names())
 
 
 def test_unknown_algorithm_is_refused() -> None:
     with pytest.raises(UsageError, match="tD4"):
-        presets.load("book", "tD4", "Pendulum-v1", lambda: 2.0)
-    assert presets.load("book", "TD3", "Pendulum-v1", lambda: 2.0).algorithm == "td3"
+        presets.load("book", algorithm("tD4"), "Pendulum-v1", lambda: 2.0)
+    assert presets.load("book", algorithm("TD3"), "Pendulum-v1", lambda: 2.0).algorithm == "td3"
 
 
 def test_own_file_with_plain_values(tmp_path: Path) -> None:
@@ -202,19 +202,19 @@ def test_own_file_with_plain_values(tmp_path: Path) -> None:
         sweep = "my sweep of May"
         """,
     )
-    preset = presets.load(path, "sac", "Pendulum-v1")
+    preset = presets.load(path, algorithm("sac"), "Pendulum-v1")
     expected = {"steps": 100_000, "hidden_sizes": (64, 32), "discount": 1.0, "max_episode_steps": 300, "alpha": 0.4}
     assert preset.values == expected | {"learn_alpha": False, "batch_size": 32}
     assert isinstance(preset.values["steps"], int)
     assert isinstance(preset.values["discount"], float)
     assert preset.sources["alpha"] == "my sweep of May"
     assert path in preset.sources["steps"]
-    assert "batch_size" not in presets.load(path, "sac", "Hopper-v5").values
+    assert "batch_size" not in presets.load(path, algorithm("sac"), "Hopper-v5").values
 
 
 def test_own_file_converts_noise_in_environment_units(tmp_path: Path) -> None:
     path = own(tmp_path, 'exploration_noise = { value = 1, unit = "environment" }')
-    assert presets.load(path, "ddpg", "Pendulum-v1", lambda: 2.0).values == {"exploration_noise": 0.5}
+    assert presets.load(path, algorithm("ddpg"), "Pendulum-v1", lambda: 2.0).values == {"exploration_noise": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -239,13 +239,13 @@ def test_own_file_converts_noise_in_environment_units(tmp_path: Path) -> None:
 )
 def test_own_file_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        presets.load(own(tmp_path, text), "sac", "Pendulum-v1", lambda: 2.0)
+        presets.load(own(tmp_path, text), algorithm("sac"), "Pendulum-v1", lambda: 2.0)
     assert "own.toml" in str(caught.value)
 
 
 def test_own_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing\.toml cannot be read"):
-        presets.load(str(tmp_path / "missing.toml"), "sac", "Pendulum-v1", lambda: 2.0)
+        presets.load(str(tmp_path / "missing.toml"), algorithm("sac"), "Pendulum-v1", lambda: 2.0)
 
 
 # How many environments a run makes

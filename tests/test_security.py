@@ -124,11 +124,15 @@ EVIL = "raise SystemExit('the code of a stranger runs')"
 
 
 def name_as_its_environment(run: Path, name: str) -> None:
+    name_in(run, "environment", name)
+
+
+def name_in(run: Path, field: str, name: str) -> None:
     """In its settings and in its manifests, as a hostile author would."""
     files = [run / "settings.json", *run.glob("checkpoints/*.json")]
     for file in files:
         body = json.loads(file.read_text())
-        body.get("run", body)["environment"] = name
+        body.get("run", body)[field] = name
         if body.pop("sha256", None):
             digest = hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
             body["sha256"] = digest
@@ -244,6 +248,19 @@ def test_what_the_user_names_is_imported_from_anywhere(stranger: Path) -> None:
     (stranger / "good.py").write_text("import tiny_cli")
     options = ("--episodes", "1", "--environment", "runs.stranger.good:Tiny-v0")
     assert call_cli("evaluate", str(stranger), *options)[0] == 0
+
+
+@pytest.mark.parametrize("module", ["runs.stranger.evil", "runs.other", "evil"])
+def test_an_algorithm_of_a_package_around_or_within_a_run_is_refused_where_it_is_needed(
+    module: str, stranger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(stranger))
+    name_in(stranger, "algorithm", module)
+    for arguments in (["resume"], ["resume", "--steps", "60"], ["train", module, "tiny_cli:Tiny-v0", "--from"]):
+        code, output, errors = call_cli(*arguments, str(stranger))
+        assert (code, output) == (2, ""), errors
+        assert "would be imported from the run's own folder" in errors
+    assert call_cli("evaluate", str(stranger), "--episodes", "1")[0] == 0
 
 
 def test_nothing_is_looked_for_where_the_user_stands_in_a_run(

@@ -13,6 +13,7 @@ import pytest
 
 import polyak
 from polyak import Policy, Run, UsageError, tracking
+from polyak.algorithms import algorithm
 from polyak.errors import UnavailableError, UnreadableError
 from polyak.html import video
 from polyak.report.page import page, write_report
@@ -113,14 +114,14 @@ def test_a_preset_that_is_no_text_of_a_person_is_not_read(tmp_path: Path) -> Non
     (path := tmp_path / "own.toml").write_text("")
     grown(path)
     with little_memory(), pytest.raises(UsageError, match=r"own\.toml cannot be read: .* more than 100,000 bytes"):
-        presets.load(str(path), "sac", "Pendulum-v1")
+        presets.load(str(path), algorithm("sac"), "Pendulum-v1")
     path.write_text("a = " + "[" * 50_000)
     with pytest.raises(UsageError, match=r"own\.toml cannot be read"):
-        presets.load(str(path), "sac", "Pendulum-v1")
+        presets.load(str(path), algorithm("sac"), "Pendulum-v1")
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(UsageError, match=r"own\.toml is not a plain file"):
-        presets.load(str(path), "sac", "Pendulum-v1")
+        presets.load(str(path), algorithm("sac"), "Pendulum-v1")
 
 
 def test_a_video_too_large_for_a_page_is_said_and_left_out(run: Run) -> None:

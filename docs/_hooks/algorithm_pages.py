@@ -3,13 +3,13 @@
 import ast
 import dataclasses
 import functools
+import importlib
 import inspect
 import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, get_args, get_origin
 
 from polyak.algorithms import algorithm as algorithm_module
@@ -107,14 +107,11 @@ def deviations(algorithm: str) -> str:
     Raises:
         ValueError: there is none.
     """
-    _, found, listed = _text(algorithm_module(algorithm)).partition("Deviations, and what the other choice would be:\n")
+    text = inspect.cleandoc(importlib.import_module(f"polyak.algorithms.{algorithm}").__doc__ or "")
+    _, found, listed = text.partition("Deviations, and what the other choice would be:\n")
     if not found:
         raise ValueError(f"the docstring of {algorithm} has no list of deviations")
     return listed.strip()
-
-
-def _text(module: ModuleType) -> str:
-    return inspect.cleandoc(module.__doc__ or "")
 
 
 def measured(algorithm: str) -> str:

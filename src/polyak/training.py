@@ -53,7 +53,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     The run's options, from `preset` to `track`, are each as `polyak.settings.options.Options` declares it.
 
     Args:
-        algorithm: "ddpg", "td3" or "sac".
+        algorithm: "ddpg", "td3", "sac", or the name of a module of your own, as "my_folder.my_algorithm".
         environment: an id, `module:Id`, or a callable that makes a Gymnasium environment or a whole VectorEnv.
         config: all settings at once, instead of `preset` and single `settings`.
         observer: watches the run; by default nobody does.

@@ -102,7 +102,7 @@ def _run(given: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = ["usage: polyak COMMAND [...]", "", "DDPG, TD3 and SAC for continuous control.", ""]
+    lines = ["usage: polyak COMMAND [...]", "", "Off-policy reinforcement learning for continuous control.", ""]
     lines += [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
     lines += ["", "`polyak COMMAND --help` explains one. A first run: polyak train sac Pendulum-v1"]
     return "\n".join(lines)

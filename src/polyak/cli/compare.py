@@ -3,17 +3,18 @@
 import itertools
 from collections.abc import Sequence
 
+from polyak.algorithms import NAMES, is_own
 from polyak.cli import many
 from polyak.cli.request import Request, parse, seeds_of, value_in
 from polyak.errors import UsageError
 
-USAGE = """usage: polyak compare ALGORITHM... --environments ENVIRONMENT... [--backends BACKEND...]
+USAGE = f"""usage: polyak compare ALGORITHM... --environments ENVIRONMENT... [--backends BACKEND...]
                       [--seeds 0-4] [--jobs J] [options of train]
 
 Trains every algorithm on every environment, in every framework named, with every seed: each run in a process of its
 own, J at a time. Then writes one report about all.
 
-  ALGORITHM...             ddpg, td3, sac: one or more
+  ALGORITHM...             {", ".join(NAMES)}, or a module of your own: one or more
   --environments           Gymnasium ids such as Pendulum-v1, or module:Id
   --backends               jax, torch, tensorflow: one or more; by default jax
   --seeds                  as 0-4 or 0,3,7; by default 0-4
@@ -71,14 +72,18 @@ def values_of(arguments: Sequence[str], flag: str) -> list[str]:
 def _variant(environment: str, algorithm: str, backend: str, options: Sequence[str], *, named: bool) -> many.Variant:
     arguments = [*options, *(["--backend", backend] if backend else [])]
     request: Request = parse(algorithm, environment, arguments)
-    name = " ".join([algorithm.lower(), *([backend] if named else []), environment])
+    name = " ".join([request.plan.algorithm.name, *([backend] if named else []), environment])
     return many.Variant(request, tuple(arguments), name)
 
 
 def _require_once(what: str, names: Sequence[str]) -> None:
-    twice = [name for name in names if [each.lower() for each in names].count(name.lower()) > 1]
+    twice = [name for name in names if [_same(each) for each in names].count(_same(name)) > 1]
     if twice:
         raise UsageError(f"{what} has {twice[0]!r} twice: name each once")
+
+
+def _same(name: str) -> str:
+    return name.lower() if is_own(name) else name
 
 
 def _title(variants: Sequence[many.Variant], seeds: Sequence[int]) -> str:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from polyak.algorithms import titled
 from polyak.cli.output import own_output
 from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, shares, value_in
 from polyak.errors import UsageError
@@ -43,7 +44,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     if value_in(list(arguments), "--seed") is not None:
         raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
     seeds = str(request.many.seeds)
-    title = f"{request.plan.algorithm.upper()} on {request.plan.name}, seeds {seeds}"
+    title = f"{titled(request.plan.algorithm.name)} on {request.plan.name}, seeds {seeds}"
     return run_all([Variant(request, tuple(arguments))], seeds_of(seeds), title)
 
 
@@ -116,7 +117,7 @@ def passed_on(arguments: Iterable[str], settled: Sequence[str] = SETTLED) -> lis
 def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
     plan = variant.request.plan
     options = (*passed_on(variant.arguments), "--threads", str(threads))
-    return sweep.Job(plan.algorithm, plan.name, seed, options, plan.config.steps, variant.name)
+    return sweep.Job(plan.algorithm.name, plan.name, seed, options, plan.config.steps, variant.name)
 
 
 def said_of(variants: Sequence[Variant]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from polyak.algorithms import NAMES
+from polyak.algorithms import NAMES, algorithm
 from polyak.cli.output import own_output
 from polyak.cli.request import spec_of_instance
 from polyak.settings import presets
@@ -27,11 +27,11 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     console = Console()
     console = Console(width=None if console.is_terminal else 1_000)
     half_range = functools.cache(lambda: spec_of_instance(environment).action_half_range)
-    for algorithm in NAMES:
+    for known in NAMES:
         with own_output():
-            loaded = presets.load(name, algorithm, environment, half_range)
+            loaded = presets.load(name, algorithm(known), environment, half_range)
         table = Table(
-            "setting", "value", "source", title=f"{algorithm} on {environment}: preset {name}", title_justify="left"
+            "setting", "value", "source", title=f"{known} on {environment}: preset {name}", title_justify="left"
         )
         for setting, value in loaded.values.items():
             table.add_row(setting, str(value), loaded.sources[setting])

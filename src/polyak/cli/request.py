@@ -8,13 +8,14 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from polyak import frameworks
-from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithms import require_page, titled
+from polyak.algorithms.checks import require_parts
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.experience.replay import memory_needed
-from polyak.run.plan import Plan, plan_with, require_names, resolve
+from polyak.run.plan import Plan, asked_algorithm, plan_with, resolve
 from polyak.run.start import make_replay
 from polyak.settings.kinds import require
 from polyak.settings.options import Options, Vectorization, options_of
@@ -64,27 +65,27 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
         UsageError: an unknown algorithm, preset or earlier run; a setting out of its limits.
         SystemExit: the parser's, after it has said what is wrong, or shown the help that was asked for.
     """
-    kind: type[Settings] = algorithm_module(require_names(name, environment)).Config
     before = options_of({"preset": value_in(arguments, "--preset"), "from_run": value_in(arguments, "--from")})
-    chosen = resolve(name, environment, None, before, {})
+    algorithm = asked_algorithm(name, before.from_run)
+    chosen = resolve(algorithm, environment, None, before, {})
     defaults = chosen.config
     if chosen.in_environment_units and {"-h", "--help"} & set(arguments):
         with own_output():
             half_range = spec_of_instance(environment).action_half_range
-        defaults = plan_with(name, environment, before, chosen).with_fractions(half_range).config
+        defaults = plan_with(algorithm, environment, before, chosen).with_fractions(half_range).config
     flags = flags_of_options()
     given: Asked[Settings, Any] = tyro.cli(
-        Asked[kind, flags],
+        Asked[algorithm.Config, flags],
         args=arguments,
         default=Asked(options=flags(), settings=defaults),
         prog=f"polyak train {name} {environment}",
-        description=f"Train {name.upper()} on {environment}. Preset in force: {chosen.preset}.",
+        description=f"Train {titled(algorithm.name)} on {environment}. Preset in force: {chosen.preset}.",
         config=(tyro.conf.OmitArgPrefixes,),
     )
     options = options_of({**vars(given.options), "preset": before.preset, "from_run": before.from_run})
     left = tuple(setting for setting in chosen.in_environment_units if not _is_given(arguments, setting))
     chosen = chosen._replace(config=given.settings, in_environment_units=left)
-    return Request(plan_with(name, environment, options, chosen), options, given)
+    return Request(plan_with(algorithm, environment, options, chosen), options, given)
 
 
 def _is_given(arguments: list[str], setting: str) -> bool:
@@ -168,8 +169,10 @@ def replay_needed(plan: Plan) -> int:
         UsageError: a run of this could not begin.
     """
     frameworks.require_backend(plan.backend)
+    require_page(plan.algorithm, plan.backend)
     spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps)
     config = plan.with_fractions(spec.action_half_range).config
+    require_parts(plan.algorithm, spec, config)
     make_replay(plan, spec, plan.envs)
     return memory_needed(min(config.replay_size, config.steps), spec.observation_size, spec.action_size)
 

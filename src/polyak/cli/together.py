@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyak import frameworks
+from polyak.algorithms import titled
 from polyak.cli.apart import Prints, environments_apart
 from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
 from polyak.cli.request import Request, replay_needed, require_memory, seeds_of, value_in
@@ -36,7 +37,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     with environments_apart(options.run_dir.absolute()) as prints:
         memory = len(seeds) * replay_needed(plan)
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
-        jobs = [sweep.Job(plan.algorithm, plan.name, seed, passed, plan.config.steps) for seed in seeds]
+        jobs = [sweep.Job(plan.algorithm.name, plan.name, seed, passed, plan.config.steps) for seed in seeds]
         execution = settled(plan).execution
         exact = frameworks.make_group(plan.backend, execution).exact
         facts = {
@@ -46,7 +47,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
             "device": "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}",
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, {'bit for bit' if exact else 'up to rounding'}",
         }
-        title = f"{plan.algorithm.upper()} on {plan.name}, seeds {request.many.seeds}"
+        title = f"{titled(plan.algorithm.name)} on {plan.name}, seeds {request.many.seeds}"
         view = PrintsFolders(prints.output, make_view(title, facts, prints.errors, plain=request.many.plain))
         trials, begun = [Seat(job, options.run_dir, view, prints) for job in jobs], time.monotonic()
         number = _train(request, trials, view, prints)

@@ -12,7 +12,7 @@ from polyak.views.terminal import make_view
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 
-  ALGORITHM    {", ".join(NAMES)}
+  ALGORITHM    {", ".join(NAMES)}, or a module of your own, as my_folder.my_algorithm
   ENVIRONMENT  a Gymnasium id such as Pendulum-v1, or module:Id
 
 `polyak train sac Pendulum-v1 --help` lists every option, with the values that its preset puts in force."""

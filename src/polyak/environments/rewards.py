@@ -27,7 +27,7 @@ def require_one_number(made: Any, name: str) -> None:
     size = _in_vector(made) if isinstance(made, VectorEnv) else _size(made)
     if size > 1:
         raise UsageError(
-            f"environment {name!r} rewards with {size} numbers, but DDPG, TD3 and SAC learn from one: weigh them in "
+            f"environment {name!r} rewards with {size} numbers, but polyak learns from one: weigh them in "
             f"{LINEAR}, in a callable, or in a file of your own that registers it and is named as my_file:Id"
         )
 

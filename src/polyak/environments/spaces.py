@@ -61,7 +61,7 @@ def spec_of(observation_space: Space[Any], action_space: Space[Any]) -> Spec:
 def _checked_actions(space: Any) -> Any:
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
         raise UsageError(
-            f"the action space is {space}, but DDPG, TD3 and SAC choose continuous actions: use this environment's "
+            f"the action space is {space}, but polyak's algorithms choose continuous actions: use this environment's "
             "continuous variant where it has one (LunarLanderContinuous-v3, MountainCarContinuous-v0), or DQN or PPO "
             "from a library that has them"
         )

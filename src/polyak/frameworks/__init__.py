@@ -3,14 +3,17 @@
 import importlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from polyak.algorithm import Algorithm
+import numpy as np
+
+from polyak.algorithm import Algorithm, first_state
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution, forked
 from polyak.settings.shared import Settings
-from polyak.types import Learner, Spec
+from polyak.types import Batch, Learner, Spec
 
 BACKENDS = {
     "jax": "pip install polyak",
@@ -66,6 +69,19 @@ def make_learner(
     """
     started = start(backend, execution or Execution())
     return _framework(backend).Learner(algorithm, spec, config, arrays, started)
+
+
+def follow(backend: str, algorithm: Algorithm, spec: Spec, config: Settings, execution: Execution) -> None:
+    """Let an algorithm's page compute one update, of zeros, for what it raises; in JAX it is traced and no more."""
+    framework = _framework(backend)
+    if backend == "jax":
+        framework.trace(algorithm, spec, config)
+        return
+    arrays = first_state(algorithm.state(spec, config), np.random.default_rng(0))
+    learner: Learner = framework.Learner(algorithm, spec, config, arrays, replace(execution, fast=False))
+    records = np.zeros((1, config.batch_size, spec.layout.width), np.float32)
+    draws = algorithm.draws(spec, config).items()
+    learner.update(Batch(records, spec.layout), {name: np.zeros((1, *each.shape), np.float32) for name, each in draws})
 
 
 class Group(Protocol):

@@ -36,7 +36,7 @@ CRITIC = Measure(
     "eval/discounted_return",
     "What the critic expected at the first observations of the evaluation episodes, and the discounted return that "
     "followed: solid above dashed is over-estimation. Where a time limit cut an episode off, the critic's "
-    "own value stands for the rest; SAC's Q includes the entropy that it is rewarded for. Compare within a group: "
+    "own value stands for the rest; a policy that is rewarded for entropy has it in its Q. Compare within a group: "
     "another discount makes other numbers.",
 )
 LEARNER = (

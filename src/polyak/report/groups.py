@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from polyak.algorithms import titled
 from polyak.report.statistics import Scores
 from polyak.run.folder import Run
 from polyak.run.metrics import Record
@@ -121,7 +122,7 @@ def _labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
         ]
         names = differences(rivals)
         said = [f"{name} {_short(experiment(own).get(name))}" for name in names[:SHOWN]]
-        label = ", ".join([str(own["algorithm"]).upper(), *said])
+        label = ", ".join([titled(str(own["algorithm"])), *said])
         same = sum(
             label == earlier and own["environment"] == other["environment"]
             for earlier, other in zip(labels, settings, strict=False)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from polyak.algorithms import titled
 from polyak.errors import UnreadableError, UsageError
 from polyak.html import Chart, document, grid, table, text, video, write_page
 from polyak.report import charts, facts, tables
@@ -132,10 +133,10 @@ def _age(film: Path) -> float:
 def _title(groups: Sequence[Group], environments: Sequence[str]) -> str:
     if len(groups) == 1:
         (group,) = groups
-        who = str(group.first["algorithm"]).upper()
+        who = titled(str(group.first["algorithm"]))
         numbers = [str(run.settings["seed"]) for run in group.runs]
         return f"{who} on {environments[0]}, seed{'s' * (len(numbers) > 1)} {', '.join(numbers)}"
-    algorithms = dict.fromkeys(str(group.first["algorithm"]).upper() for group in groups)
+    algorithms = dict.fromkeys(titled(str(group.first["algorithm"])) for group in groups)
     return f"{', '.join(algorithms)} on {', '.join(environments)}"
 
 

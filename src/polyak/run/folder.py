@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyak import algorithms
+from polyak.algorithm import Algorithm
 from polyak.environments.names import module_of
 from polyak.errors import UnavailableError, UsageError
 from polyak.policies.policy import Policy
@@ -242,7 +243,7 @@ def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None
     ours, algorithm, space = made_for(settings), settings["algorithm"], spaces_of(settings)
     wrong = [name for name in ours if policy.made_for.get(name, ours[name]) != ours[name]]
     found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
-    if not found and algorithm in algorithms.NAMES and policy.kind != _kind_of(algorithm):
+    if not found and algorithms.is_own(algorithm) and policy.kind != _kind_of(algorithm):
         found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
     if not found and space is not None and not space.agrees_with(policy.spec):
         found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
@@ -272,5 +273,17 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
         )
     name = given or str(settings["environment"])
     if given is None:
-        refuse_code_of(folder, module_of(str(name)), f"{folder} was trained on {name!r}")
+        told = f"{folder} was trained on {name!r}"
+        refuse_code_of(folder, module_of(str(name)), told, ", or name the environment yourself")
     return name
+
+
+def algorithm_of(name: str, folder: Path) -> Algorithm:
+    """What a run in a folder was trained with, for what learns on from it; one that is not polyak's own is imported.
+
+    Raises:
+        UsageError: its module came with the run; or as `polyak.algorithms.algorithm` says.
+    """
+    if not algorithms.is_own(name):
+        refuse_code_of(folder, name, f"{folder} was trained with {name!r}")
+    return algorithms.algorithm(name)

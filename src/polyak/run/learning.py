@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from polyak.algorithm import drawn
-from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import TrainingError
 from polyak.experience.batches import sample_batch
 from polyak.experience.replay import Replay
@@ -89,8 +88,7 @@ class Updates:
         """The newest that was taken over."""
         self.replay, self.learner = replay, learner
         self._plan, self._streams, self._ledger, self._folder = plan, streams, ledger, folder
-        self.algorithm = algorithm_module(plan.algorithm)
-        self._draws = self.algorithm.draws(policy.spec, plan.config)
+        self._draws = plan.algorithm.draws(policy.spec, plan.config)
         self._schedule = UpdateSchedule(plan.config)
         self._in_pieces = in_pieces
         self._launched: list[Waited] = []
@@ -171,7 +169,7 @@ class Updates:
             raise ValueError(f"{self._schedule.owed} updates owed")
         if "launched" in arrays:
             values = self._ledger.of_today(state, arrays["launched"])
-            learned = Learned(Metrics(self.algorithm.metrics, values), self.policy.parameters)
+            learned = Learned(Metrics(self._plan.algorithm.metrics, values), self.policy.parameters)
             self._launched = [lambda: learned]
             behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
             self.policy = dataclasses.replace(self.policy, parameters=behind)

@@ -179,7 +179,7 @@ class Loop:
                 environments,
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
-                value=critic_of(self.updates.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
+                value=critic_of(self.plan.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
             )
             if self.plan.evaluate_in == "training" and self._may_evaluate():
@@ -216,7 +216,7 @@ class Loop:
         state, arrays = self._state()
         metrics, steps = self.writer.content, self.collector.steps
         content = Content(
-            steps, self.run.settings, state, self.plan.algorithm, learner, arrays, metrics, self.state.best_policy
+            steps, self.run.settings, state, self.plan.algorithm.name, learner, arrays, metrics, self.state.best_policy
         )
         self.checkpoints.save(content, self.updates.replay)
         self.ledger.stopwatch.lap("saving")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import UnavailableError, UnreadableError, UsageError
 from polyak.networks.names import part
 from polyak.policies.policy import Policy, policy_of
@@ -65,8 +64,8 @@ def put_right(run: Run, saved: Saved, plan: Plan, found: Mapping[str, str]) -> N
 
 def last_policy(saved: Saved, plan: Plan) -> Policy:
     """The policy of a checkpoint's learner."""
-    algorithm, made = algorithm_module(plan.algorithm), made_for(saved.manifest.run)
-    return policy_of(algorithm, plan.config, saved.spec, part(saved.learner, "actor"), made)
+    actor, made = part(saved.learner, "actor"), made_for(saved.manifest.run)
+    return policy_of(plan.algorithm, plan.config, saved.spec, actor, made)
 
 
 def _fault(run: Run, saved: Saved, plan: Plan, file: Path, over: bool) -> str:

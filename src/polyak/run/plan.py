@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, cast
 from numpy.typing import ArrayLike
 
 from polyak import tracking
-from polyak.algorithms import algorithm as algorithm_module
-from polyak.environments.history import Isolation, draws_of, isolation_of
+from polyak.algorithm import Algorithm
+from polyak.algorithms import algorithm as algorithm_named
+from polyak.algorithms import titled, with_page
+from polyak.environments.history import Isolation, draws_of, generators_kept, isolation_of
 from polyak.environments.make import Environment
 from polyak.environments.probe import Found
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution
-from polyak.run.folder import Run, load
+from polyak.run.folder import Run, algorithm_of, load
 from polyak.settings import presets
 from polyak.settings.kinds import checked, require
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
@@ -30,7 +32,8 @@ from polyak.settings.shared import Settings
 class Plan(Options):
     """Everything that a run depends on: its options, with device, threads and preset named, and the rest."""
 
-    algorithm: str
+    algorithm: Algorithm
+    """With its page, once the plan is settled."""
     environment: Environment
     config: Settings
     in_environment_units: tuple[str, ...] = ()
@@ -59,7 +62,7 @@ class Plan(Options):
     @property
     def title(self) -> str:
         """The run in a line."""
-        return f"{self.algorithm.upper()} on {self.name}, seed {self.seed}"
+        return f"{titled(self.algorithm.name)} on {self.name}, seed {self.seed}"
 
     @property
     def execution(self) -> Execution:
@@ -67,8 +70,9 @@ class Plan(Options):
         return Execution(self.device, self.threads, self.fast)
 
     def settled(self, execution: Execution) -> "Plan":
-        """The same, computed there."""
-        return dataclasses.replace(self, device=execution.device, threads=execution.threads)
+        """The same, computed there, by the algorithm's page, which is imported."""
+        algorithm = with_page(self.algorithm, self.backend)
+        return dataclasses.replace(self, algorithm=algorithm, device=execution.device, threads=execution.threads)
 
     def with_fractions(self, half_range: ArrayLike) -> "Plan":
         """The same, all noise stated in fractions of [A], half the width of each action's range.
@@ -87,7 +91,7 @@ class Plan(Options):
     def description(self, envs: int) -> dict[str, Any]:
         """As JSON can hold it; `envs` is what an environment that is a whole vector has."""
         return {
-            "algorithm": self.algorithm,
+            "algorithm": self.algorithm.name,
             "environment": self.name,
             "environment_is_callable": not isinstance(self.environment, str),
             **described(self),
@@ -115,16 +119,29 @@ def planned(
     Raises:
         UsageError: something asked for cannot be.
     """
-    algorithm = require_names(algorithm, environment)
-    return plan_with(algorithm, environment, options, resolve(algorithm, environment, config, options, settings))
+    with generators_kept():  # a user's module may import JAX, which draws from np.random
+        found = asked_algorithm(algorithm, options.from_run)
+    return plan_with(found, environment, options, resolve(found, environment, config, options, settings))
 
 
-def plan_with(algorithm: str, environment: Environment, options: Options, chosen: Chosen) -> Plan:
+def asked_algorithm(name: str, from_run: Path | None) -> Algorithm:
+    """The algorithm of a name; one of the user's own is imported, and no framework for the sake of polyak's.
+
+    Raises:
+        UsageError: there is no such algorithm, or it came with the run that is gone on from.
+    """
+    name = checked("algorithm", name, str)
+    return algorithm_named(name) if from_run is None else algorithm_of(name, load(from_run).placed().folder)
+
+
+def plan_with(algorithm: Algorithm, environment: Environment, options: Options, chosen: Chosen) -> Plan:
     """The same, once the settings have been chosen.
 
     Raises:
-        UsageError: a tracker's package is not installed; or as `require_names` says.
+        UsageError: a tracker's package is not installed; or the environment is neither named nor made by a call.
     """
+    named = isinstance(environment, str) and environment != ""
+    require("environment", environment, named or callable(environment), "an id, or a callable that makes one")
     asked: dict[str, Any] = {
         **vars(options.placed()),
         "preset": chosen.preset,
@@ -132,7 +149,7 @@ def plan_with(algorithm: str, environment: Environment, options: Options, chosen
         "track": tracking.require(options.track),
     }
     return Plan(
-        algorithm=require_names(algorithm, environment),
+        algorithm=algorithm,
         environment=environment,
         config=chosen.config,
         in_environment_units=chosen.in_environment_units,
@@ -140,20 +157,12 @@ def plan_with(algorithm: str, environment: Environment, options: Options, chosen
     )
 
 
-def require_names(algorithm: str, environment: Environment) -> str:
-    """The algorithm's name as polyak writes it.
-
-    Raises:
-        UsageError: there is no such algorithm, or the environment is neither named nor made by a call.
-    """
-    algorithm_module(checked("algorithm", algorithm, str))  # says so where there is none
-    named = isinstance(environment, str) and environment != ""
-    require("environment", environment, named or callable(environment), "an id, or a callable that makes one")
-    return algorithm.lower()
-
-
 def resolve(
-    algorithm: str, environment: Environment, config: Settings | None, options: Options, settings: Mapping[str, Any]
+    algorithm: Algorithm,
+    environment: Environment,
+    config: Settings | None,
+    options: Options,
+    settings: Mapping[str, Any],
 ) -> Chosen:
     """What the preset that is asked for, with `settings` over it, comes to.
 
@@ -163,7 +172,7 @@ def resolve(
     Raises:
         UsageError: an unknown preset or setting, a setting out of its limits, or `config` together with others.
     """
-    kind: type[Settings] = algorithm_module(algorithm).Config
+    kind = algorithm.Config
     earlier = None if options.from_run is None else load(options.from_run)
     if earlier is not None:
         earlier.require_no_links()
@@ -172,7 +181,7 @@ def resolve(
             raise UsageError("give either config, or preset and single settings, not both")
         if not isinstance(config, kind):
             raise UsageError(
-                f"config is a {type(config).__module__} {type(config).__name__}, but {algorithm} needs its own"
+                f"config is a {type(config).__module__} {type(config).__name__}, but {algorithm.name} needs its own"
             )
         return Chosen("none", config)
     known = [field.name for field in dataclasses.fields(kind)]
@@ -180,9 +189,9 @@ def resolve(
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise UsageError(f"{algorithm} has no setting {name!r}: {hint}")
+            raise UsageError(f"{algorithm.name} has no setting {name!r}: {hint}")
     if earlier is not None and options.preset is None:
-        values: dict[str, Any] = {**_settings_of(earlier, algorithm, known), "start_steps": 0, **settings}
+        values: dict[str, Any] = {**_settings_of(earlier, algorithm.name, known), "start_steps": 0, **settings}
         return Chosen(f"that of {earlier.folder.absolute().name}", kind(**values))
     called = environment if isinstance(environment, str) else ""
     preset = presets.load(options.preset or presets.default_for(called), algorithm, called)
@@ -200,20 +209,19 @@ def _settings_of(run: Run, algorithm: str, known: list[str]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in known}
 
 
-def plan_of(description: Mapping[str, Any], environment: Environment) -> Plan:
-    """The plan that a description says, for the environment that goes with it.
+def plan_of(description: Mapping[str, Any], environment: Environment, algorithm: Algorithm) -> Plan:
+    """The plan that a description says, for the environment and the algorithm that go with it.
 
     Raises:
         KeyError, TypeError, ValueError: this is no description of a run.
     """
     settings = cast(Mapping[str, Any], description["settings"])
     told = [name for name in KINDS if name not in UNDESCRIBED and (name not in LATER or name in description)]
-    algorithm = str(description["algorithm"])
     try:
         return Plan(
             algorithm=algorithm,
             environment=environment,
-            config=algorithm_module(algorithm).Config(**settings),
+            config=algorithm.Config(**settings),
             found=Found(draws_of(description)),
             **{name: description[name] for name in told},
         )

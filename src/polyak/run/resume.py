@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from polyak import tracking
+from polyak.environments.history import generators_kept
 from polyak.environments.make import Environment
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
@@ -65,7 +66,8 @@ def resume(asked: Asked, observer: Observer) -> Run:
         stack.enter_context(one_numpy_thread())
         stack.enter_context(locked(run.folder))
         checkpoints = Checkpoints(run.checkpoints)
-        saved = newest(checkpoints, run, steps)
+        with generators_kept():  # a user's module may import JAX, which draws from np.random
+            saved = newest(checkpoints, run, steps)
         with sensible(checkpoints.folder / saved.manifest.name):
             plan, ended = plan_to_go_on(asked, saved)
             wrong = mending.faults(run, saved, plan, over=bool(ended))
@@ -139,7 +141,8 @@ def plan_to_go_on(asked: Asked, saved: Saved) -> tuple[Plan, str]:
     if steps is not None and steps <= done:
         raise UsageError(f"steps is {steps:,}, but the run has done {done:,} already: ask for more")
     settings = {**then["settings"], **({} if steps is None else {"steps": steps})}
-    plan = plan_of({**then, **asked.changes, "settings": settings}, environment_of(then, environment, run.folder))
+    environment_now = environment_of(then, environment, run.folder)
+    plan = plan_of({**then, **asked.changes, "settings": settings}, environment_now, saved.algorithm)
     if environment not in (None, then["environment"]) and not then["environment_is_callable"]:
         raise UsageError(
             f"{run.folder} was trained on {then['environment']} and goes on with it, not with {plan.name}: leave "

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import Net, expected_state, shape_of
-from polyak.algorithms import algorithm as algorithm_module
+from polyak.algorithm import Algorithm, Net, expected_state, shape_of
+from polyak.algorithms.checks import require_parts
 from polyak.errors import UnreadableError, UsageError
 from polyak.experience.replay import Replay
 from polyak.networks.weights import Shapes, parameter_count
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import require_description
-from polyak.run.folder import Run
+from polyak.run.folder import Run, algorithm_of
 from polyak.run.ledger import names_measured
 from polyak.run.metrics import SIZE_LIMIT
 from polyak.run.plan import Plan, plan_of
@@ -30,6 +30,7 @@ class Saved:
     """What a checkpoint holds."""
 
     manifest: Manifest
+    algorithm: Algorithm
     spec: Spec
     learner: Arrays
     loop: Arrays
@@ -64,16 +65,18 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
             names the manifest.
     """
     with sensible(checkpoints.folder / of.name):
-        plan, spec = plan_of(of.run, str(of.run["environment"])), Spec.from_json(of.state["spec"])
+        algorithm = algorithm_of(str(of.run["algorithm"]), checkpoints.folder.parent)
+        plan, spec = plan_of(of.run, str(of.run["environment"]), algorithm), Spec.from_json(of.state["spec"])
+        require_parts(algorithm, spec, plan.config)
         require_description(of.run, str(checkpoints.folder / of.name))
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
         expected = _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
-        learner = checkpoints.learner(of, plan.algorithm, expected)
+        learner = checkpoints.learner(of, algorithm.name, expected)
         ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
-    return Saved(of, spec, learner, loop, replay, metrics, best)
+    return Saved(of, algorithm, spec, learner, loop, replay, metrics, best)
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def sensible(manifest: Path) -> Generator[None]:
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     """The loop's arrays as they must be, without memory of their own."""
-    metrics = len(names_measured(state, algorithm_module(plan.algorithm).metrics))
+    metrics = len(names_measured(state, plan.algorithm.metrics))
     shapes: dict[str, tuple[int, ...]] = {
         "exploration_noise": (plan.envs, spec.action_size),
         "observation": (plan.envs, spec.observation_size),
@@ -107,7 +110,7 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
 
 def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
     """The learner's arrays as they must be, without memory of their own; what its file cannot hold is refused."""
-    entries = algorithm_module(plan.algorithm).state(spec, plan.config)
+    entries = plan.algorithm.state(spec, plan.config)
     networks = [entry for entry in entries.values() if isinstance(entry, Net)]
     least = 3 * 4 * sum(parameter_count(network.body, network.inputs) for network in networks)  # with the moments
     if least > file_bytes:
@@ -117,4 +120,4 @@ def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
 
 
 def _actor_shapes(plan: Plan, spec: Spec) -> Shapes:
-    return shape_of(algorithm_module(plan.algorithm).state(spec, plan.config), "actor")
+    return shape_of(plan.algorithm.state(spec, plan.config), "actor")

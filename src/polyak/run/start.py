@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from polyak import frameworks, tracking
 from polyak.algorithm import first_state
-from polyak.algorithms import algorithm as algorithm_module
-from polyak.algorithms import with_page
+from polyak.algorithms import is_own, require_page
+from polyak.algorithms.checks import require_parts
+from polyak.algorithms.trial import require_working
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
@@ -59,6 +60,7 @@ def settled(plan: Plan) -> Plan:
     Raises:
         UsageError: the framework is not installed, or has no such device.
     """
+    require_page(plan.algorithm, plan.backend)
     with generators_kept():  # JAX's import draws from np.random
         return plan.settled(frameworks.start(plan.backend, plan.execution))
 
@@ -77,16 +79,19 @@ def new_loop(
     plan, (environments, evaluation) = probed_worlds(stack, plan, streams, limit)
     spec = environments.spec
     plan = plan.with_fractions(spec.action_half_range)
-    learner = first_state(algorithm_module(plan.algorithm).state(spec, plan.config), streams.weights)
+    require_parts(plan.algorithm, spec, plan.config)
+    if not is_own(plan.algorithm.name):
+        require_working(plan.algorithm, plan.backend, spec, plan.config, plan.execution)
+    learner = first_state(plan.algorithm.state(spec, plan.config), streams.weights)
     if plan.from_run is not None:
         earlier, arrays = Run(plan.from_run), learner
         kept = Checkpoints(earlier.checkpoints)
-        learner = kept.newest(lambda made: kept.learner(made, plan.algorithm, arrays), earlier.settings)
+        learner = kept.newest(lambda made: kept.learner(made, plan.algorithm.name, arrays), earlier.settings)
     replay = make_replay(plan, spec, environments.count, runs)
     description = plan.description(environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
         description["together"] = runs
-    run = create(plan.run_dir, plan.name, plan.algorithm, plan.seed, description)
+    run = create(plan.run_dir, plan.name, plan.algorithm.name, plan.seed, description)
     stack.enter_context(locked(run.folder))
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
@@ -152,11 +157,10 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
     observer.started(progress)
     stack.callback(tell_ended, observer, progress)
-    algorithm = with_page(algorithm_module(plan.algorithm), plan.backend)
-    described = algorithm, environments.spec, plan.config, parts.learner, plan.execution
+    described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
     learner = frameworks.make_learner(plan.backend, *described) if group is None else group.learner(*described)
-    policy = policy_of(algorithm, plan.config, environments.spec, learner.actor(), made_for(run.settings))
-    ledger = Ledger(algorithm.metrics)
+    policy = policy_of(plan.algorithm, plan.config, environments.spec, learner.actor(), made_for(run.settings))
+    ledger = Ledger(plan.algorithm.metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
     return Loop(

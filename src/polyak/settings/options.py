@@ -16,6 +16,8 @@ from polyak.settings.kinds import FILLED, Count, Limit, Seed, check_fields, chec
 F = TypeVar("F", bound=Callable[..., Any])
 
 Backend = Literal["jax", "torch", "tensorflow"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+"""The frameworks that there are."""
 Device = Literal["auto", "cpu", "cuda"]
 Vectorization = Literal["sync", "async", "envpool"]
 EvaluateIn = Literal["own", "process", "training", "never"]

@@ -20,7 +20,7 @@ class Place(NamedTuple):
     """Whether the path is a folder of a package; else it is a file."""
 
 
-def refuse_code_of(folder: Path, module: str, told: str) -> None:
+def refuse_code_of(folder: Path, module: str, told: str, otherwise: str = "") -> None:
     """Check that a module that a run's settings name did not come with the run: to import it would run its code.
 
     It did where its file, or a folder of a package that it is in, lies within the run's folder, and where such a
@@ -30,6 +30,7 @@ def refuse_code_of(folder: Path, module: str, told: str) -> None:
         folder: the run's.
         module: its dotted name.
         told: how the message begins, such as "runs/x was trained on 'm:Id'".
+        otherwise: how it ends, where there is another remedy than to move the module.
 
     Raises:
         UsageError: it did.
@@ -38,8 +39,7 @@ def refuse_code_of(folder: Path, module: str, told: str) -> None:
         if is_within(place.path, folder) or (place.package and is_within(folder, place.path)):
             raise UsageError(
                 f"{told}, and {place.module!r} would be imported from the run's own folder, or from a package around "
-                f"it, which may be a stranger's ({place.path}): move that module elsewhere, or name the environment "
-                "yourself"
+                f"it, which may be a stranger's ({place.path}): move that module elsewhere{otherwise}"
             )
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from polyak.algorithm import STEP, Algorithm, due
+from polyak.algorithm import STEP, Algorithm, due, expected_state
 from polyak.frameworks.execution import Execution, columns_of, packed
 from polyak.frameworks.jax.device import compiler_options, device_of
 from polyak.frameworks.jax.packing import Packed, Packing
@@ -126,3 +126,15 @@ def _burst(
     after, values = jax.lax.scan(step, packing.unpacked(state), (records, due))
     actor = [jnp.ravel(leaf) for leaf in part(arrays_of(after), "actor").values()]
     return packing.packed(after), jnp.concatenate([jnp.ravel(values), *actor])
+
+
+def trace(algorithm: Algorithm, spec: Spec, config: Settings) -> None:
+    """Trace one update of an algorithm's page, for what it raises; nothing is computed."""
+    entries, columns = algorithm.state(spec, config), columns_of(algorithm.draws(spec, config), spec.layout)
+    state = state_of(entries, expected_state(entries))
+    packing, parts = Packing(state), len(algorithm.every(config))
+    width = max([spec.layout.width, *(column.stop for column, _ in columns.values())])
+    records = jax.ShapeDtypeStruct((1, config.batch_size, width), np.float32)
+    due = jax.ShapeDtypeStruct((1, parts), np.bool_) if parts else None
+    burst = partial(_burst, algorithm, spec, config, packing, weighted=False)
+    jax.eval_shape(burst, packing.packed(state, np), records, due)

@@ -1,4 +1,4 @@
-"""DDPG, TD3 and SAC in TensorFlow."""
+"""Learners in TensorFlow."""
 
 from polyak.frameworks.tensorflow import quiet as quiet  # first: it imports TensorFlow without its remarks
 from polyak.frameworks.tensorflow.device import describe, start

@@ -1,4 +1,4 @@
-"""DDPG, TD3 and SAC in PyTorch."""
+"""Learners in PyTorch."""
 
 from polyak.frameworks.torch.device import describe, start
 from polyak.frameworks.torch.learner import TorchLearner as Learner

@@ -5,6 +5,7 @@
     environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
     batch_size = { value = 256, source = "zoo" }        # for every algorithm; a bare `batch_size = 256` does as well
     [sac]                                               # for one algorithm, over the former
+    ["my_folder.my_algorithm"]                          # for one of the user's own, by its module, in quotes
     [only.Swimmer-v5], [only.Swimmer-v5.sac]            # for one environment, over both
     [sources]
     zoo = "where every value that says `zoo` comes from"
@@ -25,15 +26,16 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import ArrayLike
 
+from polyak.algorithm import Algorithm
 from polyak.algorithms import NAMES
-from polyak.algorithms import algorithm as algorithm_module
 from polyak.errors import UsageError
 from polyak.system.files import read_plain_file
 
 SIZE_LIMIT = 100_000
 """Bytes of a preset's file at most."""
 Table = dict[str, Any]
-STRUCTURE = ("environments", "sources", "only", *NAMES)  # the keys of a file that are not settings
+STRUCTURE = ("environments", "sources", "only", *NAMES)
+"""Keys of a file that are not settings; besides them, names with a dot are those of users' algorithms."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,20 @@ def default_for(environment: str) -> str:
     return identity if _tuned(identity) else "paper"
 
 
-def load(name: str, algorithm: str, environment: str, half_range: Callable[[], ArrayLike] | None = None) -> Preset:
+def load(
+    name: str, algorithm: Algorithm, environment: str, half_range: Callable[[], ArrayLike] | None = None
+) -> Preset:
     """The settings of preset `name`, or of the user's own file where `name` ends in `.toml`.
 
     Args:
         name: one of `names()`, also for another environment than its own, or the path of a TOML file.
-        algorithm: `ddpg`, `td3` or `sac`.
+        algorithm: that for whose settings it is.
         environment: what will be trained on, as `Id` or `module:Id`.
         half_range: gives [A], half the width of each action's range; asked only for noise in environment units. Without
             it, such noise is left as it is, and named.
 
     Raises:
-        UsageError: no such preset, algorithm or setting; a value of the wrong kind; noise that cannot be converted.
+        UsageError: no such preset or setting; a value of the wrong kind; noise that cannot be converted.
     """
     document = _own(name) if name.endswith(".toml") else _shipped().get(name)
     if document is None:
@@ -80,14 +84,14 @@ def load(name: str, algorithm: str, environment: str, half_range: Callable[[], A
             f"unknown preset {name!r}{_nearest(name, names())}: polyak has {', '.join(names())};"
             " a name that ends in .toml is the path of a file of your own"
         )
-    kinds = get_type_hints(algorithm_module(algorithm).Config)
+    kinds = get_type_hints(algorithm.Config)
     texts = _table(document, "sources", name)
     values, sources, units = dict[str, Any](), dict[str, str](), dict[str, bool]()
     only = name if _tuned(name) else environment.rpartition(":")[2]
-    for setting, entry in _entries(document, algorithm.lower(), only, name):
+    for setting, entry in _entries(document, algorithm.name, only, name):
         what = f"preset {name}: {setting}"
         if setting not in kinds:
-            raise UsageError(f"{what} is no setting of {algorithm.lower()}{_nearest(setting, (*kinds, *STRUCTURE))}")
+            raise UsageError(f"{what} is no setting of {algorithm.name}{_hint(setting, entry, kinds)}")
         table = cast(Table, entry) if isinstance(entry, dict) else {"value": entry}
         if "value" not in table or not table.keys() <= {"value", "unit", "source"}:
             raise UsageError(f"{what} is {table!r}, but must have a value, may have a unit and a source, and no more")
@@ -100,7 +104,7 @@ def load(name: str, algorithm: str, environment: str, half_range: Callable[[], A
         units[setting] = "unit" in table and half_range is None  # of the last entry, which is in force
         source = str(table.get("source", f"preset {name}"))
         values[setting], sources[setting] = value, str(texts.get(source, source))
-    return Preset(name, algorithm.lower(), values, sources, tuple(name for name, left in units.items() if left))
+    return Preset(name, algorithm.name, values, sources, tuple(name for name, left in units.items() if left))
 
 
 @functools.cache
@@ -129,7 +133,8 @@ def _entries(document: Table, algorithm: str, environment: str, origin: str) -> 
     """Every setting and what the file says of it, the more special after the more general."""
     only = _table(_table(document, "only", origin), environment, origin)
     for level in (document, only):
-        yield from ((key, entry) for key, entry in level.items() if key not in STRUCTURE)
+        other = (*STRUCTURE, algorithm)
+        yield from ((key, entry) for key, entry in level.items() if key not in other and "." not in key)
         yield from _table(level, algorithm, origin).items()
 
 
@@ -138,6 +143,15 @@ def _table(parent: Table, key: str, origin: str) -> Table:
     if not isinstance(table, dict):
         raise UsageError(f"preset {origin}: {key} is {table!r}, but must be a table: [{key}]")
     return cast(Table, table)
+
+
+def _hint(setting: str, entry: object, kinds: Iterable[str]) -> str:
+    """What may have been meant by a key that is no setting."""
+    if not isinstance(entry, dict) or "value" in entry or _nearest(setting, STRUCTURE):
+        return _nearest(setting, (*kinds, *STRUCTURE))
+    inner = [name for name, value in cast(Table, entry).items() if isinstance(value, dict)]
+    dotted = f"{setting}.{inner[0]}" if inner else f"my_folder.{setting}"
+    return f'; the table of an algorithm of your own has the dotted name of its module, in quotes: ["{dotted}"]'
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
