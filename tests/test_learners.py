@@ -203,12 +203,15 @@ UPDATES = {
     "sac fixed alpha": make_case("sac", action_size=1, hidden_sizes=(8,), learn_alpha=False, alpha=0.2),
     "sac target entropy": make_case("sac", alpha=0.3, target_entropy=0.5, alpha_learning_rate=1e-2),
 }
+AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy")
+"""Settings that change numbers and not a page's course: TensorFlow, which compiles slowest, does not compile these."""
 
 
-@pytest.mark.parametrize("case", UPDATES.values(), ids=UPDATES)
-def test_one_and_ten_updates(case: Case, framework: Framework) -> None:
+@pytest.mark.parametrize("name", UPDATES)
+def test_one_and_ten_updates(name: str, framework: Framework) -> None:
+    case, fast = UPDATES[name], framework.name != "tensorflow" or name not in AS_WRITTEN
     states, expected = solve(case)
-    learner, rows = learner_of(case, framework.name), []
+    learner, rows = learner_of(case, framework.name, fast=fast), []
     for index, state in enumerate(states):
         metrics = learner.update(*case.burst(index, index + 1))
         rows.append(metrics.values[0])
