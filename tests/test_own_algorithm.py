@@ -165,6 +165,7 @@ def test_one_of_polyak_s_own_without_a_page_is_refused_like_any_other(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("polyak.algorithms.find_spec", lambda name: None if name.endswith("jax") else name)
+    monkeypatch.setattr("polyak.frameworks.start", lambda *_: pytest.fail("the framework was imported"))
     assert refusal("sac") == "sac has pages for torch, tensorflow, not for jax: take --backend torch"
 
 
@@ -210,6 +211,8 @@ def test_it_goes_on_and_is_gone_on_from(run: Run) -> None:
     longer = polyak.resume(run.folder, steps=60)
     assert longer.metrics[-1]["step"] == 60
     assert longer.settings["settings"]["my_setting"] == 3
+    with pytest.raises(UsageError, match=f"{NAME} has pages for jax, not for torch: take --backend jax"):
+        polyak.resume(run.folder, steps=80, backend="torch")
     after = polyak.train(NAME, TINY, from_run=run.folder, backend="jax")
     assert after.settings["settings"]["my_setting"] == 3
     with pytest.raises(UsageError, match=f"is a run of {NAME}, but ddpg is asked for"):
