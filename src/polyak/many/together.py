@@ -46,9 +46,7 @@ def train(plan: Plan, seeds: Sequence[int], observers: Sequence[Observer] = ()) 
     watchers = [watching(each) for each in _listed("observers", observers)] or [Silent() for _ in seeds]
     require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
     frameworks.require_together(plan.backend)
-    with ExitStack() as stack:
-        stack.enter_context(signals_marked())
-        stack.enter_context(one_numpy_thread())
+    with signals_marked(), one_numpy_thread(), ExitStack() as stack:
         plan = settled(plan)
         group = frameworks.make_group(plan.backend, plan.execution)
         seats = _seats(stack, plan, seeds, group, watchers)

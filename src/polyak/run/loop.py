@@ -51,7 +51,7 @@ class Loop:
     collector: Collector
     updates: Updates
     ledger: Ledger
-    test_environments: Environments | None
+    evaluation: Environments | None
     """Where the policy is evaluated, if it is."""
     writer: MetricsWriter
     checkpoints: Checkpoints
@@ -152,7 +152,7 @@ class Loop:
             self._take()
         steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
-        result = None if self.test_environments is None else self._evaluate(self.test_environments)
+        result = None if self.evaluation is None else self._evaluate(self.evaluation)
         self.ledger.stopwatch.lap("evaluation")
         with self._torn():
             self.state.evaluated = steps
@@ -238,7 +238,7 @@ class Loop:
             "spec": self.updates.policy.spec.to_json(),
             "collector": collector,
             "environments": self.collector.environments.state(),
-            "test_environments": None if self.test_environments is None else self.test_environments.state(),
+            "test_environments": None if self.evaluation is None else self.evaluation.state(),
             "evaluated": self.state.evaluated,
             "reached": self.state.reached,
             "best": self.state.best,
@@ -255,8 +255,8 @@ class Loop:
         Raises:
             ValueError, TypeError, KeyError: this is no state of a loop.
         """
-        if self.test_environments is not None:
-            self.test_environments.restore(state["test_environments"])
+        if self.evaluation is not None:
+            self.evaluation.restore(state["test_environments"])
         steps = self.collector.steps
         self.state = LoopState(int(state["evaluated"]), best_policy=best_policy, saved=steps)
         if state["best"] is not None:

@@ -61,10 +61,7 @@ def resume(asked: Asked, observer: Observer) -> Run:
         _ = run.settings  # says so where this is no run at all
         raise UsageError(f"{run.folder} has no checkpoint, so that nothing was trained in it: start it anew")
     tracking.require(changes.get("track", ()))
-    with ExitStack() as stack:
-        stack.enter_context(signals_marked())
-        stack.enter_context(one_numpy_thread())
-        stack.enter_context(locked(run.folder))
+    with signals_marked(), one_numpy_thread(), locked(run.folder), ExitStack() as stack:
         checkpoints = Checkpoints(run.checkpoints)
         with generators_kept():  # a user's module may import JAX, which draws from np.random
             saved = newest(checkpoints, run, steps)

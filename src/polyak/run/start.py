@@ -43,9 +43,7 @@ def train(plan: Plan, observer: Observer) -> Run:
         UsageError: something asked for cannot be; nothing has been trained.
         TrainingError, Interrupted: as `polyak.train` says.
     """
-    with ExitStack() as stack:
-        stack.enter_context(signals_marked())
-        stack.enter_context(one_numpy_thread())
+    with signals_marked(), one_numpy_thread(), ExitStack() as stack:
         plan = settled(plan)
         limit = stack.enter_context(time_limit(plan.step_timeout))
         loop = new_loop(stack, plan, limit, observer)
@@ -169,7 +167,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
         collector=parts.collector,
         updates=Updates(plan, parts.streams, parts.replay, learner, policy, ledger, run.folder, in_pieces=cut),
         ledger=ledger,
-        test_environments=parts.evaluation,
+        evaluation=parts.evaluation,
         writer=writer,
         checkpoints=parts.checkpoints,
         progress=progress,
