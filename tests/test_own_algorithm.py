@@ -1,6 +1,8 @@
 """An algorithm outside the package: found by its module, checked at the door, and as good as polyak's own."""
 
+import dataclasses
 import importlib
+import inspect
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +15,8 @@ import pytest
 import polyak
 from polyak import Run, UsageError, algorithms
 from polyak.algorithms import algorithm
+from polyak.algorithms.checks import TAKEN
+from polyak.cli.request import Asked
 from polyak.run.folder import load
 from polyak.settings import presets
 from tiny_cli import OPTIONS, SMALL, TINY, call_cli, process_environment
@@ -103,6 +107,7 @@ FAULTS = {
     with_setting("mine: 'Absent' = None"): "Config raised NameError: name 'Absent' is not defined",
     with_setting("seed: int = 1"): "it has a setting 'seed', which is what `train` takes besides",
     with_setting("jobs: int = 1"): "it has a setting 'jobs', which is what `train` takes besides",
+    with_setting("learning_rate: float = 1e-3"): "it has a setting 'learning_rate', as a function of Settings is named",
     changed(metrics="('q',)"): "metrics must have 'critic_loss' among them",
     changed(metrics="['critic_loss']"): "metrics is ['critic_loss'], but must be a tuple",
     changed(metrics="('critic_loss', 'a/b')"): "metrics has 'a/b', but a name is of letters",
@@ -144,6 +149,12 @@ FAULTS = {
 def test_what_is_wrong_with_it_is_said_before_anything_is_made(fault: str, here: Path) -> None:
     (here / "my_file.py").write_text(TEXT + "\n" * (22 - TEXT.count("\n")) + fault + "\n")
     assert FAULTS[fault] in refusal("my_file")
+
+
+def test_no_setting_can_have_the_name_of_what_else_train_takes() -> None:
+    calls = [inspect.signature(call).parameters for call in (polyak.train, polyak.train_together)]
+    names = {name for call in calls for name in call} | {field.name for field in dataclasses.fields(Asked)}
+    assert names - {"settings", "options"} == set(TAKEN)
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ NAMES = found()
 """Those that polyak has."""
 
 
-def is_own(name: str) -> bool:
+def is_built_in(name: str) -> bool:
     """Whether polyak has an algorithm of this name, in any case; any other name is that of a user's module."""
     return name.lower() in NAMES
 
 
 def titled(name: str) -> str:
     """An algorithm's name as it heads a line: `SAC`, and a module's as it is written."""
-    return name.upper() if is_own(name) else name
+    return name.upper() if is_built_in(name) else name
 
 
 def algorithm(name: str) -> Algorithm:
@@ -46,8 +46,8 @@ def algorithm(name: str) -> Algorithm:
         UsageError: there is no such algorithm or module, and the message names the nearest; the module raises, which is
             told with the line; or what it has is no algorithm.
     """
-    name = name.lower() if is_own(name) else name
-    module = importlib.import_module(_module(name)) if is_own(name) else _imported(name)
+    name = name.lower() if is_built_in(name) else name
+    module = importlib.import_module(_module(name)) if is_built_in(name) else _imported(name)
     declared = getattr(module, "ALGORITHM", None)
     if not isinstance(declared, Algorithm):
         has = f"an ALGORITHM that is a {type(declared).__name__}" if hasattr(module, "ALGORITHM") else "no ALGORITHM"

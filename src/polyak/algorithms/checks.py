@@ -90,6 +90,8 @@ def _in_settings(algorithm: Algorithm) -> Iterator[str]:
 def _in_setting(field: "Field[Any]", kind: Any) -> Iterator[str]:
     if field.name in (*TAKEN, "help"):
         yield f"it has a setting {field.name!r}, which is what `train` takes besides settings: choose another name"
+    if field.name in {*dir(Settings)} - {each.name for each in fields(Settings)}:
+        yield f"it has a setting {field.name!r}, as a function of Settings is named: choose another name"
     default: Any = field.default if field.default_factory is MISSING else field.default_factory()
     if default is MISSING:
         yield f"its setting {field.name!r} has no default"

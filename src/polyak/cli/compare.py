@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from polyak.algorithms import NAMES, is_own
+from polyak.algorithms import NAMES, is_built_in
 from polyak.cli import many
 from polyak.cli.request import Request, parse, seeds_of, value_in
 from polyak.errors import UsageError
@@ -83,7 +83,7 @@ def _require_once(what: str, names: Sequence[str]) -> None:
 
 
 def _same(name: str) -> str:
-    return name.lower() if is_own(name) else name
+    return name.lower() if is_built_in(name) else name
 
 
 def _title(variants: Sequence[many.Variant], seeds: Sequence[int]) -> str:

@@ -243,7 +243,7 @@ def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None
     ours, algorithm, space = made_for(settings), settings["algorithm"], spaces_of(settings)
     wrong = [name for name in ours if policy.made_for.get(name, ours[name]) != ours[name]]
     found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
-    if not found and algorithms.is_own(algorithm) and policy.kind != _kind_of(algorithm):
+    if not found and algorithms.is_built_in(algorithm) and policy.kind != _kind_of(algorithm):
         found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
     if not found and space is not None and not space.agrees_with(policy.spec):
         found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
@@ -284,6 +284,6 @@ def algorithm_of(name: str, folder: Path) -> Algorithm:
     Raises:
         UsageError: its module came with the run; or as `polyak.algorithms.algorithm` says.
     """
-    if not algorithms.is_own(name):
+    if not algorithms.is_built_in(name):
         refuse_code_of(folder, name, f"{folder} was trained with {name!r}")
     return algorithms.algorithm(name)

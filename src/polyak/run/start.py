@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from polyak import frameworks, tracking
 from polyak.algorithm import first_state
-from polyak.algorithms import is_own, require_page
+from polyak.algorithms import is_built_in, require_page
 from polyak.algorithms.checks import require_parts
 from polyak.algorithms.trial import require_working
 from polyak.environments.history import generators_kept
@@ -78,7 +78,7 @@ def new_loop(
     spec = environments.spec
     plan = plan.with_fractions(spec.action_half_range)
     require_parts(plan.algorithm, spec, plan.config)
-    if not is_own(plan.algorithm.name):
+    if not is_built_in(plan.algorithm.name):
         require_working(plan.algorithm, plan.backend, spec, plan.config, plan.execution)
     learner = first_state(plan.algorithm.state(spec, plan.config), streams.weights)
     if plan.from_run is not None:
