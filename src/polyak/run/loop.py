@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,25 +107,11 @@ class Loop:
     def _iterate(self) -> Generator[None]:
         """One step of every environment, and the updates that are due then."""
         before = self.collector.steps
-        with self._torn(stepping=True):
+        with _Torn(self, stepping=True):
             self._collect()
             if self.updates.launch(before, self.collector.steps):
                 yield
                 self._take(behind=self.plan.config.lag)
-
-    @contextmanager
-    def _torn(self, *, stepping: bool = False) -> Generator[None]:
-        """A block in which some parts are ahead of others: where it fails, the run cannot go on from them.
-
-        Except where its own step has failed, `stepping`: then the collector is as it was before, and so is all else.
-        """
-        before, self.state.whole = self.collector.steps, False
-        try:
-            yield
-        except TrainingError:
-            self.state.whole = stepping and self.collector.steps == before
-            raise
-        self.state.whole = True
 
     def _collect(self) -> None:
         warming_up = self.collector.steps < self.plan.config.start_steps
@@ -148,13 +134,13 @@ class Loop:
 
     def _end_epoch(self) -> None:
         """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
-        with self._torn():
+        with _Torn(self):
             self._take()
         steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
         result = None if self.evaluation is None else self._evaluate(self.evaluation)
         self.ledger.stopwatch.lap("evaluation")
-        with self._torn():
+        with _Torn(self):
             self.state.evaluated = steps
             if result is not None and (self.state.best is None or result.mean > self.state.best[1]):
                 self.state.best, self.state.best_policy = (steps, result.mean), policy.content()
@@ -211,7 +197,7 @@ class Loop:
             SavingError: the files cannot be written.
         """
         learner = self.updates.learner.arrays()
-        with self._torn():
+        with _Torn(self):
             self._require_finite(learner)
         state, arrays = self._state()
         metrics, steps = self.writer.content, self.collector.steps
@@ -302,6 +288,24 @@ class Loop:
             raise SavingError(
                 f"cannot write {path}: {error.strerror or error}; the checkpoint of step {self.state.saved:,} is whole"
             ) from error
+
+
+class _Torn(AbstractContextManager[None]):
+    """A block in which some parts are ahead of others: where it fails, the run cannot go on from them.
+
+    Except where its own step has failed, `stepping`: then the collector is as it was before, and so is all else.
+    A class, because a generator costs several times as much at every step.
+    """
+
+    def __init__(self, loop: Loop, *, stepping: bool = False) -> None:
+        self._loop, self._stepping = loop, stepping
+
+    def __enter__(self) -> None:
+        self._before, self._loop.state.whole = self._loop.collector.steps, False
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        refused = self._stepping and isinstance(error, TrainingError) and self._loop.collector.steps == self._before
+        self._loop.state.whole = error is None or refused
 
 
 def _measured(evaluation: Evaluation | None) -> dict[str, float]:
