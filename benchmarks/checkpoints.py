@@ -81,7 +81,8 @@ def add(replay: Replay, count: int, generator: np.random.Generator) -> None:
         portion = min(count, 50_000)
         observation = generator.standard_normal((portion, OBSERVATIONS), dtype=np.float32)
         action = generator.standard_normal((portion, ACTIONS), dtype=np.float32)
-        replay.add(Transitions(observation, action, observation[:, 0], observation, np.zeros(portion, np.bool_)))
+        never, episode = np.zeros(portion, np.bool_), np.zeros(portion, np.int32)
+        replay.add(Transitions(observation, action, observation[:, 0], observation, never, never, episode))
         count -= portion
 
 

@@ -79,6 +79,8 @@ def random_transitions(environment: str, count: int) -> Transitions:
         generator.standard_normal(count).astype(np.float32),
         generator.standard_normal((count, *(observations.shape or ()))).astype(observations.dtype),
         generator.random(count) < 0.01,
+        np.zeros(count, np.bool_),
+        np.arange(count, dtype=np.int32) // 100,
     )
 
 
@@ -93,7 +95,7 @@ def with_polyak(environment: str) -> Fill:
         for _ in range(capacity // CHUNK):
             replay.add(data)
         assert replay.size == capacity
-        return replay, [replay._records]
+        return replay, [replay._records, replay._episodes]
 
     return fill
 
@@ -255,7 +257,7 @@ class Contender(NamedTuple):
 
 
 CONTENDERS = {
-    "polyak": Contender("polyak", with_polyak, "Replay: float32 throughout"),
+    "polyak": Contender("polyak", with_polyak, "Replay: float32 throughout, int32 for the episode"),
     "Stable-Baselines3": Contender(
         "stable_baselines3",
         lambda environment: with_stable_baselines(environment, optimize_memory_usage=False),

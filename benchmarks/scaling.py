@@ -48,13 +48,14 @@ from polyak.environments.make import make_environments
 from polyak.errors import UsageError
 from polyak.experience.batches import sample_batch
 from polyak.experience.collector import Collector
-from polyak.experience.replay import Replay, memory_needed, record_size
+from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import make_learner
 from polyak.frameworks.execution import Execution
 from polyak.policies.policy import policy_of
 from polyak.system.files import write_atomically
 from polyak.system.randomness import Streams
 from polyak.system.threads import one_numpy_thread, physical_cores
+from polyak.types import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 CAPACITY = 1_000_000
@@ -175,12 +176,15 @@ class MadeUp(gymnasium.Env[Any, Any]):
 def fill(observation: int, transitions: int, capacity: int) -> Answer:
     """Make a replay and fill it with made-up transitions; by how much resident memory grew for each of them."""
     portion = min(1_000, transitions)
-    rows = np.random.default_rng(0).standard_normal((portion, record_size(observation, ACTION)), dtype=np.float32)
-    rows[:, -1] = 0.0
+    layout = Layout(observation, ACTION)
+    rows = np.random.default_rng(0).standard_normal((portion, layout.width), dtype=np.float32)
+    rows[:, layout.terminated :] = 0.0
+    episodes = np.arange(portion, dtype=np.int32) // 1_000
     before = resident_memory()
     replay = REPLAYS[observation, transitions] = Replay(capacity, observation, ACTION)
     while replay.added < transitions:
-        replay.restore(replay.added, rows[: transitions - replay.added])
+        left = transitions - replay.added
+        replay.restore(replay.added, rows[:left], episodes[:left])
     return {"bytes": (resident_memory() - before) / transitions}
 
 

@@ -131,7 +131,7 @@ def draw_steps(name: str, rows: list[Answer], panels: Any) -> None:
         label = "whole step" if part == "step" else part
         panels[0].plot(sizes, values, "o--" if part == "step" else "o-", color=colour, label=label)
     panels[0].set(yscale="log", ylabel="microseconds an environment step", xlabel=AXES[name])
-    panels[1].plot(sizes, [row["theoretical_bytes"] for row in rows], "--", color=GRAY, label="4 (2 O + A + 2)")
+    panels[1].plot(sizes, [row["theoretical_bytes"] for row in rows], "--", color=GRAY, label="4 (2 O + A + 4)")
     panels[1].plot(sizes, [row["bytes"] for row in rows], "o", color=COLOURS["jax"], label="resident memory")
     panels[1].set(ylabel="bytes a transition", xlabel=AXES[name])
     if name == "observation":  # grows with it: a line where both axes are logarithmic

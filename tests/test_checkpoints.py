@@ -51,13 +51,20 @@ def add(replay: Replay, count: int) -> None:
     wide = numbers[:, np.newaxis]
     replay.add(
         Transitions(
-            np.repeat(wide, O, 1), np.repeat(wide / 7, A, 1), numbers, np.repeat(-wide, O, 1), numbers.astype(bool)
+            observation=np.repeat(wide, O, 1),
+            action=np.repeat(wide / 7, A, 1),
+            reward=numbers,
+            next_observation=np.repeat(-wide, O, 1),
+            terminated=numbers % 9 == 8,
+            truncated=numbers % 7 == 6,
+            episode=numbers.astype(np.int32) // 3,
         )
     )
 
 
-def kept(replay: Replay) -> bytes:
-    return replay.records(replay.added - replay.size, replay.added).tobytes()
+def kept(replay: Replay) -> tuple[bytes, bytes]:
+    held = replay.oldest, replay.added
+    return replay.records(*held).tobytes(), replay.episodes(*held).tobytes()
 
 
 def read_replay(folder: Path, capacity: int) -> Replay:
@@ -76,7 +83,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_replay_comes_back_whatever_was_added_between_checkpoints(capacity: int, counts: list[int], small: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "SMALL", small)
-        patch.setattr(segments, "LARGE", 10 * 4 * (2 * O + A + 2))
+        patch.setattr(segments, "LARGE", 10 * 4 * (2 * O + A + 4))
         replay, disk, now = Replay(capacity, O, A), dict[str, bytes](), ()
         for number, count in enumerate(counts):
             add(replay, count)

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError
 from polyak.experience.collector import Collector
+from polyak.experience.replay import Replay
 from polyak.policies.policy import Policy
 from polyak.system.randomness import stream
 from polyak.types import Spec, Transitions
@@ -33,16 +34,26 @@ def collect(collector: Collector, policy: Policy | None, steps: int) -> Transiti
 class Reader:
     """Where each Diary has to be: checks one transition after another."""
 
-    def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+    def __init__(self, spec: Spec, count: int) -> None:
+        self.spec, self.count = spec, count
         self.place: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
         self.last_action: dict[int, Any] = {}
         self.finished = defaultdict[int, list[tuple[float, int, bool]]](list)
         self.total = defaultdict[int, float](float)
 
-    def read(self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any) -> None:
+    def read(
+        self,
+        observation: Any,
+        action: Any,
+        reward: Any,
+        next_observation: Any,
+        terminated: Any,
+        truncated: Any,
+        number: Any,
+    ) -> None:
         index = int(observation[0])
         episode, step = self.place[index]
+        assert number == index + self.count * episode
         length = LENGTHS[(index + episode) % 4]
         given = self.spec.to_environment(action)
         shown_before = self.last_action[index] if step else np.zeros(len(given))
@@ -50,7 +61,7 @@ class Reader:
         np.testing.assert_array_equal(next_observation, [index, episode, step + 1, *given])
         np.testing.assert_allclose(reward, given.sum(), rtol=1e-6)
         ended = step + 1 == length
-        assert terminated == (ended and episode % 2 == 0)
+        assert (terminated, truncated) == (ended and episode % 2 == 0, ended and episode % 2 == 1)
         self.total[index] += float(reward)
         self.last_action[index] = given
         self.place[index] = (episode + 1, 0) if ended else (episode, step + 1)
@@ -61,12 +72,15 @@ class Reader:
 def check(environments: Environments, policy: Policy | None, steps: int) -> tuple[Transitions, Reader]:
     """Collect `steps` times; check every transition and every finished episode."""
     collector = collector_of(environments)
-    transitions, reader, episodes = [], Reader(environments.spec), []
+    spec = environments.spec
+    transitions, reader, episodes = [], Reader(spec, environments.count), []
+    replay = Replay(1_000, spec.observation_size, spec.action_size)
     for _ in range(steps):
         emitted = collector.step(policy)
         for row in zip(*emitted, strict=True):
             reader.read(*row)
         transitions.append(emitted)
+        replay.add(emitted)
         assert collector.steps == sum(len(each.reward) for each in transitions)
         finished = collector.finished()
         assert all(episode.step == collector.steps for episode in finished)
@@ -77,7 +91,32 @@ def check(environments: Environments, policy: Policy | None, steps: int) -> tupl
     for actual, (total, length, terminated) in zip(sorted(episodes), expected, strict=True):
         np.testing.assert_allclose(actual[0], total, rtol=1e-5)
         assert actual[1:] == (length, terminated)
-    return Transitions(*(np.concatenate(column) for column in zip(*transitions, strict=True))), reader
+    everything = Transitions(*(np.concatenate(column) for column in zip(*transitions, strict=True)))
+    place = [tuple(row) for row in everything.observation[:, :3].tolist()]  # environment, episode, step
+    following = {(index, episode, step - 1): number for number, (index, episode, step) in enumerate(place)}
+    assert replay.successors(np.arange(replay.added)).tolist() == [following.get(each, -1) for each in place]
+    return everything, reader
+
+
+def test_an_episode_that_is_given_up_has_a_number_of_its_own() -> None:
+    collector = collector_of(make_environments(Diary, 3, Numbers))
+    before = collector.step(None)
+    collector.start_anew(np.array([False, False, True]))
+    assert before.episode.tolist() == [0, 1, 2]
+    assert collector.step(None).episode.tolist() == [0, 4, 5]  # environment 1's had ended
+
+
+def test_numbers_of_episodes_go_on_and_begin_anew_after_all() -> None:
+    one, other = (collector_of(make_environments(Diary, 2, Numbers)) for _ in range(2))
+    counts, arrays = one.state()
+    other.restore(counts | {"episode_numbers": [2**31 - 1, 7]}, arrays)
+    other.start_anew(np.ones(2, np.bool_))
+    assert other.state()[0]["episode_numbers"] == [1, 9]
+    other.restore({name: value for name, value in counts.items() if name != "episode_numbers"}, arrays)
+    assert other.state()[0]["episode_numbers"] == [0, 1], "those of before format 5"
+    for wrong in ([0], [0, -1], [0, 2**31], [0, 1.0], [0, True]):
+        with pytest.raises(ValueError, match="numbers of episodes"):
+            other.restore(counts | {"episode_numbers": wrong}, arrays)
 
 
 @pytest.mark.parametrize("count", [1, 3])

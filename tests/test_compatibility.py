@@ -10,6 +10,7 @@ import pytest
 import polyak
 from polyak import Policy, Run
 from polyak.errors import NewerFormatError
+from polyak.experience.links import NO_EPISODE
 from polyak.policies import policy
 from polyak.run.checkpoints import LEARNER, LOOP, manifest, segments
 from polyak.system import arrayfiles
@@ -33,7 +34,10 @@ def test_a_checkpoint_is_read(run: Run) -> None:
     newest = saved(run)
     assert (newest.manifest.step, newest.replay.added) == (expected["step"], expected["added"])
     record = newest.replay.records(newest.replay.added - 1, newest.replay.added)[0]
-    assert record.tolist() == expected["last_record"]
+    width = len(expected["last_record"])
+    assert record.tolist() == expected["last_record"] + [0.0] * (newest.replay.layout.width - width)
+    episodes = newest.replay.episodes(0, newest.replay.added).tolist()
+    assert episodes == expected.get("episodes", [NO_EPISODE] * len(episodes))  # since format 5
     assert float(newest.learner["log_alpha"]) == expected["log_alpha"]
     assert len(newest.metrics.splitlines()) == expected["metrics"]
 
@@ -51,6 +55,9 @@ def test_a_run_goes_on(run: Run) -> None:
     assert "given up" not in told.facts
     assert [record["step"] for record in resumed.metrics] == [20, 40]
     assert resumed.metrics[-1]["learner/updates"] == 36
+    numbered = "episodes" in json.loads((run.folder / "expected.json").read_text())
+    successors = saved(resumed).replay.successors(np.arange(28, 39)).tolist()  # step 33 and later are taken here
+    assert successors == ([29, -1, 31, 32, 33] if numbered else [-1] * 5) + [34, -1, 36, 37, 38, 39]
 
 
 @pytest.mark.parametrize("form", [policy.FORM, LEARNER, LOOP, segments.FORM])

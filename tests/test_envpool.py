@@ -250,6 +250,7 @@ def test_a_run_goes_on_with_new_episodes_and_says_so(train: Callable[..., Run], 
     replay = saved(resumed).replay
     first, anew = (replay.records(step, step + 2)[:, :3] for step in (0, 130))
     assert (first != anew).any(axis=1).all()
+    assert not np.isin(replay.episodes(128, 130), replay.episodes(130, 132)).any()
     assert_same(resumed, polyak.resume(copy.folder, steps=240))
 
 

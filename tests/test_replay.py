@@ -1,5 +1,7 @@
 """Replay against a plain list, its sampling, and its memory."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 from polyak.errors import UsageError
 from polyak.experience import replay as module
 from polyak.experience.batches import sample_batch
+from polyak.experience.choosers import Uniform
+from polyak.experience.links import NO_EPISODE
 from polyak.experience.replay import Replay, memory_needed
 from polyak.types import Batch, Float, Transitions
 
@@ -19,7 +23,15 @@ def transitions(first: int, count: int) -> Transitions:
     number = np.arange(first, first + count, dtype=np.float32)[:, np.newaxis]
     observation = number + np.array([0.125, 0.25, 0.375], np.float32)
     action = -number - np.array([0.125, 0.25], np.float32)
-    return Transitions(observation, action, number[:, 0], observation + np.float32(0.5), number[:, 0] % 3 == 0)
+    return Transitions(
+        observation=observation,
+        action=action,
+        reward=number[:, 0],
+        next_observation=observation + np.float32(0.5),
+        terminated=number[:, 0] % 3 == 0,
+        truncated=number[:, 0] % 5 == 0,
+        episode=np.arange(first, first + count, dtype=np.int32) // 4,
+    )
 
 
 def assert_holds(records: Float, numbers: list[int]) -> None:
@@ -27,7 +39,7 @@ def assert_holds(records: Float, numbers: list[int]) -> None:
     assert len(records) == len(numbers)
     layout = Replay(1, O, A).layout
     for record, number in zip(records, numbers, strict=True):
-        for name, column in transitions(number, 1)._asdict().items():
+        for name, column in list(transitions(number, 1)._asdict().items())[:-1]:
             np.testing.assert_array_equal(record[getattr(layout, name)], column[0], err_msg=name)
 
 
@@ -45,6 +57,7 @@ def test_the_ring_holds_the_newest_as_a_list_does(capacity: int, counts: list[in
         assert (ring.size, ring.added, ring.capacity) == (len(model), added, capacity)
         records = ring.records(added - ring.size, added)
         assert_holds(records, model)
+        assert ring.episodes(ring.oldest, added).tolist() == [number // 4 for number in model]
         if model:
             drawn = sample(ring, np.random.default_rng(added), 2, 5)
             assert set(drawn.reward.ravel()) <= set(model)
@@ -57,6 +70,76 @@ def test_added_one_by_one_or_at_once_is_the_same(capacity: int, count: int) -> N
     for number in range(count):
         single.add(transitions(number, 1))
     np.testing.assert_array_equal(single._records, whole._records)
+    np.testing.assert_array_equal(single._episodes, whole._episodes)
+
+
+class Told:
+    """Replay and a list of all that was ever added to it, each with its environment's count of episodes."""
+
+    def __init__(self, capacity: int, environments: int) -> None:
+        self.ring, self.environments = Replay(capacity, O, A), environments
+        self.episode, self.added = list(range(environments)), list[int]()
+
+    def step(self, present: list[bool], ended: list[int]) -> None:
+        """Environments that are present take a step, which may end their episode, by itself (1) or by a limit (2)."""
+        here = [index for index, there in enumerate(present[: self.environments]) if there]
+        number, over = len(self.added), np.array([ended[index] for index in here])
+        rows = transitions(number, len(here))
+        numbers = np.array([self.episode[index] for index in here], np.int32)
+        self.ring.add(rows._replace(terminated=over == 1, truncated=over == 2, episode=numbers))
+        self.added += numbers.tolist()
+        for index in here:
+            if ended[index]:
+                self.episode[index] += self.environments
+
+    def assert_linked(self) -> None:
+        held = range(self.ring.oldest, len(self.added))
+        expected = [
+            next((later for later in held[place + 1 :] if self.added[later] == self.added[number] >= 0), -1)
+            for place, number in enumerate(held)
+        ]
+        assert self.ring.successors(np.array(held, np.int64)).tolist() == expected
+
+
+STEPS = st.tuples(
+    st.lists(st.booleans(), min_size=3, max_size=3),
+    st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=3, max_size=3),
+    st.sampled_from(["goes on", "goes on", "gives up", "resumes", "was stored before format 5", "asks"]),
+)
+
+
+@given(st.integers(1, 12), st.integers(1, 3), st.lists(STEPS, max_size=25))
+def test_a_transition_is_followed_by_the_next_of_its_episode(capacity: int, envs: int, steps: list[Any]) -> None:
+    """Whatever ends, is given up or overwritten meanwhile, whether links are kept up or made anew."""
+    told = Told(capacity, envs)
+    for present, ended, then in steps:
+        told.step(present, ended)
+        if then == "gives up":
+            told.episode[0] += envs
+        elif then in ("resumes", "was stored before format 5"):
+            ring, back = told.ring, Replay(capacity, O, A)
+            held = ring.oldest, ring.added
+            episodes = ring.episodes(*held)
+            if then != "resumes":
+                episodes[:] = NO_EPISODE
+                told.added = [NO_EPISODE] * len(told.added)
+            back.restore(ring.oldest, ring.records(*held), episodes)
+            told.ring = back
+        elif then == "asks":
+            told.assert_linked()
+    told.assert_linked()
+
+
+@pytest.mark.parametrize("count", [3, 5, 12])
+def test_what_is_added_at_once_is_linked_as_one_by_one(count: int) -> None:
+    whole, single = Replay(5, O, A), Replay(5, O, A)
+    for ring, sizes in ((whole, [2, count]), (single, [1] * (2 + count))):
+        ring.successors(np.arange(0))
+        for size in sizes:
+            numbers = np.arange(ring.added, ring.added + size, dtype=np.int32)
+            ring.add(transitions(ring.added, size)._replace(episode=numbers % 2))
+    held = np.arange(whole.oldest, whole.added)
+    np.testing.assert_array_equal(whole.successors(held), single.successors(held))
 
 
 def test_samples_are_whole_transitions_in_batches() -> None:
@@ -69,7 +152,7 @@ def test_samples_are_whole_transitions_in_batches() -> None:
     assert batch.records.shape == (4, 7, 2 * O + A + 3)
     for records in batch.records:
         numbers = records[:, batch.layout.reward].astype(int)
-        records[:, batch.layout.terminated] = numbers % 3 == 0
+        records[:, batch.layout.terminated :] = np.stack([numbers % 3 == 0, numbers % 5 == 0], axis=1)
         assert_holds(records, numbers.tolist())
 
 
@@ -94,10 +177,10 @@ def test_a_batch_is_one_contiguous_float32_gather_and_a_copy() -> None:
     np.testing.assert_array_equal(batch.records, before)
 
 
-def test_a_record_is_observation_action_reward_next_observation_terminated() -> None:
+def test_a_record_is_observation_action_reward_next_observation_terminated_truncated() -> None:
     ring = Replay(1, O, A)
     ring.add(transitions(3, 1))
-    expected = [3.125, 3.25, 3.375, -3.125, -3.25, 3.0, 3.625, 3.75, 3.875, 1.0]
+    expected = [3.125, 3.25, 3.375, -3.125, -3.25, 3.0, 3.625, 3.75, 3.875, 1.0, 0.0]
     np.testing.assert_array_equal(ring.records(0, 1), [expected])
 
 
@@ -110,6 +193,17 @@ def test_sampling_is_uniform_over_what_is_held() -> None:
     expected = draws.size / 20
     chi_square = float(((counts[13:] - expected) ** 2 / expected).sum())
     assert chi_square < 43.8  # the 99.9 % point with 19 degrees of freedom
+
+
+@pytest.mark.parametrize("added", [6, 8, 21])
+def test_transitions_are_chosen_by_numbers_that_none_had_before(added: int) -> None:
+    ring = Replay(8, O, A)
+    ring.add(transitions(0, added))
+    chosen = Uniform().choose(ring, np.random.default_rng(3), 20, 10)
+    assert set(chosen.numbers.ravel()) == set(range(max(0, added - 8), added))
+    np.testing.assert_array_equal(ring.gathered(chosen.numbers)[..., ring.layout.reward], chosen.numbers)
+    rows = np.random.default_rng(3).integers(0, ring.size, size=(20, 10))
+    np.testing.assert_array_equal(chosen.numbers % 8, rows, "one draw each, of the rows")
 
 
 def test_sampling_from_a_part_filled_ring_draws_held_rows_alone() -> None:
@@ -131,9 +225,13 @@ def test_an_empty_replay_says_so() -> None:
         sample(Replay(5, O, A), np.random.default_rng(0), 1, 1)
 
 
-def test_half_cheetah_takes_168_megabytes() -> None:
-    assert memory_needed(1_000_000, observation_size=17, action_size=6) == 168_000_000
-    assert Replay(1000, 17, 6)._records.nbytes == memory_needed(1000, 17, 6)
+def test_half_cheetah_takes_176_megabytes() -> None:
+    assert memory_needed(1_000_000, observation_size=17, action_size=6) == 176_000_000
+    assert bytes_of(Replay(1000, 17, 6)) == memory_needed(1000, 17, 6)
+
+
+def bytes_of(ring: Replay) -> int:
+    return ring._records.nbytes + ring._episodes.nbytes
 
 
 def test_a_replay_that_cannot_fit_is_refused_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,17 +239,17 @@ def test_a_replay_that_cannot_fit_is_refused_with_numbers(monkeypatch: pytest.Mo
     with pytest.raises(UsageError) as caught:
         Replay(1_000_000, 17, 6)
     message = str(caught.value)
-    for part in ("replay_size 1,000,000", "168 MB", "100 MB are free", "595,238 transitions", "lower replay_size"):
+    for part in ("replay_size 1,000,000", "176 MB", "100 MB are free", "568,181 transitions", "lower replay_size"):
         assert part in message
-    assert Replay(595_238, 17, 6).capacity == 595_238  # what the message says fits does
+    assert Replay(568_181, 17, 6).capacity == 568_181  # what the message says fits does
 
 
 def test_where_few_transitions_are_expected_memory_is_needed_for_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "memory_free", lambda: 200_000)
     ring = Replay(1_000_000, 17, 6, expected=1_000)
-    assert ring._records.nbytes == memory_needed(1_000, 17, 6)
+    assert bytes_of(ring) == memory_needed(1_000, 17, 6)
     assert ring.capacity == 1_000_000
-    with pytest.raises(UsageError, match=r"keep 2,000 transitions, for 336 kB, but 200 kB are free: .*; free some, or"):
+    with pytest.raises(UsageError, match=r"keep 2,000 transitions, for 352 kB, but 200 kB are free: .*; free some, or"):
         Replay(1_000_000, 17, 6, expected=2_000)
     assert Replay(1_000, 17, 6, expected=10**9).capacity == 1_000  # never more than the ring holds
 

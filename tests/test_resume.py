@@ -233,6 +233,10 @@ def test_an_episode_that_cannot_be_enacted_again_is_given_up_and_that_is_said(
     assert given_up == {20: None, 40: 1, 60: None}
     assert run.settings["resumed"] == [{"step": 23, "given_up": 1, "changed": []}]
     assert run.metrics[1]["train/episodes"] == episodes  # of five steps: at 28, 33, 38
+    replay = saved(run).replay
+    before, after = replay.episodes(22, 24)
+    assert before < after, "nothing of the new episode belongs to the one that was given up"
+    assert replay.successors(np.array([22])) == -1
 
 
 def test_what_was_given_up_is_counted_though_the_run_is_killed_again(

@@ -111,8 +111,8 @@ def test_replay_is_filled_and_its_memory_measured(monkeypatch: pytest.MonkeyPatc
     replay = scaling.REPLAYS[3, 2_500]
     assert (replay.size, replay.capacity) == (2_500, 4_000)
     held = replay.records(0, 2_500)
-    assert held[:, :-1].all(axis=1).all()
-    assert not held[:, -1].any()  # none has terminated
+    assert held[:, :-2].all(axis=1).all()
+    assert not held[:, -2:].any()  # none has ended
 
 
 def test_the_made_up_environment_is_a_valid_one() -> None:
@@ -151,7 +151,7 @@ def test_a_size_without_memory_is_named_and_left_out(monkeypatch: pytest.MonkeyP
     *_, rows = scaling.steps_section("observation", options())
     assert rows[1]["absent"] == "too little memory"
     assert rows[0]["milliseconds"]["step"] == 3.0
-    assert rows[0]["theoretical_bytes"] == 4 * (2 * 3 + 6 + 2)
+    assert rows[0]["theoretical_bytes"] == 4 * (2 * 3 + 6 + 4)
     table = pages.steps_table("observation", rows).splitlines()
     assert table[-1].startswith("| 50 | too little memory |")
     assert len({line.count("|") for line in table}) == 1
@@ -181,7 +181,7 @@ def test_results_become_a_table_and_a_chart(
     table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(scaling.QUICK[name])
     assert len({line.count("|") for line in table}) == 1
-    assert "60.0 (56)" in table[2] if name == "observation" else "2.00 (50%)" in table[2]
+    assert "60.0 (64)" in table[2] if name == "observation" else "2.00 (50%)" in table[2]
     picture = (tmp_path / f"scaling-{name}.svg").read_text()
     words = [each for each in ElementTree.fromstring(picture).iter() if each.tag.endswith("text")]
     assert words

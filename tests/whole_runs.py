@@ -35,7 +35,8 @@ def contents(run: Run) -> dict[str, Any]:
         "state": without_times(newest.manifest.state),
         "learner": bits(newest.learner),
         "loop": bits(newest.loop),
-        "replay": (replay.added, replay.records(replay.added - replay.size, replay.added).tobytes()),
+        "replay": (replay.added, replay.records(replay.oldest, replay.added).tobytes()),
+        "episodes": replay.episodes(replay.oldest, replay.added).tolist(),
         "settings": run.settings["settings"],
     }
 

@@ -25,7 +25,7 @@ def polyak() -> Replay:
     from polyak.types import Transitions
 
     data, generator = random_transitions(ENVIRONMENT, 1), np.random.default_rng(0)
-    row = Transitions(*(np.asarray(part, np.float32) for part in data[:4]), data.terminated)
+    row = Transitions(*(np.asarray(part, np.float32) for part in data[:4]), *data[4:])
     replay = Replay(CAPACITY, row.observation.shape[1], row.action.shape[1])
     return lambda: replay.add(row), lambda: sample_batch(replay, generator, 1, BATCH, 0.99)
 

@@ -8,13 +8,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
+Integers = NDArray[np.integer[Any]]
 ONE = np.ones((), np.float32)
 Arrays = dict[str, NDArray[Any]]
 """Named arrays, such as `critic_1/0/kernel`: the form in which a learner's state or a policy crosses an edge."""
@@ -121,23 +122,21 @@ class Transitions(NamedTuple):
     """[n, O]: the true successor, also where the episode ended."""
     terminated: Bool
     """[n]: True only where the environment terminated; a time limit is no termination."""
+    truncated: Bool
+    """[n]: True where the episode was cut off, as by a time limit."""
+    episode: NDArray[np.int32]
+    """[n]: the number of the episode, which no other of the run has."""
 
     def only(self, wanted: Bool) -> "Transitions":
         """The rows where `wanted` [n] is True."""
-        return Transitions(
-            self.observation[wanted],
-            self.action[wanted],
-            self.reward[wanted],
-            self.next_observation[wanted],
-            self.terminated[wanted],
-        )
+        return Transitions(*(cast(Any, column)[wanted] for column in self))
 
 
 @dataclass(frozen=True)
 class Layout:
     """The columns of a record: `[observation (O), action (A), reward, next_observation (O), discount, weight]`.
 
-    In replay, which knows of no discount yet, the last but one says whether the environment `terminated`.
+    In replay, where neither is settled yet, the last two are `terminated` and `truncated`, 1.0 or 0.0.
     """
 
     observation_size: int
@@ -168,15 +167,20 @@ class Layout:
         """One column."""
         return self.reward + 1 + self.observation_size
 
-    @property
-    def terminated(self) -> int:
-        """The column in replay that `discount` takes the place of in a batch."""
-        return self.discount
-
     @cached_property
     def weight(self) -> int:
         """One column."""
         return self.discount + 1
+
+    @property
+    def terminated(self) -> int:
+        """One column, in replay."""
+        return self.discount
+
+    @property
+    def truncated(self) -> int:
+        """One column, in replay."""
+        return self.weight
 
     @cached_property
     def width(self) -> int:

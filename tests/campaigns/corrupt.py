@@ -172,7 +172,9 @@ def end_of(folder: Path) -> str:
 
 def _digest(saved: Saved, text: str, *files: bytes) -> str:
     replay = saved.replay
-    arrays = {**saved.learner, **saved.loop, "replay": replay.records(replay.added - replay.size, replay.added)}
+    held = replay.oldest, replay.added
+    replayed = {"replay": replay.records(*held), "episodes": replay.episodes(*held)}
+    arrays = {**saved.learner, **saved.loop, **replayed}
     digest = hashlib.sha256(text.encode())
     for name, value in sorted(arrays.items()):
         digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())

@@ -502,12 +502,13 @@ def records_of(folder: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in json.loads(line).items() if name not in TIMED} for line in lines]
 
 
-def arrays_of(folder: Path, of: Manifest) -> dict[str, NDArray[np.float32]]:
-    """The loop's arrays, and all records that replay holds, whichever files they are in."""
+def arrays_of(folder: Path, of: Manifest) -> dict[str, NDArray[Any]]:
+    """The loop's arrays, and all records and episodes that replay holds, whichever files they are in."""
     at = folder / "checkpoints"
-    records = np.concatenate([load_file(at / segment.file.name)["records"] for segment in of.segments])
     held = min(of.added, int(of.run["settings"]["replay_size"]))
-    return {**load_file(at / of.files["loop"].name), "replay": records[-held:]}
+    stored = [load_file(at / segment.file.name) for segment in of.segments]
+    replay = {name: np.concatenate([each[name] for each in stored])[-held:] for name in ("records", "episodes")}
+    return {**load_file(at / of.files["loop"].name), **replay}
 
 
 def missing_and_surplus(folder: Path) -> tuple[set[str], set[str]]:

@@ -47,6 +47,7 @@ def main() -> None:
         "step": newest.manifest.step,
         "added": newest.replay.added,
         "last_record": newest.replay.records(newest.replay.added - 1, newest.replay.added)[0].tolist(),
+        "episodes": newest.replay.episodes(0, newest.replay.added).tolist(),
         "log_alpha": float(newest.learner["log_alpha"]),
         "metrics": len(newest.metrics.splitlines()),
         "observation": [0.25, 3.0],

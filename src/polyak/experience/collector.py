@@ -14,6 +14,9 @@ from polyak.system.randomness import go_on_from, state_of
 from polyak.system.stopwatch import no_lap
 from polyak.types import Arrays, Bool, Float, Transitions
 
+EPISODES = 2**31
+"""Numbers of episodes begin anew after so many: nobody's replay holds the earlier one still."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -30,7 +33,11 @@ class Episode:
 
 
 class Collector:
-    """Acts in N environments: at random while warming up, else with a policy's exploration."""
+    """Acts in N environments: at random while warming up, else with a policy's exploration.
+
+    Environment i numbers its episodes i, N + i, 2 N + i, ..., whenever the others' end. One that is given up has a
+    number of its own as well: what follows is another's.
+    """
 
     def __init__(
         self,
@@ -49,6 +56,8 @@ class Collector:
         self._total_reward = np.zeros(environments.count)
         self.lengths: NDArray[np.int64] = np.zeros(environments.count, np.int64)
         """[N]: steps of the running episodes."""
+        self._numbers: NDArray[np.int32] = np.arange(environments.count, dtype=np.int32)
+        """[N]: the numbers of the running episodes; its emitted ones keep their array."""
         self._episodes: list[Episode] = []
         self._observation: Float = np.zeros((environments.count, environments.spec.observation_size), np.float32)
 
@@ -94,7 +103,15 @@ class Collector:
             if self._correlation:
                 fresh = cast(Float, self._correlation * self._noise + self._innovation * fresh)
             self._noise = fresh
-        transitions = Transitions(self._observation, action, result.reward, result.next_observation, result.terminated)
+        transitions = Transitions(
+            observation=self._observation,
+            action=action,
+            reward=result.reward,
+            next_observation=result.next_observation,
+            terminated=result.terminated,
+            truncated=result.truncated,
+            episode=self._numbers,
+        )
         everywhere = np.count_nonzero(result.valid) == len(result.valid)
         if not everywhere:
             transitions = transitions.only(result.valid)
@@ -113,6 +130,7 @@ class Collector:
         counts: dict[str, Any] = {
             "total_rewards": self._total_reward.tolist(),
             "lengths": self.lengths.tolist(),
+            "episode_numbers": self._numbers.tolist(),
             "warm_up": state_of(self._warm_up),
             "exploration": state_of(self._exploration),
         }
@@ -127,7 +145,10 @@ class Collector:
         total_reward, lengths = np.array(counts["total_rewards"], np.float64), np.array(counts["lengths"], np.int64)
         if total_reward.shape != self._total_reward.shape or lengths.shape != self.lengths.shape or (lengths < 0).any():
             raise ValueError(f"{len(counts['lengths'])} episodes in {len(self.lengths)} environments")
-        self._total_reward, self.lengths = total_reward, lengths
+        numbers = counts.get("episode_numbers", range(len(lengths)))  # those stored before format 5 have none
+        if len(numbers) != len(lengths) or not all(type(each) is int and 0 <= each < EPISODES for each in numbers):
+            raise ValueError(f"numbers of episodes: {str(numbers)[:40]}")
+        self._total_reward, self.lengths, self._numbers = total_reward, lengths, np.array(numbers, np.int32)
         go_on_from(self._warm_up, counts["warm_up"])
         go_on_from(self._exploration, counts["exploration"])
         self._noise, self._observation = arrays["exploration_noise"], arrays["observation"]
@@ -168,7 +189,9 @@ class Collector:
             self._forget(int(index))
 
     def _forget(self, index: int) -> None:
-        """Begin to count anew, with exploration noise that knows nothing of the last episode."""
+        """Begin to count anew, with another number, and exploration noise that knows nothing of the last episode."""
         self._total_reward[index] = 0.0
         self.lengths[index] = 0
+        self._numbers = self._numbers.copy()
+        self._numbers[index] = (int(self._numbers[index]) + len(self._numbers)) % EPISODES
         self._noise[index] = self._exploration.standard_normal(self._shape[1], dtype=np.float32)

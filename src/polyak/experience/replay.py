@@ -1,18 +1,25 @@
-"""Experience replay: a ring of packed records in NumPy, sampled uniformly (Lin 1992; Lillicrap et al. 2016)."""
+"""Experience replay: a ring of packed records in NumPy (Lin 1992; Lillicrap et al. 2016), which draws nothing."""
+
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyak.errors import UsageError
+from polyak.experience.links import Links
 from polyak.system.memory import memory_free, readable_bytes
-from polyak.types import Float, Layout, Transitions
+from polyak.types import Bool, Float, Integers, Layout, Transitions
 
 
 class Replay:
-    """The last `capacity` transitions, one contiguous float32 record each, so that one gather serves K x B samples."""
+    """The last `capacity` transitions, each a contiguous float32 record and the number of its episode.
+
+    Records have a batch's columns, so that one gather serves K x B samples. Transitions are told by their numbers,
+    counted from the first ever added: an overwritten one's is not given to another.
+    """
 
     def __init__(self, capacity: int, observation_size: int, action_size: int, expected: int | None = None) -> None:
-        """Reserve `capacity * (2 O + A + 2) * 4` bytes; the system hands them over as transitions arrive.
+        """Reserve `capacity * (2 O + A + 4) * 4` bytes; the system hands them over as transitions arrive.
 
         Where no more than so many transitions are `expected` ever, memory is reserved for these alone, and no more of
         them may be added.
@@ -29,15 +36,23 @@ class Replay:
         """Transitions held."""
         self.added = 0
         """Transitions ever added; the next one goes to row `added % capacity`."""
+        self._links: Links | None = None
+        """Made when they are first asked for."""
         try:
-            self._records: Float = np.zeros((rows, record_size(observation_size, action_size)), np.float32)
+            self._records: Float = np.zeros((rows, self.layout.width), np.float32)
+            self._episodes: NDArray[np.int32] = np.zeros(rows, np.int32)
         except (MemoryError, ValueError) as error:  # a limit that is not the memory's; more than can be counted
             needed = readable_bytes(memory_needed(rows, observation_size, action_size))
             raise UsageError(f"replay_size {capacity:,} needs {needed}, which the system refuses: {error}") from error
 
     @property
+    def oldest(self) -> int:
+        """The number of the oldest transition that is held."""
+        return self.added - self.size
+
+    @property
     def row_bytes(self) -> int:
-        """Bytes of one record."""
+        """Bytes of one transition."""
         return memory_needed(1, self.layout.observation_size, self.layout.action_size)
 
     def require_burst(self, updates: float, batch_size: int) -> None:
@@ -58,53 +73,74 @@ class Replay:
         count, first = len(transitions.reward), self.added % self.capacity
         if first + count <= self.capacity:
             self._pack(transitions, self._records[first : first + count])
+            self._episodes[first : first + count] = transitions.episode
         else:
-            packed = np.empty((count, self._records.shape[1]), np.float32)
+            packed = np.empty((count, self.layout.width), np.float32)
             self._pack(transitions, packed)
-            rows = np.arange(self.added, self.added + count)[-self.capacity :] % self.capacity
-            self._records[rows] = packed[-self.capacity :]
-        self.added += count
-        self.size = min(self.added, self.capacity)
+            self._put(self.added, packed, transitions.episode)
+        if self._links is not None:
+            self._links.append(
+                self.added, transitions.episode, np.logical_or(transitions.terminated, transitions.truncated)
+            )
+        self._count(self.added + count)
 
     def _pack(self, transitions: Transitions, records: Float) -> None:
-        """Write transitions [n] into records [n, 2 O + A + 2]."""
+        """Write transitions [n] into records [n, 2 O + A + 3]."""
         layout = self.layout
         records[:, layout.observation] = transitions.observation
         records[:, layout.action] = transitions.action
         records[:, layout.reward] = transitions.reward
         records[:, layout.next_observation] = transitions.next_observation
         records[:, layout.terminated] = transitions.terminated
+        records[:, layout.truncated] = transitions.truncated
 
-    def gathered(self, rows: NDArray[np.int64]) -> Float:
-        """The records in these rows [...], copied, with a column more than they have: [..., 2 O + A + 3]."""
-        records = np.empty((*rows.shape, self.layout.width), np.float32)
-        records[..., : self.layout.weight] = self._records[rows]
-        return records
+    def gathered(self, numbers: Integers) -> Float:
+        """The records of held transitions, by their numbers [...], copied in one gather: [..., 2 O + A + 3]."""
+        return self._records[numbers if self.added <= self.capacity else numbers % self.capacity]
+
+    def successors(self, numbers: Integers) -> NDArray[np.int64]:
+        """The numbers of the next transitions of their episodes, for held ones by their numbers [...]; -1 for none.
+
+        None follows an episode's last one, nor one whose episode was given up there, nor one that earlier versions
+        stored. The first call makes `Links` of all that is held.
+        """
+        if self._links is None:
+            held = self.oldest, self.added
+            ended = cast(Bool, self.records(*held)[:, self.layout.terminated :].any(axis=1))
+            self._links = Links(len(self._records))
+            self._links.append(self.oldest, self.episodes(*held), ended)
+        return self._links.after(numbers)
 
     def records(self, first: int, end: int) -> Float:
-        """Records number `first` to `end` (exclusive), counted from the first ever added: [end - first, 2 O + A + 2].
+        """Records number `first` to `end` (exclusive): [end - first, 2 O + A + 3].
 
         They are copied; all of them must still be held.
         """
         return self._records[np.arange(first, end) % self.capacity]
 
-    def restore(self, first: int, records: Float) -> None:
-        """Put back what `records(first, end)` gave; the last record restored is the newest of all."""
-        end = first + len(records)
-        rows = np.arange(first, end)[-self.capacity :]
-        self._records[rows % self.capacity] = records[-self.capacity :]
-        self.added = end
-        self.size = min(end, self.capacity)
+    def episodes(self, first: int, end: int) -> NDArray[np.int32]:
+        """The episodes of the same: [end - first]."""
+        return self._episodes[np.arange(first, end) % self.capacity]
 
+    def restore(self, first: int, records: Float, episodes: NDArray[np.int32]) -> None:
+        """Put back what `records(first, end)` and `episodes` gave; the last one restored is the newest of all."""
+        self._put(first, records, episodes)
+        self._count(first + len(records))
+        self._links = None
 
-def record_size(observation_size: int, action_size: int) -> int:
-    """Numbers in one record: observation, action, reward, next observation, terminated."""
-    return 2 * observation_size + action_size + 2
+    def _put(self, first: int, records: Float, episodes: NDArray[np.int32]) -> None:
+        kept = slice(-self.capacity, None)
+        rows = np.arange(first, first + len(records))[kept] % self.capacity
+        self._records[rows], self._episodes[rows] = records[kept], episodes[kept]
+
+    def _count(self, added: int) -> None:
+        self.added = added
+        self.size = min(added, self.capacity)
 
 
 def memory_needed(capacity: int, observation_size: int, action_size: int) -> int:
     """Bytes that a replay of this capacity takes when full."""
-    return capacity * record_size(observation_size, action_size) * np.dtype(np.float32).itemsize
+    return capacity * (Layout(observation_size, action_size).width + 1) * 4  # float32, and int32 for the episode
 
 
 def require_memory(capacity: int, observation_size: int, action_size: int, expected: int | None = None) -> None:

@@ -97,6 +97,20 @@ def arrays_in(
     return arrays, metadata
 
 
+def version_in(content: bytes, path: Path) -> str:
+    """The version of the form that the content of the file `path` claims to have; "none" where it claims none.
+
+    Raises:
+        UsageError: this is no file of arrays.
+    """
+    return _version(_header(content, path).get("__metadata__"))
+
+
+def _version(metadata: Any) -> str:
+    found = cast(dict[str, Any], metadata) if isinstance(metadata, dict) else {}
+    return str(found.get("version", "none"))[:20]
+
+
 def _digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
     """SHA-256 over the metadata, and over name, kind, shape and bytes of every array."""
     digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
@@ -132,7 +146,7 @@ def _data_bytes(header: Mapping[str, Any], path: Path) -> int:
 def _require_form(path: Path, form: Form, metadata: Any) -> None:
     if not isinstance(metadata, dict) or cast(dict[str, Any], metadata).get("format") != form.name:
         raise UsageError(f"{path} is not a polyak {form.what}")
-    found = str(cast(dict[str, Any], metadata).get("version", "none"))[:20]
+    found = _version(metadata)
     if found not in map(str, range(1, form.version + 1)):
         raise NewerFormatError(
             f"{path} is a {form.what} of format version {found}, but this polyak reads up to {form.version}: "

@@ -5,14 +5,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyak.errors import UsageError
+from polyak.experience.links import NO_EPISODE
 from polyak.experience.replay import Replay
 from polyak.run.checkpoints.manifest import File, Segment
-from polyak.system.arrayfiles import Form, arrays_in, content_of
-from polyak.types import Float
+from polyak.system.arrayfiles import Form, arrays_in, content_of, version_in
+from polyak.types import Arrays, Float
 
-FORM = Form("polyak-replay", 1, "replay segment", ("F32",))
+FORM = Form("polyak-replay", 2, "replay segment", ("F32", "I32"))
+"""`records` [n, 2 O + A + 3] as replay has them, and `episodes` [n]. Of version 1 are `records` [n, 2 O + A + 2] alone,
+which say neither whether an episode was cut off nor which it was."""
 SMALL, LARGE = 1_000_000, 64_000_000
 """Bytes: the last segment is written anew, together with what is new, while it is smaller than the one; no segment is
 larger than the other. The one bounds how many files there are, the other how much memory is taken to write and read."""
@@ -31,7 +35,7 @@ def append(replay: Replay, segments: Sequence[Segment], write: Callable[[int, by
     Returns:
         The segments that hold the replay as it is now: new ones, and those of the old that the ring has not passed.
     """
-    oldest, row = replay.added - replay.size, replay.row_bytes
+    oldest, row = replay.oldest, replay.row_bytes
     kept = [segment for segment in segments if segment.end > oldest]
     if kept and kept[-1].count * row < SMALL and kept[-1].end < replay.added:
         kept.pop()
@@ -39,7 +43,8 @@ def append(replay: Replay, segments: Sequence[Segment], write: Callable[[int, by
     step = max(LARGE // row, 1)
     for start in range(first, replay.added, step):
         end = min(start + step, replay.added)
-        content = content_of(FORM, {"records": replay.records(start, end)}, {"first": str(start)})
+        arrays = {"records": replay.records(start, end), "episodes": replay.episodes(start, end)}
+        content = content_of(FORM, arrays, {"first": str(start)})
         kept.append(Segment(write(start, content), start, end - start))
     return tuple(kept)
 
@@ -58,17 +63,24 @@ def load(
     if not adjoining or (ends[-1:] or [0]) != [added] or (segments and segments[0].first > oldest):
         raise UsageError(f"a checkpoint in {folder} does not hold all transitions from {oldest:,} to {added:,}")
     for segment in segments:
-        replay.restore(segment.first, _records(replay, segment, read, folder))
+        replay.restore(segment.first, *_records(replay, segment, read, folder))
 
 
-def _records(replay: Replay, segment: Segment, read: Callable[[File, int], bytes], folder: Path) -> Float:
-    path = folder / segment.file.name
-    size = segment.count * replay.row_bytes
-    if size > max(LARGE, replay.row_bytes):
-        raise UsageError(f"{path} is said to hold {segment.count:,} transitions, more than a segment has")
-    content = read(segment.file, size + HEADER)
-    expected = np.broadcast_to(np.float32(0), (segment.count, replay.row_bytes // 4))  # a shape without memory
-    arrays, metadata = arrays_in(content, path, FORM, {"records": expected})
+def _records(
+    replay: Replay, segment: Segment, read: Callable[[File, int], bytes], folder: Path
+) -> tuple[Float, NDArray[np.int32]]:
+    """A segment's records [n, 2 O + A + 3] and episodes [n]."""
+    path, count, width = folder / segment.file.name, segment.count, replay.layout.width
+    if count > max(LARGE // ((width - 1) * 4), 1):  # the rows of format 1
+        raise UsageError(f"{path} is said to hold {count:,} transitions, more than a segment has")
+    content = read(segment.file, count * replay.row_bytes + HEADER)
+    earlier = version_in(content, path) == "1"
+    expected: Arrays = {"records": np.broadcast_to(np.float32(0), (count, width - earlier))}  # shapes without memory
+    if not earlier:
+        expected["episodes"] = np.broadcast_to(np.int32(0), count)
+    arrays, metadata = arrays_in(content, path, FORM, expected)
     if metadata.get("first") != str(segment.first):
         raise UsageError(f"{path} begins with transition {metadata.get('first')}, not with {segment.first}")
-    return arrays["records"]
+    if earlier:
+        return np.pad(arrays["records"], [(0, 0), (0, 1)]), np.full(count, NO_EPISODE, np.int32)
+    return arrays["records"], arrays["episodes"]
