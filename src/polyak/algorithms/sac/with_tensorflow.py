@@ -1,43 +1,30 @@
 """SAC in TensorFlow, in the paper's order (Haarnoja et al. 2018, 1812.05905, algorithm 1; equations 8.24 to 8.35)."""
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
 from polyak.algorithms.sac import Config
+from polyak.frameworks.state import State, Weights
 from polyak.frameworks.tensorflow.parts import (
-    Adam,
     Batch,
-    Parameters,
     actor_metrics,
-    adam_step,
+    averaged,
     critic_metrics,
     network,
-    polyak_average,
     q_value,
+    regression,
+    step,
     value_and_gradient,
 )
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
 
-
-class State(NamedTuple):
-    """Everything that one update reads and writes."""
-
-    actor: Parameters
-    critic_1: Parameters
-    critic_2: Parameters
-    target_critic_1: Parameters
-    target_critic_2: Parameters
-    log_alpha: Tensor
-    adam_actor: Adam
-    adam_critic_1: Adam
-    adam_critic_2: Adam
-    adam_log_alpha: Adam
-    step: Tensor
+Measured = Mapping[str, Tensor]
 
 
-def sample_action(actor: Parameters, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def sample_action(actor: Weights, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """(8.30) and the appendix of the paper: a = tanh(u), u = mu(s) + sigma(s) noise, [B, A], and log pi(a|s), [B]."""
     mean, log_sigma = tf.split(network(actor, observation), 2, axis=-1)
     log_sigma = tf.clip_by_value(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH)
@@ -47,31 +34,32 @@ def sample_action(actor: Parameters, observation: Tensor, noise: Tensor) -> tupl
     return tf.tanh(u), tf.reduce_sum(log_normal - log_jacobian, axis=-1)
 
 
+def minimum(critic_1: Weights, critic_2: Weights, observation: Tensor, action: Tensor) -> Tensor:
+    """min_i Q_i(s, a), [B]."""
+    return tf.minimum(q_value(critic_1, observation, action), q_value(critic_2, observation, action))
+
+
 def target(state: State, batch: Batch, noise: Tensor) -> Tensor:
     """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi now, [B]."""
-    next_action, log_probability = sample_action(state.actor, batch.next_observation, noise)
-    next_q = tf.minimum(
-        q_value(state.target_critic_1, batch.next_observation, next_action),
-        q_value(state.target_critic_2, batch.next_observation, next_action),
-    )
-    next_value = next_q - tf.exp(state.log_alpha) * log_probability
-    return batch.reward + batch.discount * next_value
+    next_action, log_probability = sample_action(state.actor.parameters, batch.next_observation, noise)
+    next_q = minimum(state.target_critic_1, state.target_critic_2, batch.next_observation, next_action)
+    return batch.reward + batch.discount * (next_q - tf.exp(state.log_alpha.parameters) * log_probability)
 
 
-def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
+def critic_loss(critics: tuple[Weights, Weights], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(8.28): the sum over both critics of mean (Q_i(s, a) - y)^2, each weighted, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return tf.reduce_mean(batch.weight * (q_1 - y) ** 2) + tf.reduce_mean(batch.weight * (q_2 - y) ** 2), q_1
+    return regression(q_1 - y, batch.weight) + regression(q_2 - y, batch.weight), q_1
 
 
 def actor_loss(
-    actor: Parameters, critics: tuple[Parameters, Parameters], alpha: Tensor, observation: Tensor, noise: Tensor
+    actor: Weights, q: Callable[[Tensor, Tensor], Tensor], alpha: Tensor, observation: Tensor, noise: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """(8.35): - mean (min_i Q_i(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
+    """(8.35): - mean (Q(s, a) - alpha log pi(a|s)), differentiated by the actor; the mean of log pi; and a."""
     action, log_probability = sample_action(actor, observation, noise)
-    q = tf.minimum(q_value(critics[0], observation, action), q_value(critics[1], observation, action))
-    return tf.reduce_mean(alpha * log_probability - q), (tf.reduce_mean(log_probability), action)
+    loss = tf.reduce_mean(alpha * log_probability - q(observation, action))
+    return loss, (tf.reduce_mean(log_probability), action)
 
 
 def temperature_loss(log_alpha: Tensor, mean_log_probability: Tensor, target_entropy: float) -> Tensor:
@@ -79,42 +67,39 @@ def temperature_loss(log_alpha: Tensor, mean_log_probability: Tensor, target_ent
     return -tf.exp(log_alpha) * (mean_log_probability + target_entropy)
 
 
-def update(
-    state: State, batch: Batch, noise: Mapping[str, Tensor], config: Config
-) -> tuple[State, Mapping[str, Tensor]]:
-    """One update: critic step, actor step, temperature step, Polyak step of the critics' targets."""
-    alpha = tf.exp(state.log_alpha)
-    y = target(state, batch, noise["next_action"])
-    critics = (state.critic_1, state.critic_2)
-    (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y)
-    critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)
-    critic_2, adam_critic_2 = adam_step(state.critic_2, gradients[1], state.adam_critic_2, config.critic_learning_rate)
-
-    (policy_loss, (log_probability, action)), gradient = value_and_gradient(
-        actor_loss, state.actor, (critic_1, critic_2), alpha, batch.observation, noise["action"]
+def improved(
+    state: State, q: Callable[[Tensor, Tensor], Tensor], observation: Tensor, noise: Tensor, config: Config
+) -> tuple[State, Measured]:
+    """The actor step, up Q(s, a), and after it the temperature step; `q` is what the critics are worth to the actor."""
+    alpha = tf.exp(state.log_alpha.parameters)
+    (loss, (log_probability, action)), gradient = value_and_gradient(
+        actor_loss, state.actor.parameters, q, alpha, observation, noise
     )
-    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
-
-    log_alpha, adam_log_alpha = state.log_alpha, state.adam_log_alpha
-    alpha_loss = tf.constant(math.nan, alpha.dtype)  # where alpha is fixed
+    measured = actor_metrics(loss, action, gradient) | {"alpha": alpha, "entropy": -log_probability}
+    state = state.replace(actor=step(state.actor, gradient, config.optimizer("actor")))
     if config.learn_alpha:
-        action_size = batch.action.shape[-1]
-        target_entropy = -float(action_size) if config.target_entropy is None else config.target_entropy
-        alpha_loss, slope = value_and_gradient(temperature_loss, log_alpha, log_probability, target_entropy)
-        log_alpha, adam_log_alpha = adam_step(log_alpha, slope, adam_log_alpha, config.alpha_learning_rate)
+        wanted = -float(action.shape[-1]) if config.target_entropy is None else config.target_entropy
+        loss, slope = value_and_gradient(temperature_loss, state.log_alpha.parameters, log_probability, wanted)
+        measured |= {"alpha_loss": loss}
+        state = state.replace(log_alpha=step(state.log_alpha, slope, config.optimizer("log_alpha")))
+    return state, measured
 
-    new_state = State(
-        actor=actor,
-        critic_1=critic_1,
-        critic_2=critic_2,
-        target_critic_1=polyak_average(state.target_critic_1, critic_1, config.polyak),
-        target_critic_2=polyak_average(state.target_critic_2, critic_2, config.polyak),
-        log_alpha=log_alpha,
-        adam_actor=adam_actor,
-        adam_critic_1=adam_critic_1,
-        adam_critic_2=adam_critic_2,
-        adam_log_alpha=adam_log_alpha,
-        step=state.step + 1,
+
+def update(
+    state: State, batch: Batch, draws: Mapping[str, Tensor], due: Mapping[str, Any], config: Config
+) -> tuple[State, Measured]:
+    """One update: critic step, actor step, temperature step, Polyak step of the critics' targets."""
+    y = target(state, batch, draws["next_action"])
+    critics = state.critic_1.parameters, state.critic_2.parameters
+    (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y)
+    state = state.replace(
+        critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1")),
+        critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2")),
     )
-    metrics = critic_metrics(loss, q, y, gradients) | actor_metrics(policy_loss, action, gradient)
-    return new_state, metrics | {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}
+    critics = state.critic_1.parameters, state.critic_2.parameters
+    state, measured = improved(state, partial(minimum, *critics), batch.observation, draws["action"], config)
+    state = state.replace(
+        target_critic_1=averaged(state.target_critic_1, critics[0], config.polyak),
+        target_critic_2=averaged(state.target_critic_2, critics[1], config.polyak),
+    )
+    return state, {**critic_metrics(loss, q, y, gradients), **measured}

@@ -1,42 +1,28 @@
 """TD3 in TensorFlow, in the paper's order (Fujimoto et al. 2018, algorithm 1; equations 8.8 to 8.12)."""
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import Any
 
-from polyak.algorithm import ACTOR_METRICS
 from polyak.algorithms.td3 import Config
+from polyak.frameworks.state import State, Weights
 from polyak.frameworks.tensorflow.parts import (
-    Adam,
     Batch,
-    Parameters,
     actor_metrics,
-    adam_step,
+    averaged,
     critic_metrics,
     network,
-    polyak_average,
     q_value,
+    regression,
+    step,
     value_and_gradient,
+    when,
 )
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
 
-
-class State(NamedTuple):
-    """Everything that one update reads and writes."""
-
-    actor: Parameters
-    critic_1: Parameters
-    critic_2: Parameters
-    target_actor: Parameters
-    target_critic_1: Parameters
-    target_critic_2: Parameters
-    adam_actor: Adam
-    adam_critic_1: Adam
-    adam_critic_2: Adam
-    step: Tensor
+Measured = Mapping[str, Tensor]
 
 
-def mu(actor: Parameters, observation: Tensor) -> Tensor:
+def mu(actor: Weights, observation: Tensor) -> Tensor:
     """The deterministic policy: [B, O] -> [B, A] in [-1, 1]."""
     return tf.tanh(network(actor, observation))
 
@@ -57,56 +43,43 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
     return batch.reward + batch.discount * next_q
 
 
-def critic_loss(critics: tuple[Parameters, Parameters], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, and Q_1(s, a), [B]."""
+def critic_loss(critics: tuple[Weights, Weights], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, each weighted, and Q_1(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return tf.reduce_mean(batch.weight * (q_1 - y) ** 2) + tf.reduce_mean(batch.weight * (q_2 - y) ** 2), q_1
+    return regression(q_1 - y, batch.weight) + regression(q_2 - y, batch.weight), q_1
 
 
-def actor_loss(actor: Parameters, critic_1: Parameters, observation: Tensor) -> tuple[Tensor, Tensor]:
+def actor_loss(actor: Weights, critic_1: Weights, observation: Tensor) -> tuple[Tensor, Tensor]:
     """(8.12): - mean Q_1(s, mu(s)), differentiated by the actor's parameters alone; and mu(s), [B, A]."""
     action = mu(actor, observation)
     return -tf.reduce_mean(q_value(critic_1, observation, action)), action
 
 
-def update_policy_and_targets(state: State, observation: Tensor, config: Config) -> tuple[State, dict[str, Tensor]]:
-    """The delayed part: actor step, then the Polyak step of all three targets; and what the actor step measures."""
-    (loss, action), gradient = value_and_gradient(actor_loss, state.actor, state.critic_1, observation)
-    actor, adam_actor = adam_step(state.actor, gradient, state.adam_actor, config.actor_learning_rate)
-    new_state = state._replace(
+def policy_and_targets(state: State, observation: Tensor, config: Config) -> tuple[State, Measured]:
+    """The delayed part: actor step, then the Polyak step of all three targets."""
+    critic_1, critic_2 = state.critic_1.parameters, state.critic_2.parameters
+    (loss, action), gradient = value_and_gradient(actor_loss, state.actor.parameters, critic_1, observation)
+    actor = step(state.actor, gradient, config.optimizer("actor"))
+    state = state.replace(
         actor=actor,
-        adam_actor=adam_actor,
-        target_actor=polyak_average(state.target_actor, actor, config.polyak),
-        target_critic_1=polyak_average(state.target_critic_1, state.critic_1, config.polyak),
-        target_critic_2=polyak_average(state.target_critic_2, state.critic_2, config.polyak),
+        target_actor=averaged(state.target_actor, actor.parameters, config.polyak),
+        target_critic_1=averaged(state.target_critic_1, critic_1, config.polyak),
+        target_critic_2=averaged(state.target_critic_2, critic_2, config.polyak),
     )
-    return new_state, actor_metrics(loss, action, gradient)
+    return state, actor_metrics(loss, action, gradient)
 
 
 def update(
-    state: State, batch: Batch, noise: Mapping[str, Tensor], config: Config
-) -> tuple[State, Mapping[str, Tensor]]:
+    state: State, batch: Batch, draws: Mapping[str, Tensor], due: Mapping[str, Any], config: Config
+) -> tuple[State, Measured]:
     """One update: critic step; on every `policy_delay`-th of the run, actor step and Polyak step of the targets."""
-    y = target(state, batch, noise["target_action"], config)
-    critics = (state.critic_1, state.critic_2)
+    y = target(state, batch, draws["target_action"], config)
+    critics = state.critic_1.parameters, state.critic_2.parameters
     (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y)
-    critic_1, adam_critic_1 = adam_step(state.critic_1, gradients[0], state.adam_critic_1, config.critic_learning_rate)
-    critic_2, adam_critic_2 = adam_step(state.critic_2, gradients[1], state.adam_critic_2, config.critic_learning_rate)
-    state = state._replace(
-        critic_1=critic_1,
-        critic_2=critic_2,
-        adam_critic_1=adam_critic_1,
-        adam_critic_2=adam_critic_2,
-        step=state.step + 1,
+    state = state.replace(
+        critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1")),
+        critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2")),
     )
-
-    def move() -> tuple[State, dict[str, Tensor]]:
-        return update_policy_and_targets(state, batch.observation, config)
-
-    def keep() -> tuple[State, dict[str, Tensor]]:
-        return state, dict.fromkeys(ACTOR_METRICS, tf.constant(math.nan, loss.dtype))
-
-    moves = state.step % config.policy_delay == 0
-    state, policy_metrics = cast(tuple[State, dict[str, Tensor]], tf.cond(moves, move, keep))
-    return state, critic_metrics(loss, q, y, gradients) | policy_metrics
+    state, measured = when(due["actor"], policy_and_targets, state, batch.observation, config)
+    return state, {**critic_metrics(loss, q, y, gradients), **measured}

@@ -1,24 +1,29 @@
 """The TensorFlow learner: native state inside, named NumPy arrays at the edge, K updates in one compiled call."""
 
-import importlib
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import ModuleType
 from typing import Any
 
-from polyak.algorithm import Algorithm
+import numpy as np
+
+from polyak.algorithm import STEP, Algorithm, due
 from polyak.frameworks.execution import Execution, columns_of, packed
+from polyak.frameworks.state import State, arrays_of, state_of
 from polyak.frameworks.tensorflow.parts import Batch
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
-from polyak.frameworks.tensorflow.vectors import Layout, Vectors
-from polyak.networks.names import nested
+from polyak.frameworks.tensorflow.vectors import Packing, Vectors
+from polyak.networks.names import part
 from polyak.settings.shared import Settings
-from polyak.types import Arrays, Float, Learned, Metrics, Spec
+from polyak.types import Arrays, Bool, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
+
+One = Callable[[State, Tensor, Tensor | None], tuple[State, Tensor]]
+"""(state, record [B, R], what is due [parts]) -> (state, what was measured [metrics])."""
 
 
 class TensorFlowLearner:
-    """Runs the pure `update` of an algorithm's module (`ddpg`, `td3` or `sac` beside this file).
+    """Runs an algorithm's page, a pure `update`, K times in a call.
 
     Fast means a loop over the K updates that XLA compiles as a whole.
     """
@@ -26,29 +31,32 @@ class TensorFlowLearner:
     def __init__(
         self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> None:
-        self._spec, self._config = spec, config
-        self._metrics, self._draws = algorithm.metrics, tuple(algorithm.draws(spec, config))
-        self._how: ModuleType = importlib.import_module(f"polyak.algorithms.{algorithm.name}.with_tensorflow")
+        self._page, self._layout, self._config = algorithm.pages["tensorflow"], spec.layout, config
+        self._entries, self._metrics = algorithm.state(spec, config), algorithm.metrics
+        self._draws, self._every = algorithm.draws(spec, config), algorithm.every(config)
+        self._columns = columns_of(self._draws, spec.layout)
         self._device = "/GPU:0" if execution.device == "cuda" else "/CPU:0"
-        self._columns = columns_of(algorithm.draws(spec, config), spec.layout)
+        self._count = int(arrays[STEP])
+        given = {name: np.asarray(value) for name, value in arrays.items() if name != STEP}
+        self._packing = Packing(given)
         with tf.device(self._device):
-            state: Any = self._how.State(**tf.nest.map_structure(tf.constant, nested(arrays)))
-            self._layout = Layout(state)
-            self._vectors = self._layout.packed(state)
+            self._vectors = self._packing.packed(given)
         self._updates = self._in_a_loop if execution.fast else self._one_by_one
         compiled: Any = tf.function(self._burst, autograph=False, jit_compile=True)
         self._run = compiled if execution.fast else self._burst
 
-    def launch(self, batches: Batches, noise: Mapping[str, Float]) -> Callable[[], Learned]:
+    def launch(self, batches: Batches, draws: Mapping[str, Float]) -> Callable[[], Learned]:
         """K updates in one dispatch."""
+        now = self._due(len(batches.records))
         with tf.device(self._device):
-            records = tf.constant(packed(batches, noise, self._draws))
-            self._vectors, values = self._run(self._vectors, records)
+            records = tf.constant(packed(batches, draws, tuple(self._draws)))
+            flags = None if now is None else tf.constant(now)
+            self._vectors, values = self._run(self._vectors, records, flags, batches.weighted)
         return partial(self._learned, values, self._vectors)
 
-    def update(self, batches: Batches, noise: Mapping[str, Float]) -> Metrics:
+    def update(self, batches: Batches, draws: Mapping[str, Float]) -> Metrics:
         """K updates, waited for."""
-        return self.launch(batches, noise)().metrics
+        return self.launch(batches, draws)().metrics
 
     def actor(self) -> Arrays:
         """The actor's parameters, copied."""
@@ -56,44 +64,53 @@ class TensorFlowLearner:
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
-        return self._layout.arrays(self._vectors)
+        return self._packing.arrays(self._vectors) | {STEP: np.array(self._count, np.int32)}
 
     def _actor(self, vectors: Vectors) -> Arrays:
-        arrays = self._layout.arrays(vectors, "actor/")
-        return {name.removeprefix("actor/"): value for name, value in arrays.items()}
+        return part(self._packing.arrays(vectors, "actor/"), "actor")
 
     def _learned(self, values: Tensor, vectors: Vectors) -> Learned:
         return Learned(Metrics(self._metrics, values.numpy()), self._actor(vectors))
 
-    def _burst(self, vectors: Vectors, records: Tensor) -> tuple[Vectors, Tensor]:
-        state, values = self._updates(self._layout.unpacked(vectors), records)
-        return self._layout.packed(state), values
+    def _due(self, updates: int) -> Bool | None:
+        """What is due in the next updates, which are counted: [K, parts], or None where the page has no such part."""
+        found = due(self._every, self._count, updates)
+        self._count += updates
+        return np.stack([*found.values()], axis=1) if found else None
 
-    def _in_a_loop(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
-        """`tf.while_loop` of the update over the leading axis K."""
+    def _burst(self, vectors: Vectors, records: Tensor, now: Tensor | None, weighted: bool) -> tuple[Vectors, Tensor]:
+        one = partial(self._one, weighted=weighted)
+        arrays, values = self._updates(one, self._packing.unpacked(vectors), records, now)
+        return self._packing.packed(arrays), values
+
+    def _in_a_loop(self, one: One, arrays: Any, records: Tensor, now: Tensor | None) -> tuple[Any, Tensor]:
+        """`tf.while_loop` of the page over the leading axis K."""
         updates = records.shape[0]
         rows = tf.TensorArray(records.dtype, size=updates, element_shape=[len(self._metrics)])
 
-        def step(index: Tensor, state: Any, rows: Any) -> tuple[Tensor, Any, Any]:
-            state, row = self._one(state, records[index])
-            return index + 1, state, rows.write(index, row)
+        def step(index: Tensor, arrays: Any, rows: Any) -> tuple[Tensor, Any, Any]:
+            flags = None if now is None else now[index]
+            state, row = one(state_of(self._entries, arrays), records[index], flags)
+            return index + 1, arrays_of(state), rows.write(index, row)
 
-        def more(index: Tensor, state: Any, rows: Any) -> Tensor:
+        def more(index: Tensor, arrays: Any, rows: Any) -> Tensor:
             return index < updates
 
-        _, state, rows = tf.while_loop(more, step, (0, state, rows), maximum_iterations=updates)
-        return state, rows.stack()
+        _, arrays, rows = tf.while_loop(more, step, (0, arrays, rows), maximum_iterations=updates)
+        return arrays, rows.stack()
 
-    def _one_by_one(self, state: Any, records: Tensor) -> tuple[Any, Tensor]:
+    def _one_by_one(self, one: One, arrays: Any, records: Tensor, now: Tensor | None) -> tuple[Any, Tensor]:
         """One update after another, each operation by itself."""
-        rows: list[Tensor] = []
-        for record in tf.unstack(records):
-            state, row = self._one(state, record)
+        state, rows = state_of(self._entries, arrays), list[Tensor]()
+        for index, record in enumerate(tf.unstack(records)):
+            state, row = one(state, record, None if now is None else now[index])
             rows.append(row)
-        return state, tf.stack(rows)
+        return arrays_of(state), tf.stack(rows)
 
-    def _one(self, state: Any, record: Tensor) -> tuple[Any, Tensor]:
-        batch = Batch.unpacked(record, self._spec.layout)
-        noise = {name: record[:, column] for name, (column, _) in self._columns.items()}
-        state, metrics = self._how.update(state, batch, noise, self._config)
-        return state, tf.stack([metrics[name] for name in self._metrics])
+    def _one(self, state: State, record: Tensor, flags: Tensor | None, *, weighted: bool) -> tuple[State, Tensor]:
+        draws = {name: tf.reshape(record[:, column], [-1, *shape]) for name, (column, shape) in self._columns.items()}
+        now = {} if flags is None else dict(zip(self._every, tf.unstack(flags), strict=True))
+        batch = Batch.unpacked(record, self._layout, weighted=weighted)
+        state, measured = self._page(state, batch, draws, now, self._config)
+        row = [tf.cast(measured.get(name, math.nan), record.dtype) for name in self._metrics]
+        return state, tf.stack(row)

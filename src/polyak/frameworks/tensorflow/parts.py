@@ -1,15 +1,17 @@
-"""What the three algorithms share: a network's forward pass, gradients, Adam's step, Polyak's average, measures."""
+"""What pages are made of in TensorFlow: networks, gradients, Adam's step, Polyak's average, what is due, measures."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from polyak.algorithm import SATURATED
+from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
+from polyak.networks.layers import Activation, Dense, numbered
+from polyak.networks.names import flattened
+from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
-
-Parameters = dict[str, dict[str, Tensor]]
-Adam = dict[str, Any]
 
 
 class Batch(NamedTuple):
@@ -29,78 +31,155 @@ class Batch(NamedTuple):
     """[B]: how much each counts in the critics' losses."""
 
     @classmethod
-    def unpacked(cls, records: Tensor, layout: Layout) -> "Batch":
-        """The first columns of packed records [B, 2 O + A + 3 + ...]."""
-        return cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
+    def unpacked(cls, records: Tensor, layout: Layout, *, weighted: bool = True) -> "Batch":
+        """The first columns of packed records [B, 2 O + A + 3 + ...].
+
+        Not `weighted`, all weights are 1 whatever the page does with them, and XLA computes as without, to the last
+        bit. It fuses by how many operations there are: the factor of 1 stands for gamma (1 - d), two of them, without
+        which it would add up the gradient of the critics' last kernel in another order.
+        """
+        found = cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
+        if weighted:
+            return found
+        return found._replace(discount=found.discount * (2.0 - found.weight), weight=tf.ones_like(found.weight))
 
 
-def value_and_gradient(function: Callable[..., Any], parameters: Any, *rest: Any) -> tuple[Any, Any]:
-    """What `function` returns, a loss or a tuple led by one, and the loss's gradient in its first argument."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(parameters)
-        value: Any = function(parameters, *rest)
-        loss: Any = cast(Any, value)[0] if isinstance(value, tuple) else value
-    return cast(Any, value), tape.gradient(loss, parameters)
-
-
-def network(parameters: Parameters, inputs: Tensor) -> Tensor:
-    """Linear layers with ReLU between them: [B, inputs] -> [B, outputs]."""
+def network(weights: Weights, inputs: Tensor) -> Tensor:
+    """The layers of a network, in their order: [B, inputs] -> [B, outputs]."""
     hidden = inputs
-    last = len(parameters) - 1
-    for layer in range(len(parameters)):
-        hidden = tf.matmul(hidden, parameters[str(layer)]["kernel"]) + parameters[str(layer)]["bias"]
-        if layer < last:
-            hidden = tf.nn.relu(hidden)
+    for number, layer in numbered(weights.body):
+        if isinstance(layer, Activation):
+            hidden = ACTIVATIONS[layer.kind](hidden)
+        elif isinstance(layer, Dense):
+            hidden = tf.matmul(hidden, weights.arrays[number]["kernel"]) + weights.arrays[number]["bias"]
+        else:
+            scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
+            hidden = normalized(hidden, layer.epsilon) * scale + offset
     return hidden
 
 
-def q_value(critic: Parameters, observation: Tensor, action: Tensor) -> Tensor:
+def normalized(rows: Tensor, epsilon: float) -> Tensor:
+    """Each row to mean 0 and variance 1 (Ba et al. 2016, equation 4): [B, n] -> [B, n]."""
+    centred = rows - tf.reduce_mean(rows, axis=-1, keepdims=True)
+    return centred / tf.sqrt(tf.reduce_mean(centred**2, axis=-1, keepdims=True) + epsilon)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": tf.nn.relu,
+    "elu": tf.nn.elu,
+    "silu": tf.nn.silu,
+    "tanh": tf.tanh,
+}
+
+
+def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
     """Q(s, a) of one critic: [B]."""
     return network(critic, tf.concat([observation, action], axis=-1))[:, 0]
 
 
-def adam_step(parameters: Any, gradients: Any, adam: Adam, learning_rate: float) -> tuple[Any, Adam]:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1): the new parameters and the new moments."""
-    count = adam["count"] + 1
-    first = tf.nest.map_structure(_first_moment, adam["first"], gradients)
-    second = tf.nest.map_structure(_second_moment, adam["second"], gradients)
-
-    def moved(value: Tensor, m: Tensor, v: Tensor) -> Tensor:
-        precise = tf.cast(count, value.dtype)
-        first_correction = -tf.math.expm1(precise * math.log(0.9))  # 1 - 0.9**count without the cancellation
-        second_correction = -tf.math.expm1(precise * math.log(0.999))
-        return value - learning_rate * (m / first_correction) / (tf.sqrt(v / second_correction) + 1e-8)
-
-    parameters = tf.nest.map_structure(moved, parameters, first, second)
-    return parameters, {"count": count, "first": first, "second": second}
+def regression(error: Tensor, weight: Tensor) -> Tensor:
+    """The mean of the weighted squares of errors [B]."""
+    return tf.reduce_mean(weight * error**2)
 
 
-def _first_moment(before: Tensor, gradient: Tensor) -> Tensor:
-    return 0.9 * before + 0.1 * gradient
+def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tuple[Any, Any]:
+    """What `loss` returns, a number or a pair that begins with it, and that number's gradient in the weights."""
+    inputs = leaves(weights)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        value: Any = loss(weights, *rest)
+        number: Any = cast(Any, value)[0] if isinstance(value, tuple) else value
+    gradient: list[Tensor] = tape.gradient(number, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return cast(Any, value), rebuilt(weights, iter(gradient))
 
 
-def _second_moment(before: Tensor, gradient: Tensor) -> Tensor:
-    return 0.999 * before + 0.001 * gradient * gradient
+def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels."""
+    beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
+    count = net.adam["count"] + 1
+    first = mapped(partial(_mean, beta_1), net.adam["first"], gradient)
+    second = mapped(partial(_mean_square, beta_2), net.adam["second"], gradient)
+    before, after = (tf.cast(each, leaves(gradient)[0].dtype) for each in (net.adam["count"], count))
+    first_correction, second_correction = correction(beta_1, after), correction(beta_2, after)
+    rate = rate_after(before, optimizer)
+
+    def moved(value: Tensor, kernel: bool, m: Tensor, v: Tensor) -> Tensor:
+        kept = value - rate * optimizer.decay * value if optimizer.decay and kernel else value
+        return kept - rate * (m / first_correction) / (tf.sqrt(v / second_correction) + 1e-8)
+
+    parameters = mapped(moved, net.parameters, kernels(net.parameters), first, second)
+    return Trained(parameters, {"count": count, "first": first, "second": second})
 
 
-def polyak_average(target: Parameters, parameters: Parameters, polyak: float) -> Parameters:
-    """(8.2): target <- rho target + (1 - rho) parameters."""
+def rate_after(count: Tensor, optimizer: Optimizer) -> Any:
+    """The step size after so many steps of the network's own: constant, or falling to `end` of it at the horizon."""
+    if optimizer.schedule == "constant":
+        return optimizer.rate
+    done = tf.minimum(count / optimizer.horizon, 1.0)
+    left = 1.0 - done if optimizer.schedule == "linear" else 0.5 * (1.0 + tf.cos(math.pi * done))
+    return optimizer.rate * (optimizer.end + (1.0 - optimizer.end) * left)
+
+
+def kernels(parameters: Any) -> Any:
+    """The same nesting, True where a kernel lies."""
+    names = flattened(parameters.arrays) if isinstance(parameters, Weights) else [""]
+    return rebuilt(parameters, (name.endswith("kernel") for name in names))
+
+
+def correction(beta: float, count: Tensor) -> Tensor | float:
+    """1 - beta**count, without the cancellation."""
+    return -tf.math.expm1(count * math.log(beta)) if beta else 1.0
+
+
+def _mean(beta: float, before: Tensor, gradient: Tensor) -> Tensor:
+    return beta * before + complement(beta) * gradient
+
+
+def _mean_square(beta: float, before: Tensor, gradient: Tensor) -> Tensor:
+    return beta * before + complement(beta) * gradient * gradient
+
+
+def averaged(copy: Any, weights: Any, polyak: float) -> Any:
+    """(8.2): copy <- rho copy + (1 - rho) weights."""
 
     def average(old: Tensor, new: Tensor) -> Tensor:
         return polyak * old + (1.0 - polyak) * new
 
-    return tf.nest.map_structure(average, target, parameters)
+    return mapped(average, copy, weights)
+
+
+def when(due: Tensor, part: Callable[..., Any], state: State, *rest: Any) -> tuple[State, dict[str, Tensor]]:
+    """`part(state, *rest)` -> (state, measured) where it is due; else the same state, and NaN."""
+    measured: dict[str, Tensor] = {}
+
+    def run() -> Any:
+        after, found = part(state, *rest)
+        measured.update(found)
+        return leaves(after), found
+
+    def keep() -> Any:  # a graph is made of `run` first; without one nothing is measured here
+        return leaves(state), {name: tf.fill(value.shape, _nan(value)) for name, value in measured.items()}
+
+    numbers, found = tf.cond(due, run, keep)
+    return rebuilt(state, iter(numbers)), found
+
+
+def _nan(like: Tensor) -> Tensor:
+    return tf.constant(math.nan, like.dtype)
 
 
 def critic_metrics(loss: Tensor, q: Tensor, y: Tensor, gradients: Any) -> dict[str, Tensor]:
     """What a critic step measures: `polyak.algorithm.CRITIC_METRICS`."""
-    mean, spread = tf.reduce_mean(q), tf.math.reduce_std(q)
-    norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
+    mean, spread, norm = tf.reduce_mean(q), tf.math.reduce_std(q), global_norm(gradients)
     return {"critic_loss": loss, "q": mean, "q_std": spread, "target": tf.reduce_mean(y), "critic_gradient_norm": norm}
 
 
 def actor_metrics(loss: Tensor, action: Tensor, gradients: Any) -> dict[str, Tensor]:
     """What an actor step measures: `polyak.algorithm.ACTOR_METRICS`."""
     saturated = tf.reduce_mean(tf.cast(tf.abs(action) > SATURATED, action.dtype))
-    norm = tf.linalg.global_norm(tf.nest.flatten(gradients))
-    return {"actor_loss": loss, "actor_gradient_norm": norm, "saturated": saturated}
+    return {"actor_loss": loss, "actor_gradient_norm": global_norm(gradients), "saturated": saturated}
+
+
+def global_norm(tree: Any) -> Tensor:
+    """The Euclidean norm of all numbers in a tree of tensors."""
+    return tf.linalg.global_norm(leaves(tree))
