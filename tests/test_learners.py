@@ -23,7 +23,7 @@ from backends import (
     state_of,
     updated,
 )
-from backends.broken import BROKEN, Break, nothing
+from backends.broken import BROKEN, BROKEN_PARTS, Break, nothing
 from polyak import frameworks
 from polyak.algorithm import STEP, first_state
 from polyak.errors import UsageError
@@ -194,7 +194,32 @@ def test_jax_multiplies_in_full_precision() -> None:
 
 # Whole updates
 
+SHORT = {"steps": 40, "update_after": 31, "update_every": 2}  # of ten updates, so that ten go through a schedule
+OTHER_PARTS = {
+    "ddpg tanh decay": {"activation": "tanh", "weight_decay": 0.1, "adam_beta_1": 0.0},
+    "td3 elu linear betas": {
+        "activation": "elu",
+        "learning_rate_schedule": "linear",
+        "learning_rate_end": 0.2,
+        "policy_delay": 3,
+        "adam_beta_1": 0.5,
+        "adam_beta_2": 0.99,
+        "target_noise": 0.6,
+        **SHORT,
+    },
+    "sac layer norm silu cosine decay": {
+        "network": "layer_norm",
+        "activation": "silu",
+        "learning_rate_schedule": "cosine",
+        "weight_decay": 0.1,
+        "alpha": 0.3,
+        **SHORT,
+    },
+}
+"""Layers and steps that are not the default, together, because each is compiled anew."""
+
 UPDATES = {
+    **{name: make_case(name.partition(" ")[0], **settings) for name, settings in OTHER_PARTS.items()},
     "ddpg": make_case("ddpg"),
     "ddpg one action": make_case("ddpg", action_size=1, hidden_sizes=(8,), discount=0.9, polyak=0.9),
     "td3": make_case("td3"),
@@ -203,7 +228,7 @@ UPDATES = {
     "sac fixed alpha": make_case("sac", action_size=1, hidden_sizes=(8,), learn_alpha=False, alpha=0.2),
     "sac target entropy": make_case("sac", alpha=0.3, target_entropy=0.5, alpha_learning_rate=1e-2),
 }
-AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy")
+AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy", "ddpg tanh decay")
 """Settings that change numbers and not a page's course: TensorFlow, which compiles slowest, does not compile these."""
 
 
@@ -306,6 +331,11 @@ def without_step(arrays: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arrays.items() if name != STEP}
 
 
+def solved(case: Case) -> dict[str, Any]:
+    """The oracle's state after all updates."""
+    return without_step(solve(case)[0][-1])
+
+
 def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of(case, framework)
     for attribute, replacement in broken(module, framework).items():
@@ -366,6 +396,19 @@ def test_broken_copies_are_caught(
     break_in(TWO_UPDATES[name], precise, broken, monkeypatch)
     with pytest.raises(AssertionError, match="relative"):
         assert_agree(updated(TWO_UPDATES[name], precise), without_step(solve(TWO_UPDATES[name])[0][-1]), ONE_UPDATE)
+
+
+@pytest.mark.parametrize("broken", BROKEN_PARTS)
+def test_broken_layers_and_steps_are_caught(broken: Break, precise: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few updates of each case of other layers and steps, two of each network; at least one is off."""
+    counts = {"ddpg": 2, "td3": 6, "sac": 2}
+    names = [(name.partition(" ")[0], given) for name, given in OTHER_PARTS.items()]
+    cases = [make_case(name, updates=counts[name], **given) for name, given in names]
+    for case in cases:
+        break_in(case, precise, broken, monkeypatch)
+    ours, theirs = ([each(case) for case in cases] for each in (lambda case: updated(case, precise), solved))
+    errors = [relative_error(one[name], other[name]) for one, other in zip(ours, theirs, strict=True) for name in other]
+    assert max(errors) > 1e3 * ONE_UPDATE
 
 
 # The door

@@ -4,6 +4,7 @@ Each function gets an algorithm's module and its framework, and returns the attr
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from backends import Framework, parts_of
-from polyak.frameworks.state import Trained, mapped
+from polyak.frameworks.state import Trained, Weights, mapped
+from polyak.networks.layers import Activation, Norm
 
 Replacements = Mapping[str, Any]
 Break = Callable[[ModuleType, Framework], Replacements]
@@ -268,3 +270,77 @@ BROKEN: dict[str, list[Break]] = {
         temperature_before_the_actor_step,
     ],
 }
+
+
+def _with_optimizer(framework: Framework, **changed: Any) -> Replacements:
+    """Steps by an optimizer of which this is another."""
+    right = parts_of(framework).step
+    return {"step": lambda net, gradient, optimizer: right(net, gradient, replace(optimizer, **changed))}
+
+
+def _with_layers(framework: Framework, other: Callable[[Any], Any]) -> Replacements:
+    """Networks of which each layer is another."""
+    network, q_value = parts_of(framework).network, parts_of(framework).q_value
+
+    def altered(weights: Weights) -> Weights:
+        return Weights(weights.arrays, tuple(other(layer) for layer in weights.body))
+
+    return {
+        "network": lambda weights, inputs: network(altered(weights), inputs),
+        "q_value": lambda critic, *rest: q_value(altered(critic), *rest),
+    }
+
+
+def decay_of_biases_too(module: ModuleType, framework: Framework) -> Replacements:
+    right = parts_of(framework).step
+
+    def step(net: Trained, gradient: Any, optimizer: Any) -> Trained:
+        new, taken = right(net, gradient, optimizer), optimizer.rate * optimizer.decay
+        moved = mapped(
+            lambda after, before: after - (taken * before if len(before.shape) == 1 else 0.0),
+            new.parameters,
+            net.parameters,
+        )
+        return Trained(moved, new.adam)
+
+    return {"step": step}
+
+
+def no_decay(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_optimizer(framework, decay=0.0)
+
+
+def a_rate_that_does_not_fall(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_optimizer(framework, schedule="constant")
+
+
+def a_rate_by_the_count_of_the_run(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_optimizer(framework, horizon=10)
+
+
+def a_rate_that_falls_to_nothing(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_optimizer(framework, end=0.0)
+
+
+def usual_betas(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_optimizer(framework, beta_1=0.9, beta_2=0.999)
+
+
+def another_epsilon_of_the_norm(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_layers(framework, lambda layer: Norm(1e-3) if isinstance(layer, Norm) else layer)
+
+
+def relu_everywhere(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_layers(framework, lambda layer: Activation("relu") if isinstance(layer, Activation) else layer)
+
+
+BROKEN_PARTS: list[Break] = [
+    decay_of_biases_too,
+    no_decay,
+    a_rate_that_does_not_fall,
+    a_rate_by_the_count_of_the_run,
+    a_rate_that_falls_to_nothing,
+    usual_betas,
+    another_epsilon_of_the_norm,
+    relu_everywhere,
+]

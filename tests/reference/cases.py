@@ -75,7 +75,8 @@ def make_case(
     config = what.Config(**({"hidden_sizes": (16, 12), "batch_size": batch_size} | unlike | settings))
     arrays = first_state(what.state(spec, config), generator)
     for path in arrays:
-        if path.startswith("target_"):
+        norm = path.endswith(("/scale", "/offset")) and not path.startswith("adam_")  # so that they do something
+        if norm or path.startswith("target_"):
             arrays[path] = arrays[path] + 0.1 * generator.standard_normal(arrays[path].shape, dtype=np.float32)
     records = generator.standard_normal((updates, batch_size, 2 * observation_size + action_size + 2), dtype=np.float32)
     action = slice(observation_size, observation_size + action_size)
@@ -90,11 +91,12 @@ def make_case(
 
 def _balanced(case: Case) -> Case:
     """The second critic shifted so that neither is the minimum everywhere, as fresh ones would be."""
-    bias = f"{len(case.config.hidden_sizes)}/bias"
     arrays, batch = dict(case.arrays), case.batch(0)
+    bias = f"{len(common.part(arrays, 'critic_1')) // 2 - 1}/bias"
     for name in ("critic", "target_critic"):
         q_1, q_2 = (
-            common.q_value(common.part(arrays, f"{name}_{i}"), batch.observation, batch.action)[0] for i in (1, 2)
+            common.q_value(common.part(arrays, f"{name}_{i}", case.config), batch.observation, batch.action)[0]
+            for i in (1, 2)
         )
         shifted = arrays[f"{name}_2/{bias}"] + np.median(q_1 - q_2)
         arrays[f"{name}_2/{bias}"] = shifted.astype(np.float32).astype(np.float64)

@@ -3,6 +3,8 @@
 A state is a flat dictionary of named arrays, as `Learner.arrays()` gives it: `critic_1/0/kernel`, `adam_actor/count`.
 """
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,50 +25,107 @@ class Batch(NamedTuple):
     weight: Array
 
 
-def part(state: Arrays, name: str) -> Arrays:
-    """The network `name` of a state: `{"0/kernel": ...}`."""
-    return {path.removeprefix(f"{name}/"): value for path, value in state.items() if path.startswith(f"{name}/")}
+class Network(dict[str, Array]):
+    """The arrays of a network: `{"0/kernel": ...}`. Behind each of its hidden layers is one function."""
+
+    activation = "relu"
 
 
-def forward(network: Arrays, inputs: Array) -> tuple[Array, list[Array]]:
-    """The network's output, and the input of each of its layers."""
-    layers = len(network) // 2
-    layer_inputs = []
-    for layer in range(layers):
-        layer_inputs.append(inputs)
-        linear = inputs @ network[f"{layer}/kernel"] + network[f"{layer}/bias"]
-        inputs = linear if layer == layers - 1 else np.maximum(linear, 0.0)
-    return inputs, layer_inputs
+def part(state: Arrays, name: str, config: Any = None) -> Network:
+    """The network `name` of a state, of the activation that the settings say, if given."""
+    network = Network({path.removeprefix(f"{name}/"): x for path, x in state.items() if path.startswith(f"{name}/")})
+    network.activation = getattr(config, "activation", "relu")
+    return network
 
 
-def backward(network: Arrays, layer_inputs: list[Array], upstream: Array) -> tuple[Arrays, Array]:
-    """From a loss's gradient in the output [B, outputs]: those in the parameters and in the input [B, inputs]."""
-    gradients = {}
-    for layer in reversed(range(len(layer_inputs))):
-        gradients[f"{layer}/kernel"] = layer_inputs[layer].T @ upstream
-        gradients[f"{layer}/bias"] = upstream.sum(axis=0)
-        upstream = upstream @ network[f"{layer}/kernel"].T
-        if layer > 0:
-            upstream = upstream * (layer_inputs[layer] > 0.0)
+Trace = list[tuple[str, Array]]
+"""The layers of a network in their order, an activation by its kind and others by number, and the input of each."""
+
+
+def forward(network: Arrays, inputs: Array) -> tuple[Array, Trace]:
+    """The network's output, and what `backward` needs."""
+    trace: Trace = []
+    for layer in layers(network):
+        trace.append((layer, inputs))
+        if layer in DERIVATIVES:
+            inputs = ACTIVATIONS[layer](inputs)
+        elif f"{layer}/kernel" in network:
+            inputs = inputs @ network[f"{layer}/kernel"] + network[f"{layer}/bias"]
+        else:
+            inputs = standardized(inputs)[0] * network[f"{layer}/scale"] + network[f"{layer}/offset"]
+    return inputs, trace
+
+
+def layers(network: Arrays) -> list[str]:
+    """Before each dense layer but the first is an activation; between a dense layer and that may be a norm."""
+    found: list[str] = []
+    for number in range(len(network) // 2):  # each has two arrays
+        if number > 0 and f"{number}/kernel" in network:
+            found.append(getattr(network, "activation", "relu"))
+        found.append(str(number))
+    return found
+
+
+def standardized(inputs: Array) -> tuple[Array, Array]:
+    """Layer normalization (Ba et al. 2016): rows minus their mean, over the root of variance + 1e-5; and that root."""
+    root = np.sqrt(inputs.var(axis=1, keepdims=True) + 1e-5)
+    return (inputs - inputs.mean(axis=1, keepdims=True)) / root, root
+
+
+def sigmoid(x: Array) -> Array:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: np.maximum(x, 0.0),
+    "elu": lambda x: np.where(x > 0.0, x, np.exp(np.minimum(x, 0.0)) - 1.0),
+    "silu": lambda x: x * sigmoid(x),
+    "tanh": np.tanh,
+}
+DERIVATIVES: dict[str, Callable[[Array], Array]] = {
+    "relu": lambda x: 1.0 * (x > 0.0),
+    "elu": lambda x: np.exp(np.minimum(x, 0.0)),
+    "silu": lambda x: sigmoid(x) * (1.0 + x * (1.0 - sigmoid(x))),
+    "tanh": lambda x: 1.0 - np.tanh(x) ** 2,
+}
+
+
+def backward(network: Arrays, trace: Trace, upstream: Array) -> tuple[Arrays, Array]:
+    """From a loss's gradient in the output [B, outputs]: those in the parameters and in the input [B, inputs].
+
+    Of z = (x - mean) / root: dx = (dz - mean(dz) - z mean(z dz)) / root, means over the row.
+    """
+    gradients: Arrays = {}
+    for layer, inputs in reversed(trace):
+        if layer in DERIVATIVES:
+            upstream = upstream * DERIVATIVES[layer](inputs)
+        elif f"{layer}/kernel" in network:
+            gradients |= {f"{layer}/kernel": inputs.T @ upstream, f"{layer}/bias": upstream.sum(axis=0)}
+            upstream = upstream @ network[f"{layer}/kernel"].T
+        else:
+            z, root = standardized(inputs)
+            gradients |= {f"{layer}/scale": (upstream * z).sum(axis=0), f"{layer}/offset": upstream.sum(axis=0)}
+            dz = upstream * network[f"{layer}/scale"]
+            upstream = (dz - dz.mean(axis=1, keepdims=True) - z * (z * dz).mean(axis=1, keepdims=True)) / root
     return gradients, upstream
 
 
-def q_value(critic: Arrays, observation: Array, action: Array) -> tuple[Array, list[Array]]:
+def q_value(critic: Arrays, observation: Array, action: Array) -> tuple[Array, Trace]:
     """Q(s, a) [B], and what `backward` needs."""
-    output, layer_inputs = forward(critic, np.concatenate([observation, action], axis=1))
-    return output[:, 0], layer_inputs
+    output, trace = forward(critic, np.concatenate([observation, action], axis=1))
+    return output[:, 0], trace
 
 
-def action_gradient(critic: Arrays, layer_inputs: list[Array], action_size: int) -> Array:
+def action_gradient(critic: Arrays, trace: Trace, action_size: int) -> Array:
     """dQ/da of every sample: [B, A]."""
-    _, gradient = backward(critic, layer_inputs, np.ones((len(layer_inputs[0]), 1)))
+    _, gradient = backward(critic, trace, np.ones((len(trace[0][1]), 1)))
     return gradient[:, -action_size:]
 
 
 def critic_loss(critic: Arrays, batch: Batch, y: Array) -> tuple[float, Arrays, Array]:
     """(8.5), weighted: mean w (Q(s, a) - y)^2, its gradients, and Q [B]."""
-    q, layer_inputs = q_value(critic, batch.observation, batch.action)
-    gradients, _ = backward(critic, layer_inputs, (2.0 * batch.weight * (q - y) / len(y))[:, None])
+    q, trace = q_value(critic, batch.observation, batch.action)
+    gradients, _ = backward(critic, trace, (2.0 * batch.weight * (q - y) / len(y))[:, None])
     return np.mean(batch.weight * (q - y) ** 2), gradients, q
 
 
@@ -88,17 +147,42 @@ def euclidean_norm(*networks: Arrays) -> float:
     return np.linalg.norm(np.concatenate([value.ravel() for arrays in networks for value in arrays.values()]))
 
 
-def adam_step(state: Arrays, name: str, gradients: Arrays, learning_rate: float) -> Arrays:
-    """Adam (Kingma and Ba 2015, algorithm 1): the entries of the state that its step on `name` changes."""
+DEFAULTS = SimpleNamespace(
+    adam_beta_1=0.9, adam_beta_2=0.999, weight_decay=0.0, learning_rate_schedule="constant", activation="relu"
+)
+
+
+def adam_step(
+    state: Arrays, name: str, gradients: Arrays, learning_rate: float, config: Any = DEFAULTS, every: int = 1
+) -> Arrays:
+    """Adam (Kingma and Ba 2015, algorithm 1): the entries of the state that its step on `name` changes.
+
+    Kernels decay apart from the gradient (Loshchilov and Hutter 2019, algorithm 2), in proportion to the step size,
+    which may fall with the network's own steps; it takes one on each `every`-th update.
+    """
     count = state[f"adam_{name}/count"] + 1
     changed = {f"adam_{name}/count": count}
+    beta_1, beta_2 = config.adam_beta_1, config.adam_beta_2
+    rate = learning_rate * fraction(config, count - 1, every)
     for path, gradient in gradients.items():  # the path is empty where `name` is a single number
         weight, first, second = ("/".join(filter(None, [*prefix, path])) for prefix in _places(name))
-        m = 0.9 * state[first] + 0.1 * gradient
-        v = 0.999 * state[second] + 0.001 * gradient**2
-        direction = (m / (1.0 - 0.9**count)) / (np.sqrt(v / (1.0 - 0.999**count)) + 1e-8)
-        changed |= {weight: state[weight] - learning_rate * direction, first: m, second: v}
+        m = beta_1 * state[first] + (1.0 - beta_1) * gradient
+        v = beta_2 * state[second] + (1.0 - beta_2) * gradient**2
+        direction = (m / (1.0 - beta_1**count)) / (np.sqrt(v / (1.0 - beta_2**count)) + 1e-8)
+        decay = config.weight_decay * state[weight] if path.endswith("kernel") else 0.0
+        changed |= {weight: state[weight] - rate * (direction + decay), first: m, second: v}
     return changed
+
+
+def fraction(config: Any, taken: int, every: int) -> float:
+    """Of the first step size, after so many steps of all that the run takes."""
+    if config.learning_rate_schedule == "constant":
+        return 1.0
+    bursts = [step for step in range(1, config.steps + 1) if step % config.update_every == 0]
+    updates = sum(config.update_every * config.updates_per_step for step in bursts if step >= config.update_after)
+    done = min(taken / (int(updates) // every), 1.0)
+    left = {"linear": 1.0 - done, "cosine": (1.0 + np.cos(np.pi * done)) / 2.0}[config.learning_rate_schedule]
+    return config.learning_rate_end + (1.0 - config.learning_rate_end) * left
 
 
 def _places(name: str) -> tuple[list[str], list[str], list[str]]:

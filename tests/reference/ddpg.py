@@ -8,6 +8,7 @@ from reference.common import (
     Array,
     Arrays,
     Batch,
+    Trace,
     action_gradient,
     actor_metrics,
     adam_step,
@@ -21,35 +22,37 @@ from reference.common import (
 )
 
 
-def mu(actor: Arrays, observation: Array) -> tuple[Array, list[Array]]:
+def mu(actor: Arrays, observation: Array) -> tuple[Array, Trace]:
     """tanh of the actor's output, and what `backward` needs."""
-    output, layer_inputs = forward(actor, observation)
-    return np.tanh(output), layer_inputs
+    output, trace = forward(actor, observation)
+    return np.tanh(output), trace
 
 
-def target(state: Arrays, batch: Batch) -> Array:
+def target(state: Arrays, batch: Batch, config: Any = None) -> Array:
     """(8.5): y = r + gamma (1 - d) Q_target(s', mu_target(s'))."""
-    action, _ = mu(part(state, "target_actor"), batch.next_observation)
-    q, _ = q_value(part(state, "target_critic"), batch.next_observation, action)
+    action, _ = mu(part(state, "target_actor", config), batch.next_observation)
+    q, _ = q_value(part(state, "target_critic", config), batch.next_observation, action)
     return batch.reward + batch.discount * q
 
 
 def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float, Arrays, Array]:
     """(8.6, 8.7): - mean Q(s, mu(s)), its gradients by dQ/da dmu/dtheta, and mu(s)."""
-    action, layer_inputs = mu(actor, observation)
+    action, trace = mu(actor, observation)
     q, critic_inputs = q_value(critic, observation, action)
     upstream = -action_gradient(critic, critic_inputs, action.shape[1]) / len(q)
-    gradients, _ = backward(actor, layer_inputs, upstream * (1.0 - action**2))
+    gradients, _ = backward(actor, trace, upstream * (1.0 - action**2))
     return -np.mean(q), gradients, action
 
 
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic step, actor step, Polyak step of both targets."""
-    y = target(state, batch)
-    loss, gradients, q = critic_loss(part(state, "critic"), batch, y)
+    y = target(state, batch, config)
+    loss, gradients, q = critic_loss(part(state, "critic", config), batch, y)
     metrics = critic_metrics(loss, q, y, gradients)
-    state = state | adam_step(state, "critic", gradients, config.critic_learning_rate)
-    policy_loss, gradients, action = actor_loss(part(state, "actor"), part(state, "critic"), batch.observation)
-    state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
+    state = state | adam_step(state, "critic", gradients, config.critic_learning_rate, config)
+    policy_loss, gradients, action = actor_loss(
+        part(state, "actor", config), part(state, "critic", config), batch.observation
+    )
+    state = state | adam_step(state, "actor", gradients, config.actor_learning_rate, config)
     state = state | polyak_step(state, "actor", config.polyak) | polyak_step(state, "critic", config.polyak)
     return state | {"step": state["step"] + 1}, metrics | actor_metrics(policy_loss, action, gradients)

@@ -8,6 +8,7 @@ from reference.common import (
     Array,
     Arrays,
     Batch,
+    Trace,
     action_gradient,
     actor_metrics,
     adam_step,
@@ -34,25 +35,27 @@ class Sample(NamedTuple):
     """[B, A]"""
     inside: Array
     """[B, A]: where log sigma was not clamped."""
-    layer_inputs: list[Array]
+    trace: Trace
 
 
 def sample_action(actor: Arrays, observation: Array, xi: Array) -> Sample:
     """(8.30): tanh(mu + sigma xi); log pi = sum log N(u; mu, sigma) - sum 2 (ln 2 - u - softplus(-2 u))."""
-    output, layer_inputs = forward(actor, observation)
+    output, trace = forward(actor, observation)
     mean, raw = np.split(output, 2, axis=1)
     log_sigma = np.clip(raw, -20.0, 2.0)
     sigma = np.exp(log_sigma)
     u = mean + sigma * xi
     log_normal = -0.5 * (xi**2 + np.log(2.0 * np.pi)) - log_sigma
     log_probability = log_normal - 2.0 * (np.log(2.0) - u - np.logaddexp(0.0, -2.0 * u))
-    return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, (raw > -20.0) & (raw < 2.0), layer_inputs)
+    return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, (raw > -20.0) & (raw < 2.0), trace)
 
 
-def target(state: Arrays, batch: Batch, xi: Array) -> Array:
+def target(state: Arrays, batch: Batch, xi: Array, config: Any = None) -> Array:
     """(8.24 to 8.28): y = r + gamma (1 - d) (min_i Q_target,i(s', a') - alpha log pi(a'|s')), a' ~ pi(s')."""
-    sample = sample_action(part(state, "actor"), batch.next_observation, xi)
-    q_1, q_2 = (q_value(part(state, f"target_critic_{i}"), batch.next_observation, sample.action)[0] for i in (1, 2))
+    sample = sample_action(part(state, "actor", config), batch.next_observation, xi)
+    q_1, q_2 = (
+        q_value(part(state, f"target_critic_{i}", config), batch.next_observation, sample.action)[0] for i in (1, 2)
+    )
     value = np.minimum(q_1, q_2) - np.exp(state["log_alpha"]) * sample.log_probability
     return batch.reward + batch.discount * value
 
@@ -73,7 +76,7 @@ def actor_loss(
     slope = np.where((q_1 < q_2)[:, None], slope_1, slope_2)
     in_u = alpha * 2.0 * np.tanh(sample.u) - slope * (1.0 - sample.action**2)
     in_log_sigma = (in_u * sample.sigma * xi - alpha) * sample.inside
-    gradients, _ = backward(actor, sample.layer_inputs, np.concatenate([in_u, in_log_sigma], axis=1) / len(q_1))
+    gradients, _ = backward(actor, sample.trace, np.concatenate([in_u, in_log_sigma], axis=1) / len(q_1))
     loss = np.mean(alpha * sample.log_probability - np.minimum(q_1, q_2))
     return loss, gradients, np.mean(sample.log_probability), sample.action
 
@@ -87,19 +90,19 @@ def temperature_loss(log_alpha: Array, mean_log_probability: float, target_entro
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic steps, actor step, temperature step, Polyak step of the critics' targets."""
     alpha = np.exp(state["log_alpha"])
-    y = target(state, batch, noise["next_action"])
-    loss_1, gradients_1, q = critic_loss(part(state, "critic_1"), batch, y)
-    loss_2, gradients_2, _ = critic_loss(part(state, "critic_2"), batch, y)
-    state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate)
-    state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate)
-    networks = (part(state, name) for name in ("actor", "critic_1", "critic_2"))
+    y = target(state, batch, noise["next_action"], config)
+    loss_1, gradients_1, q = critic_loss(part(state, "critic_1", config), batch, y)
+    loss_2, gradients_2, _ = critic_loss(part(state, "critic_2", config), batch, y)
+    state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate, config)
+    state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate, config)
+    networks = (part(state, name, config) for name in ("actor", "critic_1", "critic_2"))
     policy_loss, gradients, log_probability, action = actor_loss(*networks, alpha, batch.observation, noise["action"])
-    state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
+    state = state | adam_step(state, "actor", gradients, config.actor_learning_rate, config)
     alpha_loss = np.nan
     if config.learn_alpha:
         target_entropy = -batch.action.shape[1] if config.target_entropy is None else config.target_entropy
         alpha_loss, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
-        state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate)
+        state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate, config)
     state = state | polyak_step(state, "critic_1", config.polyak) | polyak_step(state, "critic_2", config.polyak)
     metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
     metrics |= actor_metrics(policy_loss, action, gradients)

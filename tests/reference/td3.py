@@ -22,30 +22,32 @@ from reference.ddpg import actor_loss, mu  # (8.12) is DDPG's actor loss with th
 def smoothed_target_action(state: Arrays, batch: Batch, noise: Array, config: Any) -> Array:
     """(8.8), in normalized actions."""
     epsilon = np.clip(config.target_noise * noise, -config.target_noise_clip, config.target_noise_clip)
-    return np.clip(mu(part(state, "target_actor"), batch.next_observation)[0] + epsilon, -1.0, 1.0)
+    return np.clip(mu(part(state, "target_actor", config), batch.next_observation)[0] + epsilon, -1.0, 1.0)
 
 
 def target(state: Arrays, batch: Batch, noise: Array, config: Any) -> Array:
     """(8.9): y = r + gamma (1 - d) min_i Q_target,i(s', a'(s'))."""
     action = smoothed_target_action(state, batch, noise, config)
-    q_1, q_2 = (q_value(part(state, f"target_critic_{i}"), batch.next_observation, action)[0] for i in (1, 2))
+    q_1, q_2 = (q_value(part(state, f"target_critic_{i}", config), batch.next_observation, action)[0] for i in (1, 2))
     return batch.reward + batch.discount * np.minimum(q_1, q_2)
 
 
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic steps; then, on every `policy_delay`-th update of the run, actor step and Polyak step of the targets."""
     y = target(state, batch, noise["target_action"], config)
-    loss_1, gradients_1, q = critic_loss(part(state, "critic_1"), batch, y)
-    loss_2, gradients_2, _ = critic_loss(part(state, "critic_2"), batch, y)
-    state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate)
-    state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate)
+    loss_1, gradients_1, q = critic_loss(part(state, "critic_1", config), batch, y)
+    loss_2, gradients_2, _ = critic_loss(part(state, "critic_2", config), batch, y)
+    state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate, config)
+    state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate, config)
     state = state | {"step": state["step"] + 1}
     metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
     metrics |= dict.fromkeys(("actor_loss", "actor_gradient_norm", "saturated"), np.nan)
     if state["step"] % config.policy_delay == 0:
-        loss, gradients, action = actor_loss(part(state, "actor"), part(state, "critic_1"), batch.observation)
+        loss, gradients, action = actor_loss(
+            part(state, "actor", config), part(state, "critic_1", config), batch.observation
+        )
         metrics |= actor_metrics(loss, action, gradients)
-        state = state | adam_step(state, "actor", gradients, config.actor_learning_rate)
+        state = state | adam_step(state, "actor", gradients, config.actor_learning_rate, config, config.policy_delay)
         for name in ("actor", "critic_1", "critic_2"):
             state = state | polyak_step(state, name, config.polyak)
     return state, metrics

@@ -124,7 +124,7 @@ def rate_after(count: Array, optimizer: Optimizer) -> Any:
     """The step size after so many steps of the network's own: constant, or falling to `end` of it at the horizon."""
     if optimizer.schedule == "constant":
         return optimizer.rate
-    done = jnp.minimum(count / optimizer.horizon, 1.0)
+    done = jnp.minimum(count * (1.0 / optimizer.horizon), 1.0)  # as precise as the weights
     left = 1.0 - done if optimizer.schedule == "linear" else 0.5 * (1.0 + jnp.cos(math.pi * done))
     return optimizer.rate * (optimizer.end + (1.0 - optimizer.end) * left)
 
