@@ -46,7 +46,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import polyak
-from polyak.networks import forward
 from polyak.report.page import write_report
 from polyak.views.terminal import PlainView
 
@@ -66,7 +65,9 @@ state, batch, config = example.state, example.batch, example.config
 s, a, r, s_next, discount, _ = example.data
 print(type(batch.observation))
 print("observation", s.shape, "action", a.shape, "reward", r.shape, "next observation", s_next.shape)
-print("state:", ", ".join(state._fields))
+print("state:", ", ".join(state.entries))
+actor, critic = state.actor.parameters, state.critic.parameters
+forward = helpers.forward
 
 # %% [markdown]
 # ## Actor and critic
@@ -77,9 +78,9 @@ print("state:", ", ".join(state._fields))
 helpers.code(ddpg.mu, common.q_value, common.network)
 
 # %%
-helpers.compare(ddpg.mu(state.actor, batch.observation), np.tanh(forward(example.part("actor"), s)))
+helpers.compare(ddpg.mu(actor, batch.observation), np.tanh(forward(example.part("actor"), s)))
 q = forward(example.part("critic"), np.hstack([s, a]))[:, 0]
-helpers.compare(common.q_value(state.critic, batch.observation, batch.action), q)
+helpers.compare(common.q_value(critic, batch.observation, batch.action), q)
 
 # %% [markdown]
 # ## What the critic learns
@@ -115,14 +116,14 @@ helpers.compare(ddpg.target(state, ended), r)
 helpers.code(ddpg.critic_loss)
 
 # %%
-helpers.compare(ddpg.critic_loss(state.critic, batch, helpers.tensors(y, BACKEND))[0], np.mean((q - y) ** 2))
+helpers.compare(ddpg.critic_loss(critic, batch, helpers.tensors(y, BACKEND))[0], np.mean((q - y) ** 2))
 
 # %% [markdown]
 # Its gradient in the last bias, which adds to every $Q$, can be written down: $\frac{2}{|B|} \sum (Q - y)$.
 
 # %%
-gradient = helpers.gradient_of(ddpg.critic_loss, BACKEND)(state.critic, batch, helpers.tensors(y, BACKEND))
-helpers.compare(gradient["2"]["bias"], [2 * np.mean(q - y)], 1e-4)
+gradient = helpers.gradient_of(ddpg.critic_loss, BACKEND)(critic, batch, helpers.tensors(y, BACKEND))
+helpers.compare(gradient.arrays["2"]["bias"], [2 * np.mean(q - y)], 1e-4)
 
 # %% [markdown]
 # ## What the actor climbs
@@ -142,7 +143,7 @@ helpers.code(ddpg.actor_loss)
 # %%
 mu = np.tanh(forward(example.part("actor"), s))
 helpers.compare(
-    ddpg.actor_loss(state.actor, state.critic, batch.observation)[0],
+    ddpg.actor_loss(actor, critic, batch.observation)[0],
     -np.mean(forward(example.part("critic"), np.hstack([s, mu]))),
 )
 
@@ -157,8 +158,8 @@ def q_of(action):
 
 
 slope = (q_of(mu + 1e-6) - q_of(mu - 1e-6)) / 2e-6
-gradient = helpers.gradient_of(ddpg.actor_loss, BACKEND)(state.actor, state.critic, batch.observation)
-helpers.compare(gradient["2"]["bias"], -np.mean(slope * (1 - mu**2), axis=0), 1e-4)
+gradient = helpers.gradient_of(ddpg.actor_loss, BACKEND)(actor, critic, batch.observation)
+helpers.compare(gradient.arrays["2"]["bias"], -np.mean(slope * (1 - mu**2), axis=0), 1e-4)
 
 # %% [markdown]
 # ## One update
@@ -170,7 +171,7 @@ helpers.code(ddpg.update)
 
 # %%
 update = helpers.compiled(ddpg.update, BACKEND)
-after, measured = update(state, batch, {}, config)
+after, measured = update(state, batch, {}, {}, config)
 print({name: round(float(value), 4) for name, value in measured.items()})
 
 # %% [markdown]
@@ -179,9 +180,11 @@ print({name: round(float(value), 4) for name, value in measured.items()})
 
 # %%
 hasty = dataclasses.replace(config, actor_learning_rate=1000 * config.actor_learning_rate)
-other, _ = update(state, batch, {}, hasty)
-helpers.compare(other.critic["0"]["kernel"], after.critic["0"]["kernel"], 1e-6)
-moved = np.abs(np.asarray(other.actor["0"]["kernel"]) - np.asarray(after.actor["0"]["kernel"])).max()
+other, _ = update(state, batch, {}, {}, hasty)
+kernels = [each.critic.parameters.arrays["0"]["kernel"] for each in (other, after)]
+helpers.compare(*kernels, 1e-6)
+actors = [np.asarray(each.actor.parameters.arrays["0"]["kernel"]) for each in (other, after)]
+moved = np.abs(actors[0] - actors[1]).max()
 print(f"while the actors differ by up to {moved:.2f}")
 
 # %% [markdown]
@@ -190,11 +193,11 @@ print(f"while the actors differ by up to {moved:.2f}")
 # $$\phi_\text{target} \leftarrow \rho\, \phi_\text{target} + (1 - \rho)\, \phi \tag{8.2}$$
 
 # %%
-helpers.code(common.polyak_average)
+helpers.code(common.averaged)
 
 # %%
-old, new = example.part("target_critic")["0/kernel"], np.asarray(after.critic["0"]["kernel"])
-helpers.compare(after.target_critic["0"]["kernel"], config.polyak * old + (1 - config.polyak) * new)
+old, new = example.part("target_critic")["0/kernel"], np.asarray(after.critic.parameters.arrays["0"]["kernel"])
+helpers.compare(after.target_critic.arrays["0"]["kernel"], config.polyak * old + (1 - config.polyak) * new)
 
 # %% [markdown]
 # ## Exploring

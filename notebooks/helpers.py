@@ -1,5 +1,6 @@
 """What the notebooks share: showing source, a small learner to look into, comparing numbers, drawing metrics."""
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ from polyak.frameworks.execution import Execution
 from polyak.frameworks.state import state_of
 from polyak.html import COLOURS
 from polyak.lessons.common import Table
+from polyak.networks.forward import forward_of_any
+from polyak.networks.weights import plain_body
 from polyak.run.folder import Run
 from polyak.system.randomness import Streams
 from polyak.types import Arrays
@@ -131,17 +134,29 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
 
 def gradient_of(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
     """The gradient in its first argument of a loss of the learners, which returns (loss, what else it computed)."""
-    if backend == "jax":
-        jax = importlib.import_module("jax")
-        derivative = jax.jit(jax.grad(function, has_aux=True))
-        return lambda *arguments: derivative(*arguments)[0]
     common = importlib.import_module(f"polyak.frameworks.{backend}.parts")
-    return lambda *arguments: common.value_and_gradient(function, *arguments)[1]
+
+    def gradient(*arguments: Any) -> Any:
+        return common.value_and_gradient(function, *arguments)[1]
+
+    return importlib.import_module("jax").jit(gradient) if backend == "jax" else gradient
+
+
+def partial(function: Callable[..., Any], weights: Sequence[Any], backend: str) -> Callable[..., Any]:
+    """`functools.partial`; in JAX one that may be an argument of what is compiled."""
+    if backend == "jax":
+        return importlib.import_module("jax").tree_util.Partial(function, *weights)
+    return functools.partial(function, *weights)
+
+
+def forward(network: Arrays, inputs: Any) -> Any:
+    """What a network of these arrays computes, in NumPy, as a policy does: [..., inputs] -> [..., outputs]."""
+    return forward_of_any(plain_body(network), network)(inputs)
 
 
 def compiled(update: Callable[..., Any], backend: str) -> Callable[..., Any]:
     """The same update; in JAX compiled as a whole, which takes less time than compiling its operations one by one."""
-    return importlib.import_module("jax").jit(update, static_argnums=3) if backend == "jax" else update
+    return importlib.import_module("jax").jit(update, static_argnums=4) if backend == "jax" else update
 
 
 def curves(run: Run, *panels: Sequence[str]) -> None:

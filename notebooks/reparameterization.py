@@ -36,8 +36,9 @@ import helpers
 import matplotlib.pyplot as plt
 import numpy as np
 
+from polyak.frameworks.state import Weights
 from polyak.lessons import reparameterization
-from polyak.networks import forward, nested
+from polyak.networks.names import nested
 
 sac = importlib.import_module(f"polyak.algorithms.sac.with_{BACKEND}")
 common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
@@ -139,8 +140,8 @@ helpers.code(sac.sample_action)
 example = helpers.example("sac", "Pendulum-v1", BACKEND)
 state, batch = example.state, example.batch
 s, xi = example.data.observation, example.noise_data["action"]
-mean, log_sigma = np.split(forward(example.part("actor"), s), 2, axis=-1)
-action, _ = sac.sample_action(state.actor, batch.observation, example.noise["action"])
+mean, log_sigma = np.split(helpers.forward(example.part("actor"), s), 2, axis=-1)
+action, _ = sac.sample_action(state.actor.parameters, batch.observation, example.noise["action"])
 helpers.compare(action, np.tanh(mean + np.exp(log_sigma) * xi))
 
 # %% [markdown]
@@ -161,21 +162,23 @@ helpers.code(sac.actor_loss)
 
 # %%
 gradient = helpers.gradient_of(sac.actor_loss, BACKEND)
-critics, alpha = (state.critic_1, state.critic_2), helpers.tensors(np.exp(example.arrays["log_alpha"]), BACKEND)
+critics = state.critic_1.parameters, state.critic_2.parameters
+q_of = helpers.partial(sac.minimum, critics, BACKEND)
+alpha = helpers.tensors(np.exp(example.arrays["log_alpha"]), BACKEND)
 
 
 def actor_with(sigma):
     """The actor with this sigma in every state."""
     arrays = {name: value.astype(np.float32) for name, value in example.part("actor").items()}
     arrays["2/kernel"][:, 1], arrays["2/bias"][1] = 0, np.log(sigma)
-    return helpers.tensors(nested(arrays), BACKEND)
+    return Weights(helpers.tensors(nested(arrays), BACKEND), state.actor.parameters.body)
 
 
 def value_of(actor, noise):
     """v [D, B] for noise [D, B, 1]: polyak's functions on all draws at once."""
     states = helpers.tensors(np.tile(s, (len(noise), 1)), BACKEND)
     action, log_pi = sac.sample_action(actor, states, helpers.tensors(noise.reshape(-1, 1), BACKEND))
-    q = np.minimum(*(np.asarray(common.q_value(critic, states, action)) for critic in critics))
+    q = np.asarray(q_of(states, action))
     return (q - np.asarray(alpha) * np.asarray(log_pi)).reshape(noise.shape[:2])
 
 
@@ -183,8 +186,8 @@ def estimates(sigma, draws):
     """Gradients of the objective in the last biases, by each way: [D, 2]."""
     noise = np.random.default_rng(1).standard_normal((draws, len(s), 1), dtype=np.float32)
     actor = actor_with(sigma)
-    arguments = [(actor, critics, alpha, batch.observation, helpers.tensors(each, BACKEND)) for each in noise]
-    path = np.array([-np.asarray(gradient(*each)["2"]["bias"]) for each in arguments])
+    arguments = [(actor, q_of, alpha, batch.observation, helpers.tensors(each, BACKEND)) for each in noise]
+    path = np.array([-np.asarray(gradient(*each).arrays["2"]["bias"]) for each in arguments])
     value = value_of(actor, noise)
     baseline = (value.sum(axis=0) - value) / (draws - 1)
     score = np.concatenate([noise / sigma, noise**2 - 1], axis=-1)  # [D, B, 2]

@@ -41,7 +41,6 @@ import numpy as np
 
 import polyak
 from polyak.lessons import entropy
-from polyak.networks import forward
 from polyak.report.page import write_report
 from polyak.views.terminal import PlainView
 
@@ -123,7 +122,8 @@ plt.show()
 example = helpers.example("sac", "Pendulum-v1", BACKEND)
 state, batch, config = example.state, example.batch, example.config
 s, a, r, s_next, discount, _ = example.data
-print("state:", ", ".join(state._fields))
+print("state:", ", ".join(state.entries))
+actor, log_alpha, forward = state.actor.parameters, state.log_alpha.parameters, helpers.forward
 print("noise:", {name: value.shape for name, value in example.noise_data.items()})
 
 # %% [markdown]
@@ -160,7 +160,7 @@ def drawn(actor, observation, xi):
 
 
 xi = example.noise_data["action"].astype(np.float64)
-action, log_probability = sac.sample_action(state.actor, batch.observation, example.noise["action"])
+action, log_probability = sac.sample_action(actor, batch.observation, example.noise["action"])
 for computed, expected in zip((action, log_probability), drawn(example.part("actor"), s, xi), strict=True):
     helpers.compare(computed, expected, 1e-4)
 
@@ -180,12 +180,10 @@ print("2 (ln 2 - u - softplus(-2 u))   ", entropy.log_jacobian(u))
 count = 4_001
 here = helpers.tensors(np.repeat(s[:1], count, axis=0), BACKEND)
 fine = np.linspace(-6, 6, count, dtype=np.float32)[:, None]
-actions, log_density = (
-    np.asarray(each) for each in sac.sample_action(state.actor, here, helpers.tensors(fine, BACKEND))
-)
+actions, log_density = (np.asarray(each) for each in sac.sample_action(actor, here, helpers.tensors(fine, BACKEND)))
 helpers.compare(np.trapezoid(np.exp(log_density), actions[:, 0]), 1, 1e-3)
 random = np.random.default_rng(0).standard_normal((count, 1), dtype=np.float32)
-samples, _ = sac.sample_action(state.actor, here, helpers.tensors(random, BACKEND))
+samples, _ = sac.sample_action(actor, here, helpers.tensors(random, BACKEND))
 plt.hist(np.asarray(samples)[:, 0], 60, range=(-1, 1), density=True, alpha=0.4, label="samples")
 plt.plot(actions[:, 0], np.exp(log_density), label="exp(log pi)")
 plt.xlabel("action a")
@@ -223,7 +221,7 @@ helpers.compare(sac.target(state, batch, example.noise["next_action"]), y, 1e-4)
 helpers.code(sac.critic_loss)
 
 # %%
-critics, target = (state.critic_1, state.critic_2), helpers.tensors(y, BACKEND)
+critics, target = (state.critic_1.parameters, state.critic_2.parameters), helpers.tensors(y, BACKEND)
 q = [forward(example.part(f"critic_{i}"), np.hstack([s, a]))[:, 0] for i in (1, 2)]
 helpers.compare(sac.critic_loss(critics, batch, target)[0], np.mean((q[0] - y) ** 2) + np.mean((q[1] - y) ** 2))
 
@@ -236,7 +234,7 @@ helpers.compare(sac.critic_loss(critics, batch, target)[0], np.mean((q[0] - y) *
 # \alpha \log \pi_\theta\big(\tilde a_\theta(s, \xi) \mid s\big) \Big) \tag{8.30 to 8.35}$$
 
 # %%
-helpers.code(sac.actor_loss)
+helpers.code(sac.minimum, sac.actor_loss)
 
 
 # %%
@@ -246,7 +244,8 @@ def objective(actor):
     return np.mean(np.minimum(*q_now) - alpha * log_pi)
 
 
-arguments = (state.actor, critics, helpers.tensors(alpha, BACKEND), batch.observation, example.noise["action"])
+q_of = helpers.partial(sac.minimum, critics, BACKEND)
+arguments = (actor, q_of, helpers.tensors(alpha, BACKEND), batch.observation, example.noise["action"])
 helpers.compare(sac.actor_loss(*arguments)[0], -objective(example.part("actor")), 1e-4)
 
 # %% [markdown]
@@ -258,7 +257,7 @@ slopes = []
 for h in 1e-4 * np.eye(2):
     there, back = ({**example.part("actor"), "2/bias": example.part("actor")["2/bias"] + sign * h} for sign in (1, -1))
     slopes.append((objective(there) - objective(back)) / 2e-4)
-helpers.compare(helpers.gradient_of(sac.actor_loss, BACKEND)(*arguments)["2"]["bias"], -np.array(slopes), 1e-2)
+helpers.compare(helpers.gradient_of(sac.actor_loss, BACKEND)(*arguments).arrays["2"]["bias"], -np.array(slopes), 1e-2)
 
 # %% [markdown]
 # ## Temperature
@@ -274,7 +273,7 @@ helpers.code(sac.temperature_loss)
 
 # %%
 mean = np.mean(np.asarray(log_probability))
-computed = sac.temperature_loss(state.log_alpha, helpers.tensors(mean, BACKEND), -1.0)
+computed = sac.temperature_loss(log_alpha, helpers.tensors(mean, BACKEND), -1.0)
 helpers.compare(computed, -alpha * (mean - 1.0))
 
 # %% [markdown]
@@ -300,13 +299,13 @@ for target_entropy in (-mean + 1, -mean - 1):
 # Critic step, actor step, temperature step, Polyak step of the critics' targets.
 
 # %%
-helpers.code(sac.update)
+helpers.code(sac.improved, sac.update)
 
 # %%
-after, measured = helpers.compiled(sac.update, BACKEND)(state, batch, example.noise, config)
+after, measured = helpers.compiled(sac.update, BACKEND)(state, batch, example.noise, {}, config)
 print({name: round(float(value), 4) for name, value in measured.items()})
-old, new = example.part("target_critic_1")["0/kernel"], np.asarray(after.critic_1["0"]["kernel"])
-helpers.compare(after.target_critic_1["0"]["kernel"], config.polyak * old + (1 - config.polyak) * new)  # (8.2)
+old, new = example.part("target_critic_1")["0/kernel"], np.asarray(after.critic_1.parameters.arrays["0"]["kernel"])
+helpers.compare(after.target_critic_1.arrays["0"]["kernel"], config.polyak * old + (1 - config.polyak) * new)  # (8.2)
 
 # %% [markdown]
 # ## Pendulum

@@ -43,8 +43,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import polyak
+from polyak import algorithm
+from polyak.algorithms import td3 as td3_described
 from polyak.lessons import overestimation
-from polyak.networks import forward
 from polyak.report.page import write_report
 from polyak.views.terminal import PlainView
 
@@ -62,7 +63,8 @@ example = helpers.example("td3", "Pendulum-v1", BACKEND)
 state, batch, config = example.state, example.batch, example.config
 s, a, r, s_next, discount, _ = example.data
 noise, xi = example.noise["target_action"], example.noise_data["target_action"]
-print("state:", ", ".join(state._fields))
+print("state:", ", ".join(state.entries))
+forward = helpers.forward
 print("noise:", type(noise), xi.shape)
 
 # %% [markdown]
@@ -164,12 +166,12 @@ print(f"the minimum lies {np.mean(np.mean(q_next, axis=0) - np.minimum(*q_next))
 helpers.code(td3.critic_loss)
 
 # %%
-critics, target = (state.critic_1, state.critic_2), helpers.tensors(y, BACKEND)
+critics, target = (state.critic_1.parameters, state.critic_2.parameters), helpers.tensors(y, BACKEND)
 q = [forward(example.part(f"critic_{i}"), np.hstack([s, a]))[:, 0] for i in (1, 2)]
 helpers.compare(td3.critic_loss(critics, batch, target)[0], np.mean((q[0] - y) ** 2) + np.mean((q[1] - y) ** 2))
 gradient = helpers.gradient_of(td3.critic_loss, BACKEND)(critics, batch, target)
 for i in (0, 1):  # in the last bias, which adds to every Q of its critic
-    helpers.compare(gradient[i]["2"]["bias"], [2 * np.mean(q[i] - y)], 1e-4)
+    helpers.compare(gradient[i].arrays["2"]["bias"], [2 * np.mean(q[i] - y)], 1e-4)
 
 # %% [markdown]
 # ## The actor
@@ -184,7 +186,7 @@ helpers.code(td3.actor_loss)
 # %%
 mu = np.tanh(forward(example.part("actor"), s))
 expected = -np.mean(forward(example.part("critic_1"), np.hstack([s, mu])))
-helpers.compare(td3.actor_loss(state.actor, state.critic_1, batch.observation)[0], expected)
+helpers.compare(td3.actor_loss(state.actor.parameters, critics[0], batch.observation)[0], expected)
 
 # %% [markdown]
 # ## Third repair: delay
@@ -193,26 +195,34 @@ helpers.compare(td3.actor_loss(state.actor, state.critic_1, batch.observation)[0
 # have settled a little. The delay follows the number of updates since the run began.
 
 # %%
-helpers.code(td3.update_policy_and_targets, td3.update)
+helpers.code(td3.policy_and_targets, td3.update)
+
 
 # %%
+def kernel(net):
+    """The first of a network or of a copy of one."""
+    return np.asarray(getattr(net, "parameters", net).arrays["0"]["kernel"])
+
+
 parts = ("critic_1", "critic_2", "actor", "target_actor", "target_critic_1", "target_critic_2")
 update, now, moves = helpers.compiled(td3.update, BACKEND), state, []
-for _ in range(4):
+due = algorithm.due(td3_described.every(config), 100, 4)
+for number in range(4):
     before = now
-    now, measured = update(now, batch, example.noise, config)
-    kernels = [[np.asarray(getattr(each, name)["0"]["kernel"]) for each in (before, now)] for name in parts]
+    flags = {name: bool(each[number]) for name, each in due.items()}
+    now, measured = update(now, batch, example.noise, flags, config)
+    kernels = [[kernel(getattr(each, name)) for each in (before, now)] for name in parts]
     moves.append([not np.array_equal(*pair) for pair in kernels])
     moved = ", ".join(name for name, each in zip(parts, moves[-1], strict=True) if each)
-    print(f"update {int(now.step)} moves {moved}; actor_loss {float(measured['actor_loss']):.3f}")
+    print(f"update {101 + number} moves {moved}; actor_loss {float(measured['actor_loss']):.3f}")
 helpers.compare(moves, [[True] * 2 + [False] * 4, [True] * 6] * 2)
 
 # %% [markdown]
 # nan stands for "not computed in this update". What moved, moved by Polyak's average (8.2):
 
 # %%
-old, new = (np.asarray(each["0"]["kernel"]) for each in (before.target_critic_2, now.critic_2))
-helpers.compare(now.target_critic_2["0"]["kernel"], config.polyak * old + (1 - config.polyak) * new)
+old, new = kernel(before.target_critic_2), kernel(now.critic_2)
+helpers.compare(kernel(now.target_critic_2), config.polyak * old + (1 - config.polyak) * new)
 
 # %% [markdown]
 # ## Pendulum, beside DDPG

@@ -122,7 +122,7 @@ def test_a_notebook_runs_as_it_stands(name: str, backend: str, tmp_path: Path) -
 def test_a_wrong_equation_fails_its_notebook() -> None:
     """DDPG's target in the notebook, with the network in place of its target."""
     notebook = jupytext.read(NOTEBOOKS / "ddpg.py")
-    (index,) = [i for i, cell in enumerate(notebook.cells) if "y = r + config.discount" in cell.source]
+    (index,) = [i for i, cell in enumerate(notebook.cells) if "y = r + discount" in cell.source]
     right = notebook.cells[index].source
     notebook.cells[index].source = right.replace('example.part("target_critic")', 'example.part("critic")')
     assert notebook.cells[index].source != right
