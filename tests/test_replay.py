@@ -123,11 +123,21 @@ def test_a_transition_is_followed_by_the_next_of_its_episode(capacity: int, envs
             if then != "resumes":
                 episodes[:] = NO_EPISODE
                 told.added = [NO_EPISODE] * len(told.added)
+            back.successors(np.arange(0))  # links that must not outlive what is put back
             back.restore(ring.oldest, ring.records(*held), episodes)
             told.ring = back
         elif then == "asks":
             told.assert_linked()
     told.assert_linked()
+
+
+def test_episodes_that_have_ended_are_forgotten() -> None:
+    told = Told(8, 2)
+    told.assert_linked()
+    for ended in [[0, 1], [2, 0]] * 20:
+        told.step([True, True], ended)
+    assert told.ring._links is not None
+    assert len(told.ring._links._latest) == 1
 
 
 @pytest.mark.parametrize("count", [3, 5, 12])
