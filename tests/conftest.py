@@ -23,6 +23,8 @@ import numpy as np
 import pytest
 
 from clocks import alarm, clock
+from polyak import frameworks
+from polyak.frameworks.execution import Execution
 from polyak.types import Spec
 from sharing import compiled_once
 
@@ -89,6 +91,8 @@ def optimized(request: pytest.FixtureRequest, compilation: None) -> Iterator[Non
         return
     import jax
 
+    for name in ("jax", "tensorflow"):  # by polyak, with its number of threads, before these files use them directly
+        frameworks.start(name, Execution())
     jax.config.update(f"jax_{HURRY}", False)
     yield
     jax.config.update(f"jax_{HURRY}", os.environ[f"JAX_{HURRY.upper()}"] == "True")
