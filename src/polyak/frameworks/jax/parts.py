@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     """[B]: how much each counts in the critics' losses."""
 
     @classmethod
-    def unpacked(cls, records: Array, layout: Layout, *, weighted: bool) -> "Batch":
+    def unpacked(cls, records: Array, layout: Layout, *, weighted: bool = True) -> "Batch":
         """The first columns of packed records [B, 2 O + A + 3 + ...].
 
         Not `weighted`, all weights are 1 whatever the column says: XLA then computes as without, to the last bit.
