@@ -106,7 +106,7 @@ def test_a_grown_note_of_trackers_is_left_unread(run: Run, capsys: pytest.Captur
     (run.folder / tracking.FILE).write_text("{}")
     grown(run.folder / tracking.FILE)
     with little_memory():
-        assert tracking.start((), run) == ([], {})
+        assert tracking.track((), run) == ([], {})
     assert "tracking.json holds more than 100,000 bytes" in capsys.readouterr().err
 
 

@@ -486,7 +486,7 @@ def test_replays_that_do_not_fit_together(monkeypatch: pytest.MonkeyPatch) -> No
     jobs = ("--jobs", "4", "--steps", "1000", "--replay-size", "100000", "--run-dir", "/dev/null/nowhere")
     code, _, errors = call_cli(*TRAIN, "0-9", *jobs)
     assert code == 2
-    assert "4 runs at a time will need 112 kB for replay, but 100 kB are free" in errors  # 4 x 1,000 x 7 x 4 bytes
+    assert "4 runs at a time will need 144 kB for replay, but 100 kB are free" in errors  # 4 x 1,000 x 9 x 4 bytes
 
 
 # compare
