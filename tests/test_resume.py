@@ -19,7 +19,7 @@ from polyak.run.progress import Progress
 from test_checkpoints import rewrite
 from test_runs import events
 from test_training import Watcher
-from tiny_cli import TINY, Tiny
+from tiny_cli import TINY, Tiny, untrained_run
 from whole_runs import assert_same, contents, saved, snapshots, without_times
 
 CONFIG: dict[str, Any] = {
@@ -338,6 +338,22 @@ def test_other_versions_are_said(train: Callable[..., Run], tmp_path: Path, monk
     told = Told()
     polyak.resume(taken[47], observer=told)
     assert told.facts["not exact"].startswith(f"numpy {here['numpy']} is 9.9 now: what follows may differ")
+
+
+def test_step_sizes_that_fall_toward_another_end_are_said(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, backend="torch", learning_rate_schedule="cosine")
+    told = Told()
+    run = polyak.resume(run.folder, steps=60, observer=told)
+    horizon = "learning_rate_schedule cosine ends at 60 steps now, 40 before"
+    assert told.facts["not exact"] == f"{horizon}, which a run of 60 from the start would not have"
+    assert run.settings["resumed"][0]["changed"] == [horizon]
+
+
+def test_a_longer_run_of_constant_step_sizes_is_exact(tmp_path: Path) -> None:
+    told = Told()
+    run = polyak.resume(untrained_run(tmp_path, backend="torch").folder, steps=60, observer=told)
+    assert "not exact" not in told.facts
+    assert run.settings["resumed"][0]["changed"] == []
 
 
 # Ends

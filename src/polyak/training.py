@@ -140,7 +140,8 @@ def resume(  # noqa: D417 - as above
     `settings.json` says it under `resumed`. A run that has ended is extended by asking for more `steps`.
 
     Options that are given are others than before, from now on: with another `backend`, `device` or number of `threads`,
-    or with `fresh_environments`, the run goes on, but not bit for bit; an empty `track` is none.
+    or with `fresh_environments`, the run goes on, but not bit for bit; an empty `track` is none. Other `steps` move the
+    end of a `learning_rate_schedule` that is not constant, and the run is not one that was longer from the start.
 
     Args:
         folder: the run's folder, here or copied from elsewhere.

@@ -161,15 +161,19 @@ def notes_and_description(
     }
     if checkpoints.faults:
         notes["damaged"] = "; ".join(map(str, checkpoints.faults))
-    if others:
-        notes["not exact"] = f"{', '.join(others)}: what follows may differ in the last digits"
+    inexact = [f"{', '.join(others)}: what follows may differ in the last digits"] if others else []
+    horizon = _another_horizon(then, plan)
+    if horizon:
+        inexact.append(f"{horizon[0]}, which a run of {plan.config.steps:,} from the start would not have")
+    if inexact:
+        notes["not exact"] = "; ".join(inexact)
     if moved:
         notes["trains on"] = f"{plan.name} from now on; {then['environment']} before"
     if given_up:
         index, reason = next(iter(given_up.items()))
         count = f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}"
         notes["given up"] = f"{count}, new ones started; environment {index}: {reason}{_remedy(plan, reason)}"
-    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": [*moved, *others]}
+    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": [*moved, *others, *horizon]}
     asked = plan.description(plan.envs) | {"environment_is_callable": then["environment_is_callable"]}
     resumed = [*then.get("resumed", []), entry]
     then = {name: value for name, value in then.items() if name != "together"}
@@ -213,6 +217,16 @@ def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> 
         f"{name} {description.get(name)} is {changes[name]} now"
         for name, note in CHANGEABLE.items()
         if not note.exact and name in changes and changes[name] != description.get(name)
+    ]
+
+
+def _another_horizon(description: Mapping[str, Any], plan: Plan) -> list[str]:
+    """That step sizes fall toward another end from now on, where a run of other length has any that fall."""
+    then, config = description["settings"]["steps"], plan.config
+    if config.learning_rate_schedule == "constant" or config.steps == then:
+        return []
+    return [
+        f"learning_rate_schedule {config.learning_rate_schedule} ends at {config.steps:,} steps now, {then:,} before"
     ]
 
 
