@@ -11,8 +11,6 @@ from backends import NAMES, learner_of, updated
 from backends import framework as framework_named
 from backends.broken import minimum_replaced_by_mean, noise_dropped
 from backends.broken import targets_moved_before_the_critic_step as targets_moved_early
-from polyak import frameworks
-from polyak.types import Learner
 from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
 from test_learners import UPDATES
 
@@ -108,7 +106,7 @@ def test_every_framework_goes_on_where_another_stopped(algorithm: str) -> None:
     states, _ = solve(case)
     arrays: Mapping[str, Any] = case.arrays
     for turn, name in enumerate(NAMES):
-        learner: Learner = frameworks.make_learner(name, algorithm, case.spec, case.config, arrays)
+        learner = learner_of(case, name, arrays=dict(arrays))
         for index in range(3 * turn, 3 * turn + 3):
             learner.update(*case.burst(index, index + 1))
         arrays = learner.arrays()

@@ -97,7 +97,7 @@ def test_train_writes_plain_lines_where_standard_error_is_no_terminal(done: tupl
     assert lines[0] == f"SAC on {TINY}, seed 5"
     for fact in ("preset", "backend", "replay", "environments", "updates", "folder"):
         assert any(line.split()[0] == fact for line in lines), fact
-    assert "replay will use 2.8 kB" in errors  # 100 x (2 x 2 + 1 + 2) x 4 bytes
+    assert "replay will use 3.6 kB" in errors  # 100 x (2 x 2 + 1 + 2) x 4 bytes
     assert [line.split()[1] for line in lines if line.startswith("step ")] == ["30/60", "60/60"]
     assert re.fullmatch(r"done after 60 steps; best evaluation -?[\d.]+ at step (30|60)", lines[-1])
     assert "\x1b" not in errors

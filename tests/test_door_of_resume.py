@@ -35,11 +35,11 @@ def contents(run: Run) -> dict[Path, bytes]:
 
 
 def test_memory_is_needed_for_what_the_run_will_keep(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full replay would take 28 MB; the 51 transitions that there may be at most take 1.4 kB."""
-    monkeypatch.setattr("polyak.experience.replay.memory_free", lambda: 51 * 28)
+    """A full replay would take 36 MB; the 51 transitions that there may be at most take 1.8 kB."""
+    monkeypatch.setattr("polyak.experience.replay.memory_free", lambda: 51 * 36)
     monkeypatch.setattr("polyak.experience.replay.Replay.require_burst", lambda *_: None)
     with pytest.raises(
-        UsageError, match=r"keep 61 transitions, for 1\.7 kB, but 1\.4 kB are free: at most 51 .* fit; fr"
+        UsageError, match=r"keep 61 transitions, for 2\.2 kB, but 1\.8 kB are free: at most 51 .* fit; fr"
     ):
         polyak.resume(run.folder, steps=60)
     assert polyak.resume(run.folder, steps=50).metrics[-1]["step"] == 50

@@ -294,7 +294,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 def test_replays_that_do_not_fit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyak.run.start.memory_free", lambda: 3_000)
     with pytest.raises(
-        UsageError, match=r"3 runs together will need 3.4 kB for replay, but 3.0 kB are free: train fewer"
+        UsageError, match=r"3 runs together will need 4.3 kB for replay, but 3.0 kB are free: train fewer"
     ):
         together(tmp_path)  # 3 x 40 x 7 x 4 bytes
 
@@ -368,4 +368,4 @@ def test_the_command_knows_the_memory_of_all(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(request, "memory_free", lambda: 3_000)
     code, _, errors = trained(Path("/dev/null/nowhere"))
     assert code == 2
-    assert "3 runs together will need 3.4 kB for replay, but 3.0 kB are free: name fewer seeds" in errors
+    assert "3 runs together will need 4.3 kB for replay, but 3.0 kB are free: name fewer seeds" in errors

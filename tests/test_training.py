@@ -303,14 +303,14 @@ def test_replay_that_does_not_fit_is_refused_with_numbers(
 ) -> None:
     monkeypatch.setattr("polyak.experience.replay.memory_free", lambda: 2_800)
     made: list[Tiny] = []
-    with pytest.raises(UsageError, match=r"replay_size 1,000 needs 28 kB, but 2\.8 kB are free: at most 100 tran"):
-        train(making(made), replay_size=1_000)  # (2 x 2 + 1 + 2) float32 numbers each
+    with pytest.raises(UsageError, match=r"replay_size 1,000 needs 36 kB, but 2\.8 kB are free: at most 77 tran"):
+        train(making(made), replay_size=1_000)  # (2 x 2 + 1 + 3) float32 numbers each, and the number of its episode
     assert not list(tmp_path.iterdir())
     assert all(environment.closed for environment in made)
 
 
 def test_bursts_that_do_not_fit_are_refused_with_numbers(train: Callable[..., Run], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"bursts of 4,000,000,000 updates, whose batches of 8 need 2688 GB, but"):
+    with pytest.raises(UsageError, match=r"bursts of 4,000,000,000 updates, whose batches of 8 need 3456 GB, but"):
         train(updates_per_step=1e9)
     assert not list(tmp_path.iterdir())
 
