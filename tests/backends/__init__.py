@@ -14,6 +14,7 @@ from polyak.algorithms import with_page
 from polyak.frameworks.execution import Execution
 from polyak.frameworks.state import State, Weights, arrays_of
 from polyak.frameworks.state import state_of as from_arrays
+from polyak.networks.layers import Body
 from polyak.networks.names import flattened, nested
 from polyak.networks.weights import plain_body
 from polyak.types import Arrays, Learner
@@ -55,11 +56,15 @@ def native(value: Any, framework: Framework) -> Any:
     if isinstance(value, np.ndarray):
         return framework.tensor(value)
     if isinstance(value, dict):
-        tensors = {name: framework.tensor(leaf) for name, leaf in sorted(value.items())}
-        return Weights(nested(tensors), plain_body(value))
+        return native_network(value, plain_body(value), framework)
     if type(value) is tuple:
         return tuple(native(each, framework) for each in value)
     return value
+
+
+def native_network(arrays: Mapping[str, Any], body: Body, framework: Framework) -> Weights:
+    """A network's arrays, by name, as its weights."""
+    return Weights(nested({name: framework.tensor(leaf) for name, leaf in sorted(arrays.items())}), body)
 
 
 def plain(value: Any) -> Any:

@@ -33,6 +33,20 @@ def test_critic_gradients() -> None:
     assert_gradients(lambda c: common.critic_loss(c, batch, y)[0], critic, common.critic_loss(critic, batch, y)[1])
 
 
+@pytest.mark.parametrize("activation", ["relu", "elu", "silu", "tanh"])
+def test_gradients_through_norms_and_activations(activation: str) -> None:
+    case = make_case("ddpg", hidden_sizes=(6, 5), network="layer_norm", activation=activation)
+    critic, batch, y = part(case.arrays, "critic", case.config), case.batch(0), case.batch(1).reward
+    _, gradients, _ = common.critic_loss(critic, batch, y)
+
+    def loss(changed: Arrays) -> float:
+        network = common.Network(changed)
+        network.activation = activation
+        return common.critic_loss(network, batch, y)[0]
+
+    assert_gradients(loss, critic, gradients)
+
+
 def test_deterministic_actor_gradients() -> None:
     case = make_case("ddpg")
     actor, critic, observation = part(case.arrays, "actor"), part(case.arrays, "critic"), case.batch(0).observation
