@@ -1,5 +1,6 @@
 """PyTorch's learner: the state's memory stays its own, whatever a page does; layers and optimizers on both paths."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from backends import learner_of
 from polyak.algorithm import Algorithm, Copy, Head, Net, Normal, Parameter, Variable, first_state
 from polyak.errors import TrainingError
 from polyak.frameworks import make_learner
@@ -16,7 +18,7 @@ from polyak.frameworks.torch import parts
 from polyak.networks.layers import body_of
 from polyak.settings.shared import Optimizer, Settings
 from polyak.types import Batch, Spec
-from reference.cases import assert_agree
+from reference.cases import assert_agree, make_case
 
 SPEC = Spec((3,), (1,), -np.ones(1, np.float32), np.ones(1, np.float32))
 TO_ROUNDING = 1e-12  # of a few updates in float64
@@ -141,3 +143,18 @@ def test_the_rate_falls_from_the_first_step_to_its_end() -> None:
         rates = parts.rate_after(counts, Optimizer(2.0, schedule=schedule, end=0.2, horizon=10))
         np.testing.assert_allclose(rates, 2.0 * np.array([1.0, middle, 0.2, 0.2]), rtol=1e-15)
     assert isinstance(rates, torch.Tensor), "a number of the host's would be frozen into a CUDA graph"
+
+
+def test_weights_that_are_said_to_be_one_are_not_looked_at() -> None:
+    """Whatever the column holds; and they count where they are not."""
+    case = make_case("td3", updates=2).cast(np.float32)
+    given, draws = case.burst(0, 2)
+    records = given.records.copy()
+    records[..., given.layout.weight] = 1.0
+    ends = []
+    for batch in (dataclasses.replace(given, weighted=False), dataclasses.replace(given, records=records), given):
+        learner = learner_of(case, "torch")
+        learner.update(batch, draws)
+        ends.append(learner.arrays()["critic_1/0/kernel"])
+    np.testing.assert_array_equal(ends[0], ends[1])
+    assert not np.array_equal(ends[0], ends[2])

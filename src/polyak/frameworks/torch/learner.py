@@ -37,7 +37,7 @@ class TorchLearner:
         tensors = {name: torch.tensor(value, device=self._device) for name, value in sorted(arrays.items())}
         state = state_of(algorithm.state(spec, config), tensors)
         self._state = fused.Donated(state.entries) if self._fast else state
-        self._count = int(arrays[STEP])
+        self._count, self._weighted = int(arrays[STEP]), True
         self._shapes = {name: leaf.shape for name, leaf in part(arrays_of(state), "actor").items()}
         self._graphs = Graphs(self._burst) if self._fast and self._device.type == "cuda" else None
 
@@ -45,6 +45,7 @@ class TorchLearner:
         """K updates; on a GPU one transfer, one launch."""
         records = torch.from_numpy(packed(batches, draws, self._draws))
         parts = due(self._every, self._count, len(records))
+        self._weighted = batches.weighted or self._graphs is not None  # a recording serves both
         if self._graphs is None:
             self._state, values = self._burst(self._state, records.to(self._device), parts)
         else:
@@ -83,9 +84,10 @@ class TorchLearner:
 
     def _one_by_one(self, state: State, records: Tensor, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
         rows: list[Tensor] = []
-        unmeasured = records.new_full((), torch.nan)
+        unmeasured, ones = records.new_full((), torch.nan), records.new_ones(()).expand(records.shape[1])
         for number, record in enumerate(records.unbind()):
             batch = Batch.unpacked(record, self._layout)
+            batch = batch if self._weighted else batch._replace(weight=ones)
             draws = {
                 name: record[:, column] if len(shape) == 1 else record[:, column].reshape(-1, *shape)
                 for name, (column, shape) in self._columns.items()

@@ -83,7 +83,8 @@ def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
 
 def regression(error: Tensor, weight: Tensor) -> Tensor:
     """The mean of the weighted squares of errors [B]."""
-    return torch.mean(weight * error**2)
+    all_are_one = weight.stride() == (0,)  # one number, expanded, as the learner has it where nothing is weighted
+    return torch.mean(error**2 if all_are_one else weight * error**2)
 
 
 def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tuple[Any, Any]:
