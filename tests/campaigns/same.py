@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -77,6 +78,12 @@ KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "256 x 256, burst of 50": (CHEETAH, {**WIDE, "update_every": 50}),
     "preset": (PENDULUM, {**DEFAULT, "preset": "Pendulum-v1", "start_steps": 270}),
 }
+TORCH_ONLY: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "book": (PENDULUM, {**DEFAULT, "preset": "book", "start_steps": 270, "update_after": 200, "max_episode_steps": 60}),
+    "2 processes": (PENDULUM, {**SMALL, "envs": 2, "vectorization": "async", "max_episode_steps": 45}),
+    "evaluated where it trains": (UNEVEN, {**SMALL, "evaluate_in": "training"}),
+}
+"""What is the same for all frameworks."""
 GIVEN_UP = {"NEXT_STEP"}
 """The running episodes are new ones after `resume`: both checkouts must go on alike."""
 
@@ -104,11 +111,15 @@ class Case:
         return Case(self.algorithm, self.backend, self.kind, "trained", self.environment, self.options)
 
 
-def cases() -> Iterator[Case]:
-    """All rows; those of a framework one after another, so that it is imported once."""
+def cases(beside: Path) -> Iterator[Case]:
+    """All rows; those of a framework one after another, so that it is imported once.
+
+    Runs kept in `tests/data` are those that the checkout with the source `beside` has: it knows no later format.
+    """
     for backend in BACKENDS:
         for algorithm in ALGORITHMS:
-            for kind, (environment, options) in KINDS.items():
+            kinds = {**KINDS, **TORCH_ONLY} if backend == "torch" else KINDS
+            for kind, (environment, options) in kinds.items():
                 rest = (environment, options)
                 yield Case(algorithm, backend, kind, "trained", *rest)
                 if "256" not in kind:
@@ -118,7 +129,7 @@ def cases() -> Iterator[Case]:
             yield Case(algorithm, backend, "1 environment", "continued", *rest)
             if backend == "jax":
                 yield Case(algorithm, backend, "two seeds", "together", *rest)
-    for folder in sorted((TESTS / "data").glob("run-format-*")):
+    for folder in sorted((beside.resolve().parent / "tests" / "data").glob("run-format-*")):
         yield Case("sac", "jax", folder.name, "fixture")
 
 
@@ -221,8 +232,9 @@ class Checkout:
         job = {"how": how, "case": asdict(case), "source": str(source), "target": str(target)}
         assert self._process is not None
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, which `_answer` says
+            self._process.stdin.write(json.dumps(job) + "\n")
+            self._process.stdin.flush()
         if answer := json.loads(self._answer()):
             raise RuntimeError(answer)
 
@@ -399,7 +411,7 @@ def main() -> int:
         return 0
     if options.beside is None:
         parser.error("--beside is missing: with which checkout?")
-    chosen = [case for case in cases() if all(word in case.title for word in options.only.split())]
+    chosen = [case for case in cases(options.beside) if all(word in case.title for word in options.only.split())]
     now, before = Checkout(SOURCE), Checkout(options.beside)
     begun, rows = time.monotonic(), list[dict[str, Any]]()
     with tempfile.TemporaryDirectory(prefix="same-") as scratch:
