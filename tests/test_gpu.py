@@ -10,6 +10,7 @@ import pytest
 
 import polyak
 from polyak import frameworks
+from polyak.algorithms import with_page
 from polyak.frameworks.execution import Execution
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.saved import read_checkpoint
@@ -19,13 +20,24 @@ from tiny_cli import SMALL, TINY, run_cli
 
 ALGORITHMS = ("ddpg", "td3", "sac")
 FRAMEWORKS = ("jax", "torch", "tensorflow")
+DEVICE: Any = "cuda"
 ROUNDING = 1e-4
 """Of fourteen updates in float32, beside the oracle's in float64."""
+CHANGED: dict[str, Any] = {
+    "network": "layer_norm",
+    "activation": "tanh",
+    "adam_beta_1": 0.5,
+    "weight_decay": 0.1,
+    "learning_rate_schedule": "cosine",
+    "learning_rate_end": 0.1,
+    **{"steps": 40, "update_after": 27},  # of fourteen updates
+}
+"""All that makes a network and its steps other than they are by default."""
 
 
 @cache
 def has_gpu(backend: str) -> bool:
-    return find_spec(backend) is not None and frameworks.start(backend, Execution("auto")).device == "cuda"
+    return find_spec(backend) is not None and frameworks.start(backend, Execution("auto")).device == DEVICE
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -36,7 +48,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 def trained(folder: Path, algorithm: str, backend: str, **settings: Any) -> polyak.Run:
-    asked = {"backend": backend, "device": "cuda", "run_dir": folder, "seed": 3, **SMALL, **settings}
+    asked = {"backend": backend, "device": DEVICE, "run_dir": folder, "seed": 3, **SMALL, **settings}
     return polyak.train(algorithm, TINY, **asked)
 
 
@@ -50,13 +62,14 @@ def assert_same_numbers(ours: Arrays, theirs: Arrays) -> None:
     assert not different
 
 
+@pytest.mark.parametrize("settings", [{}, CHANGED], ids=["plain", "changed"])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_gpu_computes_what_the_oracle_does(backend: str, algorithm: str) -> None:
+def test_a_gpu_computes_what_the_oracle_does(backend: str, algorithm: str, settings: dict[str, Any]) -> None:
     """In bursts that start in both phases of TD3's delay, each length and phase twice: recorded, then replayed."""
-    case = make_case(algorithm, updates=14)
+    case = make_case(algorithm, updates=14, **settings)
     states, expected = solve(case)
-    single = case.cast(np.float32)
-    learner = frameworks.make_learner(backend, algorithm, case.spec, case.config, single.arrays, Execution("cuda"))
+    single, what = case.cast(np.float32), with_page(case.what, backend)
+    learner = frameworks.make_learner(backend, what, case.spec, case.config, single.arrays, Execution(DEVICE))
     metrics = play(learner, single, [3, 3, 3, 3, 2])
     assert_agree(metrics, expected, ROUNDING)
     assert_agree(learner.arrays(), states[-1], ROUNDING)
@@ -73,7 +86,7 @@ def test_equal_seeds_are_equal_policies_at_full_width(backend: str, tmp_path: Pa
     asked = ("--steps", "60", "--steps-per-epoch", "60", "--start-steps", "30", "--update-after", "30", "--plain")
     policies: list[bytes] = []
     for number in range(3):
-        place = ("--backend", backend, "--device", "cuda", "--run-dir", str(tmp_path / str(number)))
+        place = ("--backend", backend, "--device", DEVICE, "--run-dir", str(tmp_path / str(number)))
         code, folder, errors = run_cli("train", "sac", TINY, *place, *asked)
         assert code == 0, errors
         policies.append(polyak.load(folder.strip()).policy_file.read_bytes())
@@ -105,7 +118,7 @@ def test_a_learner_goes_on_on_the_cpu(backend: str, tmp_path: Path) -> None:
 def test_runs_together_equal_their_single_ones_to_rounding(tmp_path: Path) -> None:
     if not has_gpu("jax"):
         pytest.skip("no GPU")
-    asked: dict[str, Any] = {"device": "cuda", **SMALL}
+    asked: dict[str, Any] = {"device": DEVICE, **SMALL}
     together = polyak.train_together("sac", TINY, seeds=[3, 4], run_dir=tmp_path / "together", **asked)
     for run in together:
         alone = trained(tmp_path / "alone", "sac", "jax", seed=run.settings["seed"])
