@@ -30,7 +30,8 @@ CHANGED: dict[str, Any] = {
     "weight_decay": 0.1,
     "learning_rate_schedule": "cosine",
     "learning_rate_end": 0.1,
-    **{"steps": 40, "update_after": 27},  # of fourteen updates
+    "steps": 40,
+    "update_after": 27,  # of fourteen updates
 }
 """All that makes a network and its steps other than they are by default."""
 
