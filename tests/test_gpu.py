@@ -84,7 +84,7 @@ def test_equal_seeds_are_equal_runs(backend: str, algorithm: str, tmp_path: Path
 
 def test_equal_seeds_are_equal_policies_at_full_width(backend: str, tmp_path: Path) -> None:
     """In processes of their own, each of which could choose its kernels by itself."""
-    asked = ("--steps", "60", "--steps-per-epoch", "60", "--start-steps", "30", "--update-after", "30", "--plain")
+    asked = ("--steps", "300", "--steps-per-epoch", "300", "--start-steps", "256", "--update-after", "256", "--plain")
     policies: list[bytes] = []
     for number in range(3):
         place = ("--backend", backend, "--device", DEVICE, "--run-dir", str(tmp_path / str(number)))
