@@ -17,7 +17,7 @@ from peers.cases import CONTENDERS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-WORDS = ("clock", "reached", "cost", "rates", "limit")
+WORDS = ("clock", "reached", "cost", "rates", "limit", "versions", "evaluated")
 """What a line that answers begins with."""
 
 

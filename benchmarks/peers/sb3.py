@@ -1,19 +1,26 @@
 """Stable-Baselines3, as its documentation has it: a model with "MlpPolicy", `learn`; callbacks evaluate and stop.
 
 Its `train_freq` counts steps of all environments at once, so that a burst is `train_freq` times as many steps as there
-are environments, and `gradient_steps` as many updates. `options`: `costs` measures evaluation and checkpoint.
+are environments, and `gradient_steps` as many updates. `options`: `costs` measures evaluation and checkpoint; `model`
+are arguments of the model in place of those here, `noise` the exploration noise; `curve` evaluates every `look` steps.
 """
 
+import json
+import platform
 import time
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from job import BATCH, DISCOUNT, EXPLORATION_NOISE, HIDDEN, REPLAY, TAU, Job, serve
-from stable_baselines3.common.callbacks import EvalCallback, StopTrainingOnRewardThreshold
+from stable_baselines3.common.callbacks import BaseCallback, EvalCallback, StopTrainingOnRewardThreshold
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
+
+APART = 1_000_000
+"""Between the seed of training and that of the evaluations' episodes."""
 
 
 def make_model(job: Job, library: Any, **own: Any) -> Any:
@@ -21,30 +28,29 @@ def make_model(job: Job, library: Any, **own: Any) -> Any:
     environments: Any = job.make() if job.envs == 1 else make_vec_env(job.make, n_envs=job.envs)
     if job.algorithm != "sac":  # its actions are normalized to [-1, 1]
         size = environments.action_space.shape[0]
-        own["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, EXPLORATION_NOISE))
-    return getattr(library, job.algorithm.upper())(
-        "MlpPolicy",
-        environments,
-        learning_rate=job.learning_rate,
-        buffer_size=REPLAY,
-        learning_starts=job.start_steps - 1,  # it begins after the step that exceeds this
-        batch_size=BATCH,
-        tau=TAU,
-        gamma=DISCOUNT,
-        train_freq=job.collect,
-        gradient_steps=job.burst,
-        policy_kwargs={"net_arch": list(HIDDEN)},
-        seed=job.seed,
-        device="cpu",
+        noise = job.options.get("noise", EXPLORATION_NOISE)
+        own["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, noise))
+    arguments = {
+        "learning_rate": job.learning_rate,
+        "buffer_size": REPLAY,
+        "learning_starts": job.start_steps - 1,  # it begins after the step that exceeds this
+        "batch_size": BATCH,
+        "tau": TAU,
+        "gamma": DISCOUNT,
+        "train_freq": job.collect,
+        "gradient_steps": job.burst,
+        "policy_kwargs": {"net_arch": list(HIDDEN)},
         **own,
-    )
+        **job.options.get("model", {}),
+    }
+    return getattr(library, job.algorithm.upper())("MlpPolicy", environments, seed=job.seed, device="cpu", **arguments)
 
 
 def train(job: Job, library: Any, **own: Any) -> None:
     """Train until the job is done or the process is ended."""
     model = make_model(job, library, **own)
     if job.goal is None:
-        model.learn(total_timesteps=job.limit)
+        model.learn(total_timesteps=job.limit, callback=Curve(job) if job.options.get("curve") else None)
         if job.options.get("costs"):
             measure_costs(job, model)
         return
@@ -57,6 +63,30 @@ def train(job: Job, library: Any, **own: Any) -> None:
     )
     model.learn(total_timesteps=job.limit, callback=evaluation)
     job.reached(model.num_timesteps, evaluation.last_mean_reward)
+
+
+class Curve(BaseCallback):
+    """Says the versions, then at every `look` steps which mean return the policy has without noise.
+
+    The library calls back before the updates that belong to a step: the policy is one step's updates behind.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self._job, self._environment = job, make_vec_env(job.make, seed=job.seed + APART)
+
+    def _on_training_start(self) -> None:
+        packages = ("stable_baselines3", "torch", "gymnasium", "numpy", "mujoco")
+        self._job.say(
+            "versions", json.dumps({"python": platform.python_version(), **{p: version(p) for p in packages}})
+        )
+        self._started = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps % self._job.look == 0:
+            mean, _ = evaluate_policy(self.model, self._environment, n_eval_episodes=self._job.episodes)
+            self._job.say("evaluated", self.num_timesteps, time.perf_counter() - self._started, mean)
+        return True
 
 
 def measure_costs(job: Job, model: Any) -> None:

@@ -1,0 +1,118 @@
+"""Which trainings there are, in the order in which they are to be run."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ALGORITHMS = ("ddpg", "td3", "sac")
+OURS, PEER = "polyak", "Stable-Baselines3"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One algorithm on one environment, for several seeds."""
+
+    group: str
+    """What it is for."""
+    algorithm: str
+    environment: str
+    flags: str = ""
+    """What `polyak train` is told besides algorithm, environment, seed and threads."""
+    variant: str = ""
+    """What tells it from another case of the group with the same algorithm and environment."""
+    fresh: int = 100
+    """Episodes of the evaluation after training; 0 is none."""
+    library: str = OURS
+
+    @property
+    def name(self) -> str:
+        """Of its results: `equal/sac-Hopper-v5-polyak`."""
+        return f"{self.group}/" + "-".join(filter(None, (self.algorithm, self.environment, self.variant)))
+
+    def command(self, seed: int) -> list[str]:
+        """Of polyak's command line."""
+        options = ["--seed", str(seed), *shlex.split(self.flags), "--threads", "1"]
+        return ["train", self.algorithm, self.environment, *options]
+
+
+@dataclass(frozen=True)
+class Training:
+    """A case with a seed."""
+
+    case: Case
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its result and of its folder."""
+        return f"{self.case.name}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cases of which each seed is run before the next, so that they can be compared wherever the queue is stopped."""
+
+    cases: Sequence[Case]
+    seeds: int
+
+    def __iter__(self) -> Iterator[Training]:
+        return (Training(case, seed) for seed in range(self.seeds) for case in self.cases)
+
+
+def equal(environment: str, algorithms: Sequence[str], seeds: int) -> Block:
+    """Both libraries with the same settings."""
+    preset = "--preset benchmarks/curves/zoo.toml"
+    cases = [
+        Case("equal", algorithm, environment, preset, library, 0, library)
+        for algorithm in algorithms
+        for library in (OURS, PEER)
+    ]
+    return Block(cases, seeds)
+
+
+def book(environment: str, backend: str, seeds: int, flags: str = "") -> Block:
+    """The chapter's settings in one framework."""
+    told = f"--preset book --backend {backend} {flags}"
+    return Block([Case("book", algorithm, environment, told, backend) for algorithm in ALGORITHMS], seeds)
+
+
+def preset(environment: str, flags: str = "", algorithms: Sequence[str] = ALGORITHMS) -> Block:
+    """polyak's own settings for an environment, as a user gets them."""
+    return Block([Case("presets", algorithm, environment, flags) for algorithm in algorithms], 3)
+
+
+LANDER = "LunarLanderContinuous-v3"
+SOLVED = "--stop-at-return 220 --evaluation-episodes 100"
+BLOCKS = (
+    # How soon, and the chapter's Pendulum; run before there was a queue.
+    *(book("Pendulum-v1", backend, seeds) for backend, seeds in (("jax", 5), ("torch", 3), ("tensorflow", 3))),
+    Block([Case("tuned", each, "Pendulum-v1", "--stop-at-return -200") for each in ALGORITHMS], 5),
+    Block([Case("tuned", each, LANDER, SOLVED) for each in ALGORITHMS], 3),
+    # Equal settings, equal learning.
+    equal("Pendulum-v1", ("td3", "ddpg"), 5),
+    equal("InvertedDoublePendulum-v5", ("td3", "ddpg"), 5),
+    equal("Hopper-v5", ("sac",), 3),
+    equal("HalfCheetah-v5", ("sac",), 3),
+    # The chapter's lander: its five epochs are the first of the fifty that it advises.
+    *(book(LANDER, backend, 1, "--steps 200000") for backend in ("torch", "tensorflow")),
+    # Presets that hold, from cheap to dear.
+    preset("Pendulum-v1"),
+    preset("MountainCarContinuous-v0", algorithms=("sac",)),
+    preset("InvertedPendulum-v5"),
+    preset(LANDER, SOLVED),
+    preset("MountainCarContinuous-v0", algorithms=("ddpg", "td3")),
+    preset("InvertedDoublePendulum-v5"),
+    preset("Reacher-v5"),
+    preset("BipedalWalker-v3", "--stop-at-return 300"),
+    preset("Swimmer-v5"),
+    preset("Hopper-v5"),
+    preset("HalfCheetah-v5"),
+)
+"""From the first to be run to the last."""
+
+
+def trainings(only: str = "") -> list[Training]:
+    """Those whose name contains `only`, in their order."""
+    return [training for block in BLOCKS for training in block if only in training.name]

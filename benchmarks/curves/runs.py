@@ -1,0 +1,219 @@
+"""One training, from its command to its result; what was cut off goes on where its folder still is."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import processor
+from curves.cases import OURS, ROOT, Training
+from curves.equal import ZOO, peer_options, settings
+from curves.store import Result, Store
+from peers.processes import trainer
+
+from polyak.errors import UsageError
+from polyak.run.folder import Run, load
+from polyak.system.locking import locked
+
+FRESH_SEED = 1_000  # far from the training seeds
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where results, runs and the peers are."""
+
+    results: Store
+    runs: Path
+    peers: str
+
+    def folder(self, training: Training) -> Path:
+        """Where a training runs."""
+        return self.runs / training.name
+
+
+def work(chosen: list[Training], places: Places) -> list[str]:
+    """Run the first that is neither done nor being run by another, again and again; the names of those that failed.
+
+    Any number of processes may do this on the same folders: who has a folder's lock runs what belongs in it.
+    """
+    failed = list[str]()
+    while (taken := _first(chosen, places, failed)) is not None:
+        training, lock = taken
+        with lock:
+            try:
+                result = ours(training, places) if training.case.library == OURS else theirs(training, places)
+            except RuntimeError as error:
+                failed.append(training.name)
+                print(f"{training.name} failed: {error}", flush=True)
+                continue
+            places.results.write(training.name, result)
+            steps, seconds, last = result["curve"][-1]
+            print(f"{training.name}: {last:.1f} after {steps:,} steps, {seconds:.0f} s", flush=True)
+        clear(places.folder(training))
+    return failed
+
+
+def _first(chosen: list[Training], places: Places, failed: list[str]) -> tuple[Training, contextlib.ExitStack] | None:
+    for training in chosen:
+        if training.name in failed or places.results.read(training.name) is not None:
+            continue
+        places.folder(training).mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(places.folder(training)))
+            except UsageError:
+                continue  # somebody runs it
+            if places.results.read(training.name) is None:
+                return training, stack.pop_all()
+    return None
+
+
+def state(training: Training, places: Places) -> str:
+    """done, running, cut off or left."""
+    if places.results.read(training.name) is not None:
+        return "done"
+    if not places.folder(training).exists():
+        return "left"
+    try:
+        with locked(places.folder(training)):
+            return "cut off"
+    except UsageError:
+        return "running"
+
+
+def clear(folder: Path) -> None:
+    """Remove the checkpoints of what is done, which are large; policy and metrics stay."""
+    for checkpoints in folder.glob("*/*/*/checkpoints"):
+        shutil.rmtree(checkpoints)
+
+
+def about(command: str) -> Result:
+    """What every result says besides what was learned."""
+    last = ["git", "log", "-1", "--format=%H", "--", "src"]  # what the package is
+    commit = subprocess.run(last, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {
+        "command": command,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "processor": processor(),
+        "threads": 1,
+        "quiet": False,  # seconds are an upper bound: others run beside it
+        "columns": ["steps", "seconds", "return"],
+    }
+
+
+# polyak
+
+
+def ours(training: Training, places: Places) -> Result:
+    """Train, or go on with what was cut off; evaluate on fresh episodes.
+
+    Raises:
+        RuntimeError: a command failed.
+    """
+    folder = places.folder(training)
+    command = training.case.command(training.seed)
+    run = unfinished(folder)
+    if run is None:
+        run = load(polyak(*command, "--run-dir", str(folder), log=folder / "log").strip())
+    elif not ended(run):
+        run = load(polyak("resume", str(run.folder), log=folder / "log").strip())
+    told = run.settings
+    result = about(" ".join(["polyak", *command])) | {"versions": told["versions"], "settings": told["settings"]}
+    points = [(r["step"], r["seconds"], r["eval/return"]) for r in run.metrics if "eval/return" in r]
+    result["curve"] = [[int(step), round(seconds, 1), round(value, 2)] for step, seconds, value in points]
+    if training.case.fresh:
+        asked = ["--episodes", str(training.case.fresh), "--seed", str(FRESH_SEED), "--json"]
+        fresh: dict[str, Any] = json.loads(polyak("evaluate", str(run.folder), *asked, log=folder / "log"))
+        result |= {"fresh_episodes": training.case.fresh}
+        result |= {f"fresh_{name}": round(fresh[name], 2) for name in ("mean", "std")}
+    return result
+
+
+def unfinished(folder: Path) -> Run | None:
+    """The latest run in a training's folder that can go on; one that was killed before it could is passed over."""
+    found = sorted(path.parent for path in folder.glob("*/*/*/checkpoints") if any(path.iterdir()))
+    return load(found[-1].absolute()) if found else None
+
+
+def ended(run: Run) -> bool:
+    """Whether a run has reached its last step or its return."""
+    evaluated = [record for record in run.metrics if "eval/return" in record]
+    if not evaluated:
+        return False
+    goal = run.settings["stop_at_return"]
+    whole = evaluated[-1]["step"] >= run.settings["settings"]["steps"]
+    return whole or (goal is not None and evaluated[-1]["eval/return"] >= goal)
+
+
+def polyak(*arguments: str, log: Path) -> str:
+    """Run the command line in a process of its own, which saves and ends when this one does; its standard output.
+
+    Raises:
+        RuntimeError: it failed; its last words are in the message.
+    """
+    program = [sys.executable, "-m", "polyak.cli.child", *arguments]
+    variables = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    pipe = subprocess.PIPE
+    with (
+        log.open("a") as errors,
+        subprocess.Popen(
+            program, cwd=ROOT, env=variables, stdin=pipe, stdout=pipe, stderr=errors, text=True
+        ) as process,
+        _terminated(process),
+    ):
+        assert process.stdout
+        output = process.stdout.read()
+        if process.wait():
+            words = log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"polyak {' '.join(arguments)} ended with {process.returncode}:\n{words}")
+    return output
+
+
+@contextlib.contextmanager
+def _terminated(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Whatever ends the block ends the process, in order."""
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.terminate()
+
+
+# Stable-Baselines3
+
+
+def theirs(training: Training, places: Places) -> Result:
+    """Train with the settings that polyak has in the same comparison; what was cut off begins anew.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    case = training.case
+    values = settings(ZOO, case.algorithm, case.environment)
+    job = {
+        "algorithm": case.algorithm,
+        "environment": case.environment,
+        "seed": training.seed,
+        "threads": 1,
+        "look": values["steps_per_epoch"],
+        "episodes": values["evaluation_episodes"],
+        "limit": values["steps"],
+    }
+    options = peer_options(case.algorithm, values)
+    result = about(f"benchmarks/peers/sb3.py '{json.dumps({**job, 'options': options})}'")
+    result |= {"settings": options, "curve": list[Any]()}
+    with trainer(case.library, job, places.peers, curve=True, **options) as process:
+        result["versions"] = json.loads(" ".join(process.answer()))
+        while not result["curve"] or result["curve"][-1][0] < job["limit"]:
+            steps, seconds, mean = map(float, process.answer())
+            result["curve"].append([int(steps), round(seconds, 1), round(mean, 2)])
+            print(f"{training.name}: {mean:.1f} after {steps:,.0f} steps", flush=True)
+    return result
