@@ -31,6 +31,10 @@ class Case:
         """Of its results: `equal/sac-Hopper-v5-polyak`."""
         return f"{self.group}/" + "-".join(filter(None, (self.algorithm, self.environment, self.variant)))
 
+    def named(self, seed: int) -> str:
+        """Of the result and the folder of one seed."""
+        return f"{self.name}-{seed}"
+
     def command(self, seed: int) -> list[str]:
         """Of polyak's command line."""
         options = ["--seed", str(seed), *shlex.split(self.flags), "--threads", "1"]
@@ -47,7 +51,7 @@ class Training:
     @property
     def name(self) -> str:
         """Of its result and of its folder."""
-        return f"{self.case.name}-{self.seed}"
+        return self.case.named(self.seed)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""The numbers of a page about several seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from curves.cases import BLOCKS, Case
+from curves.store import Result, Store
+
+from polyak.report.statistics import REPEATS, Scores, interval, iqm
+
+LAST = 3
+"""Evaluations at the end whose mean is a seed's score: one alone is mostly luck."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What there is of a case."""
+
+    case: Case
+    seeds: int
+    """That are wanted."""
+    results: Mapping[int, Result]
+    """By seed."""
+
+    @property
+    def scores(self) -> Scores:
+        """[n] the mean of each seed's last evaluations."""
+        return np.array([np.mean([point[2] for point in each["curve"][-LAST:]]) for each in self.results.values()])
+
+    @property
+    def fresh(self) -> Scores:
+        """[n] the mean of each seed's fresh episodes."""
+        return np.array([each["fresh_mean"] for each in self.results.values()])
+
+    @property
+    def ends(self) -> Scores:
+        """[n, 2] steps and seconds at which each seed ended."""
+        return np.array([each["curve"][-1][:2] for each in self.results.values()], float)
+
+    def curves(self) -> tuple[Scores, Scores]:
+        """[T] the steps at which all seeds were evaluated, and [n, T] what they had there."""
+        found = [{step: value for step, _, value in each["curve"]} for each in self.results.values()]
+        steps = sorted(set(found[0]).intersection(*found)) if found else []
+        return np.array(steps, float), np.array([[each[step] for step in steps] for each in found])
+
+
+def done(store: Store, group: str) -> list[Done]:
+    """Every case of a group in the queue's order, with what there is of it."""
+    found: list[Done] = []
+    for block in BLOCKS:
+        for case in block.cases:
+            if case.group == group:
+                results = {seed: store.read(case.named(seed)) for seed in range(block.seeds)}
+                there = {seed: result for seed, result in results.items() if result is not None}
+                found.append(Done(case, block.seeds, there))
+    return found
+
+
+def difference(ours: Scores, theirs: Scores, seed: int = 0) -> tuple[Scores, Scores, Scores]:
+    """Of the interquartile means of [n, ...] and [m, ...]: ours less theirs, and its 95 % interval.
+
+    A percentile bootstrap that resamples the seeds of each side by itself: both are strata.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = [side[generator.integers(len(side), size=(len(side), REPEATS))] for side in (ours, theirs)]
+    low, high = np.quantile(iqm(drawn[0]) - iqm(drawn[1]), [0.025, 0.975], axis=0)
+    return iqm(ours) - iqm(theirs), low, high
+
+
+def told(scores: Scores, digits: int = 0) -> str:
+    """`123 (110 to 140)`: the interquartile mean, and its interval where there are several seeds."""
+    if not len(scores):
+        return ""
+    middle = f"{float(iqm(scores)):,.{digits}f}"
+    if len(scores) == 1:
+        return middle
+    low, high = interval(scores)
+    return f"{middle} ({float(low):,.{digits}f} to {float(high):,.{digits}f})"
+
+
+def seeds_told(found: Sequence[Done]) -> str:
+    """`5`, or `2 of 5` where some have not run."""
+    least, wanted = min(len(each.results) for each in found), found[0].seeds
+    return str(wanted) if least == wanted else f"{least} of {wanted}"

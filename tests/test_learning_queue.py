@@ -1,0 +1,255 @@
+"""The queue of learning runs: its order, what was cut off, whole results, equal settings, and the page's numbers."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyak.system.locking import locked
+from tiny_cli import untrained_run
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+if not BENCHMARKS.is_dir():
+    pytest.skip("the source distribution has no benchmarks", allow_module_level=True)
+with pytest.MonkeyPatch.context() as patched:
+    patched.syspath_prepend(BENCHMARKS)
+    cases, equal, store, runs, numbers, compared, learning, pages = (
+        importlib.import_module(name)
+        for name in (
+            *("curves.cases", "curves.equal", "curves.store", "curves.runs", "curves.numbers", "curves.compared"),
+            *("learning", "learning_pages"),
+        )
+    )
+
+
+def result(*returns: float, **more: Any) -> dict[str, Any]:
+    """A result that was measured every ten steps."""
+    curve = [[10 * (number + 1), 1.0 + number, value] for number, value in enumerate(returns)]
+    return {"command": "polyak train", "versions": {"python": "3"}, "curve": curve, **more}
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Any:
+    return runs.Places(store.Store(tmp_path / "results"), tmp_path / "runs", sys.executable)
+
+
+# The order
+
+
+def test_every_seed_has_both_libraries_before_the_next_and_cheap_environments_come_first() -> None:
+    names = [training.name for training in cases.trainings("equal")]
+    assert names[:5] == [
+        "equal/td3-Pendulum-v1-polyak-0",
+        "equal/td3-Pendulum-v1-Stable-Baselines3-0",
+        "equal/ddpg-Pendulum-v1-polyak-0",
+        "equal/ddpg-Pendulum-v1-Stable-Baselines3-0",
+        "equal/td3-Pendulum-v1-polyak-1",
+    ]
+    order = list(dict.fromkeys(training.case.environment for training in cases.trainings("equal")))
+    assert order == ["Pendulum-v1", "InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
+    groups = list(dict.fromkeys(block.cases[0].group for block in cases.BLOCKS))
+    assert groups == ["book", "tuned", "equal", "presets"]
+
+
+def test_no_two_trainings_have_one_name() -> None:
+    names = [training.name for training in cases.trainings()]
+    assert len(set(names)) == len(names)
+
+
+# Equal settings
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "environment", "model", "noise"),
+    [
+        ("sac", "Hopper-v5", {"learning_rate": 3e-4, "ent_coef": "auto_1.0", "gamma": 0.99}, None),
+        ("td3", "Pendulum-v1", {"learning_rate": 1e-3, "policy_delay": 2, "gamma": 0.98, "buffer_size": 200_000}, 0.1),
+        ("ddpg", "InvertedDoublePendulum-v5", {"learning_rate": 1e-3, "gamma": 0.99, "buffer_size": 1_000_000}, 0.1),
+    ],
+)
+def test_the_peers_arguments_are_polyaks_settings(
+    algorithm: str, environment: str, model: dict[str, Any], noise: float | None
+) -> None:
+    found = equal.peer_options(algorithm, equal.settings(equal.ZOO, algorithm, environment))
+    shared = {"learning_starts": 10_000, "batch_size": 256, "tau": 0.005, "train_freq": 1, "gradient_steps": 1}
+    assert found["model"].items() >= {**shared, **model}.items()
+    assert found.get("noise") == noise
+    assert found["model"]["policy_kwargs"] == {"net_arch": [256, 256] if algorithm == "sac" else [400, 300]}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("adam_beta_1", 0.5), ("lag", 1), ("critic_learning_rate", 1e-4), ("update_after", 10_000)]
+)
+def test_what_the_peer_would_do_otherwise_is_refused(name: str, value: object) -> None:
+    values = equal.settings(equal.ZOO, "sac", "Hopper-v5") | {name: value}
+    with pytest.raises(ValueError, match=f"{name} is {value}: Stable-Baselines3 would have"):
+        equal.peer_options("sac", values)
+
+
+# Results
+
+
+def test_a_result_is_read_as_it_was_written(places: Any) -> None:
+    places.results.write("equal/one", result(-1.0, -2.5))
+    assert places.results.read("equal/one") == result(-1.0, -2.5)
+    assert [path.name for path in (places.results.folder / "equal").iterdir()] == ["one.json"]
+    assert places.results.read("equal/two") is None
+
+
+@pytest.mark.parametrize("keep", [0, 40, -3])
+def test_a_half_written_result_is_said_and_run_again(
+    places: Any, keep: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places.results.write("one", result(-1.0))
+    path = places.results.path("one")
+    path.write_text(path.read_text()[:keep])
+    assert places.results.read("one") is None
+    assert f"{path} is no whole result" in capsys.readouterr().err
+
+
+# Work
+
+
+def runner(done: list[str], failing: str = "") -> Callable[[Any, Any], dict[str, Any]]:
+    """What trains, in place of polyak and of its peer."""
+
+    def run(training: Any, places: Any) -> dict[str, Any]:
+        done.append(training.name)
+        if training.name == failing:
+            raise RuntimeError("out of luck")
+        return result(-1.0)
+
+    return run
+
+
+def test_the_next_that_is_neither_done_nor_running_is_run(
+    places: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, done = cases.trainings("equal/td3-Pendulum")[:5], list[str]()
+    names = [training.name for training in chosen]
+    places.results.write(names[0], result(-1.0))
+    running = places.folder(chosen[1])
+    running.mkdir(parents=True)
+    monkeypatch.setattr(runs, "ours", runner(done, failing=names[2]))
+    monkeypatch.setattr(runs, "theirs", runner(done))
+    with locked(running):
+        assert [runs.state(training, places) for training in chosen[:3]] == ["done", "running", "left"]
+        assert runs.work(chosen, places) == [names[2]]
+    assert done == names[2:]  # the one that failed is not tried again at once
+    assert "out of luck" in capsys.readouterr().out
+    assert [runs.state(training, places) for training in chosen] == ["done", "cut off", "cut off", "done", "done"]
+    assert runs.work(chosen, places) == [names[2]]
+    assert done[3:] == [names[1], names[2]]
+
+
+def test_checkpoints_go_once_the_result_is_there(places: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    [training, *_] = cases.trainings("equal/td3-Pendulum")
+    run = places.folder(training) / "Pendulum-v1" / "td3" / "now"
+    (run / "checkpoints" / "1").mkdir(parents=True)
+    (run / "policy.safetensors").touch()
+    monkeypatch.setattr(runs, "ours", runner([]))
+    runs.work([training], places)
+    assert [path.name for path in run.iterdir()] == ["policy.safetensors"]
+
+
+def test_a_run_that_was_cut_off_goes_on_and_one_that_ended_does_not(
+    places: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    training, called = cases.Training(cases.Case("presets", "ddpg", "tiny"), 3), list[tuple[str, ...]]()
+    folder = places.folder(training)
+    run = untrained_run(folder, steps=24, steps_per_epoch=8)
+
+    def polyak(*arguments: str, log: Path) -> str:
+        called.append(arguments)
+        return json.dumps({"mean": 1.0, "std": 2.0}) if arguments[0] == "evaluate" else f"{run.folder}\n"
+
+    monkeypatch.setattr(runs, "polyak", polyak)
+    (folder / "tiny" / "ddpg" / "z-later-but-killed-at-once" / "checkpoints").mkdir(parents=True)
+    found = runs.ours(training, places)
+    assert [arguments[0] for arguments in called] == ["evaluate"]
+    assert [point[0] for point in found["curve"]] == [8, 16, 24]
+    assert (found["fresh_mean"], found["fresh_std"], found["fresh_episodes"], found["quiet"]) == (1.0, 2.0, 100, False)
+    assert found["command"] == "polyak train ddpg tiny --seed 3 --threads 1"
+    assert found["settings"]["steps"] == 24
+    lines = run.metrics_file.read_text().splitlines(keepends=True)
+    run.metrics_file.write_text("".join(lines[:-1]))
+    runs.ours(training, places)
+    assert called[1] == ("resume", str(run.folder.absolute()))
+    runs.ours(cases.Training(training.case, 4), places)  # of which there is no folder
+    assert called[3][:2] == ("train", "ddpg")
+
+
+def test_the_list_says_what_is_done_and_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.Store(tmp_path / "results").write("equal/sac-Hopper-v5-polyak-0", result(-1.0, 12.0))
+    folders = ["--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", ["learning.py", "--list", "--only", "equal/sac-Hopper", *folders])
+    assert learning.main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["done", "equal/sac-Hopper-v5-polyak-0", "12.0", "after", "20", "steps"]
+    assert lines[1] == "left     equal/sac-Hopper-v5-Stable-Baselines3-0"
+    assert lines[-1] == "1 done, 5 left"
+    assert not (tmp_path / "runs").exists()
+
+
+# Numbers
+
+
+def done(*results: dict[str, Any], wanted: int = 3) -> Any:
+    return numbers.Done(cases.Case("equal", "sac", "Hopper-v5", library="polyak"), wanted, dict(enumerate(results)))
+
+
+def test_a_seeds_score_is_the_mean_of_its_last_evaluations() -> None:
+    side = done(result(0.0, 1.0, 2.0, 6.0), result(0.0, 5.0))
+    assert side.scores.tolist() == [3.0, 2.5]
+    assert side.ends.tolist() == [[40.0, 4.0], [20.0, 2.0]]
+    steps, values = side.curves()
+    assert steps.tolist() == [10.0, 20.0]
+    assert values.tolist() == [[0.0, 1.0], [0.0, 5.0]]
+    assert numbers.seeds_told([side]) == "2 of 3"
+
+
+def test_the_difference_is_that_of_the_interquartile_means_and_both_sides_are_resampled() -> None:
+    ours, theirs = np.array([0.0, 10.0, 20.0, 1_000.0]), np.array([5.0, 5.0, 5.0])
+    middle, low, high = numbers.difference(ours, theirs)
+    assert middle == 15.0 - 5.0
+    assert -5.0 <= low < 10.0 < high <= 995.0
+    back, under, over = numbers.difference(theirs, ours)
+    assert (back, round(float(under), -1), round(float(over), -1)) == (-10.0, round(-high, -1), round(-low, -1))
+    flat = numbers.difference(np.full((3, 2), 4.0), np.full((5, 2), 1.0))
+    assert [each.tolist() for each in flat] == [[3.0, 3.0]] * 3
+
+
+def test_one_seed_has_no_interval() -> None:
+    assert numbers.told(np.array([1234.4])) == "1,234"
+    assert numbers.told(np.array([2.0, 2.0, 2.0]), 1) == "2.0 (2.0 to 2.0)"
+    assert numbers.told(np.zeros(0)) == ""
+
+
+def test_the_page_compares_what_both_have_and_says_what_has_not_run(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    for seed, value in enumerate((100.0, 120.0, 140.0)):
+        made.write(f"equal/sac-Hopper-v5-polyak-{seed}", result(0.0, value, value, value))
+    made.write("equal/sac-Hopper-v5-Stable-Baselines3-0", result(0.0, 90.0, 90.0, 90.0))
+    made.write("equal/sac-HalfCheetah-v5-polyak-0", result(0.0))
+    text = compared.compared(made)
+    assert "| SAC, Hopper-v5 | 40 | 3, 1 of 3 | 120 (100 to 140) | 90 | 30 | 1.00 |" in text
+    assert "HalfCheetah" not in text
+    missing = pages.left(made)
+    assert f"5 of {len(cases.trainings())} trainings are done" in missing
+    assert "- equal, Hopper-v5: 2 of 6" in missing
+    compared.draw(made, tmp_path / "picture.svg")
+    drawn = (tmp_path / "picture.svg").read_text()
+    assert "SAC, Hopper-v5" in drawn
+    assert "Stable-Baselines3 (1 of 3)" in drawn
+
+
+def test_the_sites_page_is_that_of_its_results() -> None:
+    docs = BENCHMARKS.parent / "docs"
+    assert (docs / "results.md").read_text() == pages.page(store.Store(docs / "results" / "learning"))
