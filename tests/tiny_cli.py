@@ -105,6 +105,17 @@ class Uneven(Tiny):
         return observation, reward, ended and self._terminates, ended and not self._terminates, info
 
 
+class Lucky(Tiny):
+    """Ends where it is; the info says in each step whether that is on the right, how far, and for how many steps."""
+
+    success = "is_success"
+
+    def step(self, action: Any) -> Any:
+        *answer, _ = super().step(action)
+        told = {"distance": np.float32(self._place), "steps": self._time, "odd": [1, 2], "path": np.zeros(self._time)}
+        return *answer, {self.success: np.bool_(self._place > 0), **told}
+
+
 class Loud(Tiny):
     """Prints past Python, as a simulator does, and by Python: when it is made, at each reset, when it is closed."""
 
@@ -158,6 +169,7 @@ class Blank(Tiny):
 
 gymnasium.register("Tiny-v0", entry_point=Tiny)
 gymnasium.register("Uneven-v0", entry_point=Uneven)
+gymnasium.register("Lucky-v0", entry_point=Lucky)
 gymnasium.register("Raises-v0", entry_point=Tiny, kwargs={"raises_at": 25})
 gymnasium.register("Prints-v0", entry_point=Tiny, kwargs={"prints": True})
 gymnasium.register("Loud-v0", entry_point=Loud)

@@ -9,6 +9,8 @@ import tyro
 from polyak.cli.output import own_output
 from polyak.run.folder import load
 
+SUCCESS = {None: "", True: "  success", False: "  no success"}
+
 
 def evaluate(
     run: Annotated[Path, tyro.conf.Positional],
@@ -17,6 +19,7 @@ def evaluate(
     seed: int = 0,
     best: bool = False,
     environment: str | None = None,
+    info_metrics: tuple[str, ...] | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Run fresh episodes with the deterministic policy of a run.
@@ -27,16 +30,23 @@ def evaluate(
         seed: from which the episodes' seeds are drawn.
         best: use the policy of the best evaluation instead of the latest.
         environment: another environment than the run's, as an id or module:Id.
-        as_json: print one JSON object with mean, std, returns, lengths, seed.
+        info_metrics: numbers in the info of each episode's last step, by name; by default those of the run.
+        as_json: print one JSON object with mean, std, returns, lengths, seed; success_rate and info_metrics if any.
     """
     with own_output():
-        result = load(run).evaluate(episodes, seed=seed, best=best, environment=environment)
+        result = load(run).evaluate(episodes, seed=seed, best=best, environment=environment, info_metrics=info_metrics)
     if as_json:
         print(json.dumps(result.to_json()))
         return
-    for number, (total, length) in enumerate(zip(result.returns, result.lengths, strict=True), start=1):
-        print(f"episode {number:>3}  return {total:>10.2f}  length {length:>6}")
+    told = zip(result.returns, result.lengths, result.successes, strict=True)
+    for number, (total, length, success) in enumerate(told, start=1):
+        print(f"episode {number:>3}  return {total:>10.2f}  length {length:>6}{SUCCESS[success]}")
     print(f"mean {result.mean:.2f}  std {result.std:.2f}  over {episodes} episodes, seed {seed}")
+    if result.success_rate is not None:
+        said = sum(success is not None for success in result.successes)
+        print(f"success rate {result.success_rate:.1%}  of {said} episodes")
+    for name, mean in result.info_metrics.items():
+        print(f"{name}: mean {mean:.6g}  at the episodes' last steps")
 
 
 def main(arguments: list[str]) -> None:

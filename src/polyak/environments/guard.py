@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.environments.infos import numbers_in, numbers_of_each
 from polyak.environments.readers import box_reader, reader_of
 from polyak.environments.spaces import Flat
 from polyak.environments.values import Unfit, described, flag, flags, number, numbers
@@ -27,10 +28,10 @@ class WrongAnswer(Exception):  # noqa: N818 - named for what happened, as Unfit 
 
 
 class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
-    """Checks what an environment returns; gives float32 vectors [O] of their own memory, plain numbers, and no info.
+    """Checks what an environment returns; gives float32 vectors [O] of their own memory, and plain numbers.
 
-    It runs where the environment does, be it another process, so that all ways of stepping see the same. `info` is not
-    read by anybody, so that nothing in it can end a run.
+    It runs where the environment does, be it another process, so that all ways of stepping see the same. Of an `info`
+    there are the numbers where an episode ends, and nothing elsewhere: what else is in it can end no run.
     """
 
     def __init__(self, environment: Any, index: int = 0) -> None:
@@ -73,7 +74,7 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
             raise
         if not isinstance(answer, (tuple, list)) or len(cast("list[Any]", answer)) != 5:
             raise self._wrong(f"from step {_shape_of(answer)}, but {STEP} is right ({OLD} gave four)")
-        observed, reward, terminated, truncated, _ = cast("list[Any]", answer)
+        observed, reward, terminated, truncated, info = cast("list[Any]", answer)
         observation, name = self._observation(observed), "reward"
         try:
             reward, name = number(reward), "terminated"
@@ -81,7 +82,7 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
             truncated = flag(truncated)
         except Unfit as error:
             raise self._wrong(f"a wrong {name}: {error}") from error
-        return observation, reward, terminated, truncated, {}
+        return observation, reward, terminated, truncated, numbers_in(info) if terminated or truncated else {}
 
     def _observation(self, observed: Any) -> Float:
         try:
@@ -107,7 +108,7 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
 
 
 class VectorGuard:
-    """Checks what a vector environment of N returns; gives arrays of their own memory, and no info."""
+    """Checks what a vector environment of N returns; gives arrays of their own memory, and an info where one ended."""
 
     def __init__(self, vector: Any) -> None:
         """Take a vector environment whose single observation space is a flat Box."""
@@ -169,6 +170,16 @@ class VectorGuard:
                     f"a wrong info['final_obs'] for environment {index}, whose episode ended: {error}"
                 ) from error
         return np.stack(rows)
+
+    def last_infos(self, ended: Bool, *, final: bool) -> dict[int, dict[str, float]]:
+        """The numbers in the last info of each environment whose episode has `ended` [N] in the last step.
+
+        `final`: they are in `final_info` (autoreset mode SAME_STEP); the rest belongs to the next episode.
+        """
+        info: Any = self._last_info
+        if final:
+            info = cast("dict[str, Any]", info).get("final_info") if isinstance(info, dict) else None
+        return numbers_of_each(info, ended)
 
     def _observations(self, observed: Any) -> Float:
         try:

@@ -57,7 +57,7 @@ class Pool:
             return self._pool.reset()
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Take actions [N, A] in environment units; `final_obs` is in the info where an episode has ended."""
+        """Take actions [N, A] in environment units; `final_obs` and `final_info` are in the info where one ended."""
         observation, reward, terminated, _, info = self._pool.step(actions)
         truncated = info["elapsed_step"] >= self._limit
         ended = np.flatnonzero(terminated | truncated)
@@ -66,7 +66,7 @@ class Pool:
         shown = observation.copy()
         fresh, begun = self._pool.reset(ended)
         shown[begun["env_id"]] = fresh
-        return shown, reward, terminated, truncated, {"final_obs": observation}
+        return shown, reward, terminated, truncated, {"final_obs": observation, "final_info": info}
 
     def close(self) -> None:
         """End the threads."""

@@ -10,6 +10,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from polyak.environments.closing import close
 from polyak.environments.distinct import Claim
 from polyak.environments.guard import VectorGuard, WrongAnswer
+from polyak.environments.infos import Info
 from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.workers import dead_worker
@@ -22,6 +23,9 @@ from polyak.types import Bool, Float, Spec
 
 GeneratorOf = Callable[[int], np.random.Generator]
 """Gives environment i of N its random stream."""
+
+
+_NONE: Mapping[int, Info] = {}
 
 
 class Step(NamedTuple):
@@ -41,6 +45,8 @@ class Step(NamedTuple):
     """[N]: False where the step was only a reset (autoreset mode NEXT_STEP) and is no transition."""
     ended: Bool
     """[N]: terminated or truncated, and valid."""
+    infos: Mapping[int, Info]
+    """For each environment whose episode has ended: the numbers in its last info."""
 
 
 class Outcome(NamedTuple):
@@ -163,11 +169,12 @@ class Environments:
         """
         outcome = self.advance(action)
         observation = next_observation = outcome.observation
-        valid, ended = self._everywhere, outcome.terminated | outcome.truncated
+        valid, ended, infos = self._everywhere, outcome.terminated | outcome.truncated, _NONE
         if self._mode is AutoresetMode.NEXT_STEP:
             valid = ~self._ended
             ended &= valid
         if np.count_nonzero(ended):
+            infos = self._guarded.last_infos(ended, final=self._mode is AutoresetMode.SAME_STEP)
             if self._mode is AutoresetMode.DISABLED:
                 observation = self.start_anew(ended)
             elif self._mode is AutoresetMode.SAME_STEP:
@@ -176,7 +183,8 @@ class Environments:
                 self._require_finite("observation", next_observation)
         self._ended = ended
         self.steps += self.count if valid is self._everywhere else int(np.count_nonzero(valid))
-        return Step(observation, next_observation, outcome.reward, outcome.terminated, outcome.truncated, valid, ended)
+        reward, terminated, truncated = outcome.reward, outcome.terminated, outcome.truncated
+        return Step(observation, next_observation, reward, terminated, truncated, valid, ended, infos)
 
     def advance(self, action: Float) -> Outcome:
         """Take normalized actions [N, A] and leave it at that: no episode is started where one ended."""

@@ -147,10 +147,10 @@ class _Place:
             self._ended = False
             observation, _ = self._environment.reset()
             return self._shown(observation), 0.0, False, False, {}
-        observation, reward, terminated, truncated, _ = self._environment.step(action)
-        self._ended, info = bool(terminated or truncated), dict[str, Any]()
+        observation, reward, terminated, truncated, info = self._environment.step(action)
+        self._ended = bool(terminated or truncated)
         if self._ended and self._mode is AutoresetMode.SAME_STEP:
-            info["final_obs"] = observation
+            info = {"final_obs": observation, "final_info": info}
             observation, _ = self._environment.reset()
         return self._shown(observation), reward, terminated, truncated, info
 

@@ -1,12 +1,13 @@
 """Steps the environments with a policy and emits transitions."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.environments.infos import Info
 from polyak.environments.stepping import Environments, Step
 from polyak.errors import TrainingError
 from polyak.policies.policy import Policy
@@ -30,6 +31,8 @@ class Episode:
     """Steps of the episode."""
     terminated: bool
     """False where only a time limit ended it."""
+    info: Info = field(default_factory=dict[str, float])
+    """The numbers in the info of its last step."""
 
 
 class Collector:
@@ -184,6 +187,7 @@ class Collector:
                 total_reward=float(self._total_reward[index]),
                 length=int(self.lengths[index]),
                 terminated=bool(result.terminated[index]),
+                info=result.infos.get(int(index), {}),
             )
             self._episodes.append(episode)
             self._forget(int(index))

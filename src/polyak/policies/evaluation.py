@@ -1,12 +1,13 @@
 """Episodes without exploration noise, and the return of each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from polyak.algorithm import Algorithm, networks_of
+from polyak.environments.infos import Info, averaged, success_in, success_rate
 from polyak.environments.make import Environments
 from polyak.errors import UsageError
 from polyak.policies.policy import Policy
@@ -28,6 +29,10 @@ class Evaluation:
     """Of the same episodes, discounted; where a time limit cut one off, its rest is what `value` expected there."""
     values: tuple[float, ...] = ()
     """What `value` expected of each episode at its first observation."""
+    successes: tuple[bool | None, ...] = ()
+    """Of each episode, whether `is_success` (or `success`) in its last step's info was true; None where neither was."""
+    info_metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Of each number of infos that was asked for: its mean over the episodes whose last step's info had it."""
 
     @property
     def mean(self) -> float:
@@ -44,14 +49,22 @@ class Evaluation:
         """Mean length in environment steps."""
         return float(np.mean(self.lengths))
 
+    @property
+    def success_rate(self) -> float | None:
+        """The fraction of successes among the episodes that say whether they are; None where none does."""
+        return success_rate(self.successes)
+
     def to_json(self) -> dict[str, Any]:
-        """`mean`, `std`, `returns`, `lengths`, `seed`."""
+        """`mean`, `std`, `returns`, `lengths`, `seed`; and `success_rate` and `info_metrics`, where there are any."""
+        rate, asked = self.success_rate, dict(self.info_metrics)
         return {
             "mean": self.mean,
             "std": self.std,
             "returns": list(self.returns),
             "lengths": list(self.lengths),
             "seed": self.seed,
+            **({} if rate is None else {"success_rate": rate}),
+            **({"info_metrics": asked} if asked else {}),
         }
 
 
@@ -63,6 +76,7 @@ def evaluate(
     seed: int | None = None,
     discount: float = 1.0,
     value: Callable[[Float], Float] | None = None,
+    info_metrics: Sequence[str] = (),
     occasion: str = "in the evaluation",
 ) -> Evaluation:
     """Run `episodes` whole episodes with the deterministic policy.
@@ -77,6 +91,7 @@ def evaluate(
         discount: of the discounted returns.
         value: expects a discounted return of observations, [n, O] -> [n], for instance `critic_of` a learner; without
             it, the result has no `values` and no `discounted_returns`.
+        info_metrics: numbers in the infos of the episodes' last steps, which the result is to have.
         occasion: for the message of an error.
 
     Raises:
@@ -99,6 +114,7 @@ def evaluate(
                 episode = running[index]
                 episode.add(float(step.reward[index]), discount)
                 if step.terminated[index] or step.truncated[index]:
+                    episode.info = step.infos.get(int(index), {})
                     if not step.terminated[index]:
                         episode.cut_off_at = step.next_observation[index].copy()
                     if len(results[index]) < quota[index]:
@@ -106,7 +122,7 @@ def evaluate(
             observation = step.observation
             for index in np.flatnonzero(step.terminated | step.truncated | ~step.valid):
                 running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
-    return _result([episode for result in results for episode in result], seed, value)
+    return _result([episode for result in results for episode in result], seed, value, info_metrics)
 
 
 def _moment(results: "list[list[_Episode]]", running: "list[_Episode]", episodes: int) -> str:
@@ -126,6 +142,7 @@ class _Episode:
         self.first_observation = first_observation.copy()
         self.total_reward, self.discounted, self.weight, self.length = 0.0, 0.0, 1.0, 0
         self.cut_off_at: Float | None = None
+        self.info: Info = {}
 
     def add(self, reward: float, discount: float) -> None:
         """Count a step."""
@@ -135,18 +152,22 @@ class _Episode:
         self.length += 1
 
 
-def _result(episodes: list[_Episode], seed: int | None, value: Callable[[Float], Float] | None) -> Evaluation:
+def _result(
+    episodes: list[_Episode], seed: int | None, value: Callable[[Float], Float] | None, info_metrics: Sequence[str]
+) -> Evaluation:
     returns = tuple(episode.total_reward for episode in episodes)
     lengths = tuple(episode.length for episode in episodes)
+    infos = [episode.info for episode in episodes]
+    successes, asked = tuple(map(success_in, infos)), averaged(infos, info_metrics)
     if value is None:
-        return Evaluation(returns, lengths, seed)
+        return Evaluation(returns, lengths, seed, successes=successes, info_metrics=asked)
     expected = value(np.stack([episode.first_observation for episode in episodes]))
     discounted = [
         episode.discounted
         + (0.0 if episode.cut_off_at is None else episode.weight * float(value(episode.cut_off_at[None])[0]))
         for episode in episodes
     ]
-    return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()))
+    return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()), successes, asked)
 
 
 def critic_of(algorithm: Algorithm, config: Settings, learner: Arrays, policy: Policy) -> Callable[[Float], Float]:

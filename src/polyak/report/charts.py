@@ -1,5 +1,6 @@
 """The report's charts: what the groups of one environment measured, over environment steps."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,13 @@ LEARNER = (
 TRAINING = (
     Measure("Return of training episodes", "return", "train/return", caption="With exploration; undiscounted."),
     Measure("Length of training episodes", STEPS, "train/length"),
+)
+SUCCESS = Measure(
+    "Success rate",
+    "fraction of episodes",
+    "eval/success_rate",
+    "train/success_rate",
+    "Episodes whose last step's info says is_success or success; in training with exploration.",
 )
 SPEED = Measure("Speed", "environment steps per second", "speed/steps_per_second", caption="Evaluation not counted.")
 
@@ -145,6 +153,17 @@ def all_measured(groups: Sequence[Group], measures: Sequence[Measure], prefix: s
     """The charts of those measures that anybody measured."""
     for measure in measures:
         chart = measured(groups, measure, f"{prefix}-{measure.name.replace('/', '-')}")
+        if chart is not None:
+            yield chart
+
+
+def asked_of_infos(groups: Sequence[Group], prefix: str) -> Iterator[Chart]:
+    """A chart for each number of infos that anybody asked for (`info_metrics`)."""
+    found = [re.fullmatch("(?:train|eval)/info/(.+)", name) for group in groups for name in group.metrics]
+    for index, name in enumerate(dict.fromkeys(match[1] for match in found if match)):
+        caption = "In the info of each episode's last step; in training with exploration."
+        measure = Measure(name, name, f"eval/info/{name}", f"train/info/{name}", caption)
+        chart = measured(groups, measure, f"{prefix}-info-{index}")
         if chart is not None:
             yield chart
 

@@ -44,6 +44,11 @@ class Group:
         """What each run measured."""
         return tuple(run.metrics for run in self.runs)
 
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The names of all that any of its runs measured."""
+        return list(dict.fromkeys(name for records in self.records for record in records for name in record))
+
     def column(self, name: str) -> tuple[Scores, Scores]:
         """[T] steps at which any run measured `name`, and [n, T] the values, NaN where a run did not."""
         found = [{record["step"]: record[name] for record in records if name in record} for records in self.records]

@@ -67,16 +67,20 @@ def _environment(groups: Sequence[Group], prefix: str, drawn: list[Chart]) -> It
         drawn.extend([chart] if chart else [])
         return chart.html() if chart else ""
 
-    def several(measures: Sequence[charts.Measure], heading: str) -> str:
-        made = list(charts.all_measured(groups, measures, prefix))
+    def section(heading: str, found: Iterable[Chart]) -> str:
+        made = list(found)
         drawn.extend(made)
         return f"<h2>{heading}</h2>{grid(made)}" if made else ""
+
+    def several(measures: Sequence[charts.Measure], heading: str) -> str:
+        return section(heading, charts.all_measured(groups, measures, prefix))
 
     yield "<h2>Evaluation</h2>"
     if any(group.evaluated for group in groups):
         yield shown(charts.returns(groups, f"{prefix}-returns"))
         yield tables.evaluations(groups)
         yield tables.improvement(groups)
+        yield shown(charts.measured(groups, charts.SUCCESS, f"{prefix}-success"))
     else:
         never = all(group.first.get("evaluate_in") == "never" for group in groups)
         yield f"<p>{'No evaluation: evaluate_in is never.' if never else 'No evaluation yet.'}</p>"
@@ -86,6 +90,7 @@ def _environment(groups: Sequence[Group], prefix: str, drawn: list[Chart]) -> It
         yield f"<h2>Is the critic right?</h2>{shown(critic)}{tables.bias(groups)}"
     yield several(charts.LEARNER, "Learning")
     yield several(charts.TRAINING, "Training episodes")
+    yield section("What the environment tells in its info", charts.asked_of_infos(groups, prefix))
     yield f"<h2>Time</h2>{shown(charts.time_shares(groups, f'{prefix}-time'))}"
     yield from _advice(groups)
     yield shown(charts.measured(groups, charts.SPEED, f"{prefix}-speed"))

@@ -1,6 +1,6 @@
 """A run's folder: what lies where in it, and what is read from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from polyak.policies.policy import Policy
 from polyak.run import metrics
 from polyak.run.description import read_settings, spaces_of
 from polyak.settings.kinds import Count, Seed, checked
+from polyak.settings.options import KINDS
 from polyak.system.modules import refuse_code_of
 
 if TYPE_CHECKING:
@@ -159,20 +160,31 @@ class Run:
         return Run(self.folder.absolute())
 
     def evaluate(
-        self, episodes: int = 10, *, seed: int = 0, best: bool = False, environment: "Environment | None" = None
+        self,
+        episodes: int = 10,
+        *,
+        seed: int = 0,
+        best: bool = False,
+        environment: "Environment | None" = None,
+        info_metrics: Sequence[str] | None = None,
     ) -> "Evaluation":
-        """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable."""
+        """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable.
+
+        `info_metrics` are those of the run, unless others are asked for.
+        """
         from polyak.environments.make import make_environments
         from polyak.policies.evaluation import evaluate
         from polyak.system.randomness import Streams
         from polyak.system.signals import signals_marked
 
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+        names: Sequence[str] = self.settings.get("info_metrics", ()) if info_metrics is None else info_metrics
+        names = checked("info_metrics", names, KINDS["info_metrics"])
         policy, environment, kept = self._played(best, environment)
         with signals_marked():
             environments = make_environments(environment, 1, Streams(seed).evaluation, **kept)
             try:
-                return evaluate(policy, environments, episodes, seed=seed)
+                return evaluate(policy, environments, episodes, seed=seed, info_metrics=names)
             finally:
                 environments.close()
 

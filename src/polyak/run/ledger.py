@@ -1,12 +1,12 @@
 """What has been measured since the last record, and how long it took."""
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 
+from polyak.environments.infos import averaged, kept, numbers_in, recorded, success_in, success_rate
 from polyak.experience.collector import Episode
 from polyak.run.metrics import Record
 from polyak.system.stopwatch import Stopwatch
@@ -28,12 +28,16 @@ def names_measured(state: Mapping[str, Any], today: tuple[str, ...]) -> tuple[st
     return tuple(cast(list[str], names))
 
 
+def _counts(episode: Episode) -> tuple[int, float, int, bool]:
+    return episode.step, episode.total_reward, episode.length, episode.terminated
+
+
 class Ledger:
     """Episodes and updates of the running epoch, until they become a record."""
 
-    def __init__(self, metric_names: tuple[str, ...]) -> None:
-        """Begin with nothing; `metric_names` are what every update measures."""
-        self._names = metric_names
+    def __init__(self, metric_names: tuple[str, ...], info_metrics: tuple[str, ...] = ()) -> None:
+        """Begin with nothing; `metric_names` are what every update measures, `info_metrics` what is asked of infos."""
+        self._names, self._asked = metric_names, info_metrics
         self.episodes: list[Episode] = []
         """Finished since the last record."""
         self.measured: list[Metrics] = []
@@ -62,6 +66,8 @@ class Ledger:
             record["train/return"] = float(np.mean([episode.total_reward for episode in self.episodes]))
             record["train/length"] = float(np.mean([episode.length for episode in self.episodes]))
             record["train/episodes"] = len(self.episodes)
+            infos = [episode.info for episode in self.episodes]
+            record |= recorded(success_rate(map(success_in, infos)), averaged(infos, self._asked), "train")
         if self.given_up:
             record["train/episodes_given_up"] = self.given_up
         record |= evaluation
@@ -78,7 +84,7 @@ class Ledger:
         """What `restore` needs: as JSON can hold it, and what the updates measured, [K, M]."""
         now, values = time.monotonic(), self._values()
         state = {
-            "episodes": [dataclasses.astuple(episode) for episode in self.episodes],
+            "episodes": [(*_counts(episode), kept(episode.info, self._asked)) for episode in self.episodes],
             "episodes_given_up": self.given_up,
             "measured": len(values),
             "metrics": list(self._names),
@@ -96,8 +102,8 @@ class Ledger:
             ValueError, TypeError, KeyError: this is no state of a ledger.
         """
         self.episodes = [
-            Episode(int(step), float(total), int(length), bool(terminated))
-            for step, total, length, terminated in state["episodes"]
+            Episode(int(step), float(total), int(length), bool(terminated), numbers_in(*info or [{}]))
+            for step, total, length, terminated, *info in state["episodes"]  # no info before format 6
         ]
         self.measured = [Metrics(self._names, self.of_today(state, values))]
         self.stopwatch.restore(state.get("times", {}))

@@ -1,13 +1,15 @@
 """One run's loop: collect, update, evaluate, record, save; however it ends, what there is is saved."""
 
 import dataclasses
+import warnings
 from collections.abc import Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from polyak.environments.infos import recorded
 from polyak.environments.stepping import Environments
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.experience.collector import Collector
@@ -16,7 +18,7 @@ from polyak.run.checkpoints import Checkpoints, Content
 from polyak.run.folder import Run
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
-from polyak.run.metrics import MetricsWriter
+from polyak.run.metrics import MetricsWriter, Record
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress
 from polyak.system.files import write_atomically
@@ -166,6 +168,7 @@ class Loop:
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
                 value=critic_of(self.plan.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
+                info_metrics=self.plan.info_metrics,
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
             )
             if self.plan.evaluate_in == "training" and self._may_evaluate():
@@ -180,12 +183,27 @@ class Loop:
 
     def _write_record(self, evaluation: Mapping[str, float]) -> None:
         """Write what was measured since the previous record."""
+        first = self.ledger.first_step == 0
         record = self.ledger.record(self.collector.steps, self.updates.count, evaluation)
         self.progress.seconds = record["seconds"]
         with self._writing(self.run.metrics_file):
             self.writer.write(record)
         self.ledger.stopwatch.lap("saving")
         self.progress.record = record
+        if first and "train/episodes" in record:
+            self._say_what_no_info_has(record)
+
+    def _say_what_no_info_has(self, record: Record) -> None:
+        """Say once which of the numbers that were asked for no episode had."""
+        missing = [name for name in self.plan.info_metrics if f"train/info/{name}" not in record]
+        if missing:
+            there = ", ".join(self.progress.episodes[-1].info) or "no number"
+            with suppress(Warning):  # where warnings are errors, too
+                warnings.warn(
+                    f"info_metrics: no episode had {', '.join(missing)} as a number in its last step's info, which had "
+                    f"{there}",
+                    stacklevel=2,
+                )
 
     # Saving
 
@@ -318,4 +336,5 @@ def _measured(evaluation: Evaluation | None) -> dict[str, float]:
         "eval/length": evaluation.mean_length,
         "eval/discounted_return": float(np.mean(evaluation.discounted_returns)),
         "eval/q": float(np.mean(evaluation.values)),
+        **recorded(evaluation.success_rate, evaluation.info_metrics, "eval"),
     }

@@ -158,7 +158,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
     learner = frameworks.make_learner(plan.backend, *described) if group is None else group.learner(*described)
     policy = policy_of(plan.algorithm, plan.config, environments.spec, learner.actor(), made_for(run.settings))
-    ledger = Ledger(plan.algorithm.metrics)
+    ledger = Ledger(plan.algorithm.metrics, plan.info_metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
     return Loop(

@@ -34,6 +34,10 @@ LONGEST_TIMEOUT = 10_000_000
 """Seconds, four months: more than a timer of the system need count."""
 
 
+def _can_be_measured(name: str) -> bool:
+    return name.isprintable() and name[:1] not in ("", "_")
+
+
 @dataclass(frozen=True)
 class Flag:
     """On the command line an option has another name than in Python."""
@@ -53,6 +57,10 @@ class Changeable:
 EPOCH_OR_MORE = Limit("at least 1, or None for an epoch", lambda steps: steps >= 1)
 IN_TIME = Limit(
     f"above 0 and at most {LONGEST_TIMEOUT:,}, or None for no limit", lambda seconds: 0 < seconds <= LONGEST_TIMEOUT
+)
+INFO_NAMES = Limit(
+    "names of entries of info, each once, that can be printed and do not begin with an underscore",
+    lambda names: len({*names}) == len(names) and all(map(_can_be_measured, names)),
 )
 
 
@@ -97,6 +105,9 @@ class Options:
     step_timeout: Annotated[float | None, IN_TIME, Changeable()] = 600.0
     """Seconds that the environments may take for one answer before the run is ended, where training runs in the main
     thread."""
+    info_metrics: Annotated[tuple[str, ...], INFO_NAMES] = ()
+    """Numbers in the info of each episode's last step to measure, by name, in training and evaluation; success
+    (is_success or success) is measured without being asked for."""
     track: Annotated[tuple[Tracker, ...], Changeable()] = ()
     """Weights & Biases, MLflow or both: where the records go besides the run's folder."""
 
@@ -127,7 +138,7 @@ UNDESCRIBED = ("run_dir", "probe")
 """What `settings.json` does not tell: where it lies, and what is done before it is written."""
 EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
-LATER = ("track", "fresh_environments", "evaluate_in")
+LATER = ("info_metrics", "track", "fresh_environments", "evaluate_in")
 """What runs of earlier versions do not tell: the default was in force."""
 
 

@@ -15,10 +15,10 @@ from polyak.errors import NewerFormatError, UnreadableError, UsageError
 from polyak.system.files import read_plain_file
 
 FORMAT = "polyak-checkpoint"
-VERSION = 5
+VERSION = 6
 """Since 2, `state` names the columns of what was measured (`metrics`); since 3, there may be a burst that was launched
 and not waited for (`launched`, with a lag); since 4, `run` has the run's identity; since 5, transitions have the number
-of their episode, and the collector those of the running ones (`episode_numbers`)."""
+of their episode, and the collector those of the running ones (`episode_numbers`); since 6, `episodes` have infos."""
 SIZE_LIMIT, VALUES = 16_000_000, 1_000_000
 """Bytes of a manifest at most, and values in it: a few for each of as many segments and episodes as nobody has."""
 SERIALS = 10**9
