@@ -99,3 +99,65 @@ def test_an_environment_of_another_shape_is_not_gone_on_in(tmp_path: Path) -> No
     run = short_run(tmp_path, matrix)
     with pytest.raises(polyak.UsageError, match="are not those of the run"):
         polyak.resume(run.folder, steps=6, environment=lambda: Shown(box(3, 2)))
+
+
+MIXED = spaces.Dict(
+    place=box(2, 2),
+    gear=spaces.Discrete(3, start=-1),
+    hands=spaces.Tuple([spaces.MultiBinary(2), spaces.MultiDiscrete([[2, 3]])]),
+)
+
+
+def stacked(samples: list[Any]) -> Any:
+    """What a VecEnv shows of several environments: each part with a leading axis."""
+    if isinstance(samples[0], dict):
+        return {key: stacked([each[key] for each in samples]) for key in samples[0]}
+    if isinstance(samples[0], tuple):
+        return tuple(stacked([*each]) for each in zip(*samples, strict=True))
+    return np.stack(samples)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [MIXED, spaces.Tuple([box(), box(2)]), spaces.Discrete(4), spaces.MultiDiscrete([2, 3])],
+    ids=["dict", "tuple", "discrete", "multi-discrete"],
+)
+def test_it_acts_on_the_environments_own_observation(space: Any, tmp_path: Path) -> None:
+    run = short_run(tmp_path, lambda: Shown(space), steps=2)
+    space.seed(0)
+    samples = [space.sample() for _ in range(3)]
+    flat = np.stack([spaces.flatten(space, each) for each in samples]).astype(np.float32)
+    for policy in (polyak.load(run.folder).policy, polyak.load(run.folder).best_policy):
+        expected = policy.act(flat)
+        for sample, action in zip(samples, expected, strict=True):
+            np.testing.assert_allclose(policy.act(sample), action, rtol=1e-5)
+            np.testing.assert_allclose(policy.predict(sample)[0], action, rtol=1e-5)
+        np.testing.assert_allclose(policy.predict(stacked(samples))[0], expected, rtol=1e-5)
+
+
+def test_what_is_none_of_the_environments_observations_is_refused(tmp_path: Path) -> None:
+    policy = short_run(tmp_path, lambda: Shown(MIXED), steps=2).policy
+    sample = MIXED.sample()
+    for given, told in (
+        ({"place": sample["place"]}, "no 'gear'; right is a dict with"),
+        ({**sample, "gear": 7}, r"in its part \['gear'\]: 7; right is one of the 3 numbers -1 to 1"),
+        ({**sample, "hands": sample["hands"][:1]}, "right is a tuple of 2"),
+        ((sample, {}), "the pair that reset returns"),
+        (3, r"int 3"),
+        (stacked([sample, sample]) | {"gear": np.zeros(3)}, "part"),
+    ):
+        with pytest.raises(polyak.UsageError, match=told):
+            policy.act(given)
+    with pytest.raises(polyak.NonFiniteError, match="the observation holds nan at place 0 and 3 more"):
+        policy.act({**sample, "place": np.full((2, 2), np.nan, np.float32)})
+
+
+def test_a_run_from_before_policies_knew_the_parts_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr("polyak.environments.spaces.Flat.parts_shown", None)
+        run = short_run(tmp_path, lambda: Shown(MIXED))
+    sample, flat = MIXED.sample(), np.zeros(14)
+    with pytest.raises(polyak.UsageError, match=r"give a Dict or Tuple as the vector that gymnasium\.spaces\.flatten"):
+        run.policy.act(sample)
+    resumed = polyak.resume(run.folder, steps=6, environment=lambda: Shown(MIXED))
+    assert resumed.policy.act(sample).shape == resumed.policy.act(flat).shape == (2,)

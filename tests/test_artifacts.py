@@ -13,7 +13,7 @@ import pytest
 
 import polyak
 from polyak import Policy, Run, TrainingError, UsageError
-from polyak.policies.policy import FORM
+from polyak.policies.contents import FORM
 from polyak.system import arrayfiles
 from polyak.types import Spec
 from test_resume import Told

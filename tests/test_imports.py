@@ -26,6 +26,11 @@ RUN = {
     *("types", "errors", "system", "settings", "networks", "environments", "algorithm", "algorithms"),
     *("frameworks", "policies", "experience", "run"),
 }
+ACTING = {
+    *("algorithm", "types", "errors", "system", "networks", "settings.shared"),
+    *("environments.parts", "environments.values"),  # NumPy alone, as all of this is
+    *("policies.policy", "policies.contents", "policies.distribution", "policies.observed"),
+}
 ALLOWED = {
     "errors": set[str](),
     "types": set[str](),
@@ -34,6 +39,8 @@ ALLOWED = {
     "settings.presets": {"algorithm", "errors", "system", "algorithms"},
     "networks": {"types", "networks"},
     "environments": {"types", "errors", "system", "settings.options", "environments"},
+    "environments.parts": {"types", "environments.values"},
+    "environments.values": {"types"},
     "algorithm": {"types", "networks", "settings.shared"},
     "algorithms": {"algorithm", "types", "networks", "errors", "system", "settings", "algorithms"},
     **{
@@ -47,11 +54,16 @@ ALLOWED = {
     "frameworks": {"algorithm", "types", "networks", "errors", "settings.shared", "frameworks"},
     "frameworks.execution": {"algorithm", "types", "errors", "system", "settings"},
     "policies": {"algorithm", "types", "errors", "system", "settings", "networks", "environments", "policies"},
+<<<<<<< HEAD
     "policies.policy": {"algorithm", "types", "errors", "system", "networks", "settings.shared"},
     "experience": {
         *("types", "errors", "system", "policies.policy", "experience"),
         *("environments.stepping", "environments.infos"),
     },
+=======
+    **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
+    "experience": {"types", "errors", "system", "environments.stepping", "policies.policy", "experience"},
+>>>>>>> 6f11ee3 (A policy acts on the environment's own observation, draws, predicts as SB3 does, shows its distribution, and never returns NaN)
     **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers", "batches")},
     "experience.links": {"types"},
     "run": RUN,

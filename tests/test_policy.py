@@ -1,6 +1,7 @@
 """The policy in NumPy: what it does, its file, and every file that is none."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -17,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from polyak.errors import UsageError
-from polyak.policies.policy import Kind, Policy
+from polyak.errors import NonFiniteError, UsageError
+from polyak.policies.contents import Kind
+from polyak.policies.policy import Policy
 from polyak.types import Arrays, Spec
 from tiny import constant_policy, make_policy
 
@@ -72,6 +74,103 @@ def test_an_observation_of_another_shape_is_refused(spec: Spec, shape: tuple[int
     with pytest.raises(UsageError) as caught:
         make_policy(spec).act(np.zeros(shape))
     assert f"has shape {shape}, but this policy takes (3,) or (N, 3)" in str(caught.value)
+
+
+# Acting otherwise
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_action_that_is_drawn_is_what_exploring_gives(kind: Kind, spec: Spec) -> None:
+    policy = make_policy(spec, kind, noise=0.3)
+    observation = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    noise = np.random.default_rng(7).standard_normal((5, 2), np.float32)
+    drawn = policy.act(observation, deterministic=False, generator=np.random.default_rng(7))
+    np.testing.assert_array_equal(drawn, spec.to_environment(policy.explore(observation, noise)))
+    assert (np.abs(drawn - policy.act(observation)) > 1e-3).any()
+    one = policy.act(observation[0], deterministic=False, generator=np.random.default_rng(7))
+    np.testing.assert_allclose(one, drawn[0], rtol=1e-5)
+
+
+def test_what_is_drawn_without_a_generator_begins_alike_in_each_policy(spec: Spec) -> None:
+    observation = np.zeros(3)
+    first, second = (make_policy(spec, "squashed_gaussian") for _ in range(2))
+    drawn = [first.act(observation, deterministic=False) for _ in range(3)]
+    assert len({each.tobytes() for each in drawn}) == 3
+    np.testing.assert_array_equal(drawn[0], second.predict(observation, deterministic=False)[0])
+
+
+def test_a_policy_says_whether_it_draws(spec: Spec) -> None:
+    assert [make_policy(spec, kind, noise=noise).draws for kind in KINDS for noise in (0.0, 0.1)] == [
+        *(False, True),
+        *(True, True),
+    ]
+
+
+def test_predict_gives_the_action_and_the_state_that_it_was_given(spec: Spec) -> None:
+    policy = make_policy(spec, "squashed_gaussian")
+    for observation in (np.zeros(3), np.ones((4, 3))):
+        action, state = policy.predict(observation)
+        np.testing.assert_array_equal(action, policy.act(observation))
+        assert state is None
+    kept = (np.zeros(2),)
+    assert policy.predict(np.zeros((1, 3)), kept, np.ones(1, np.bool_))[1] is kept
+    with pytest.raises(UsageError, match="the pair that reset returns"):
+        policy.predict((np.zeros(3), {"info": 1}))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_an_observation_that_is_not_finite_is_an_error(bad: float, shape: tuple[int, ...], spec: Spec) -> None:
+    policy = make_policy(spec, "squashed_gaussian")
+    observation = np.zeros(shape)
+    observation[..., 1] = bad
+    for call in (policy.act, policy.predict, policy.distribution):
+        with pytest.raises(NonFiniteError, match=f"the observation holds {bad} at place 1"):
+            call(observation)
+    assert issubclass(NonFiniteError, UsageError)
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
+def test_an_action_that_would_not_be_finite_is_an_error() -> None:
+    policy = hand_made("squashed_gaussian")
+    policy.parameters["0/kernel"][:] = 3e38
+    policy.parameters["1/kernel"][:] = [[-1.0, 1.0]]
+    policy.parameters["1/bias"][:] = np.nan
+    for call in (policy.act, lambda given: policy.act(given, deterministic=False), policy.distribution):
+        with pytest.raises(NonFiniteError, match="computes a number that is not finite"):
+            call([2.0])
+
+
+def test_the_distribution_is_that_of_the_actions_drawn() -> None:
+    policy = hand_made("squashed_gaussian")
+    seen = policy.distribution([1.0])
+    np.testing.assert_allclose(seen.mean, [0.5], rtol=1e-6)
+    np.testing.assert_allclose(seen.std, [math.exp(-1.0)], rtol=1e-6)
+    # its density integrates to 1 over the normalized actions, and its mean is that of the actions drawn
+    edges = np.linspace(-1.0, 3.0, 20_001)
+    middle, width = (edges[1:] + edges[:-1]) / 2, 2.0 / 20_000
+    many = policy.distribution(np.ones((20_000, 1)))
+    density = np.exp(many.log_prob(middle[:, None]))
+    assert abs(density.sum() * width - 1.0) < 1e-6
+    drawn = policy.act(np.ones((20_000, 1)), deterministic=False)
+    assert abs((density * middle).sum() * width - drawn.mean()) < 0.02
+
+
+def test_the_density_is_the_change_of_variables_and_finite_at_the_edge() -> None:
+    policy = hand_made("squashed_gaussian")
+    u, mean, std = 0.3, 0.5, math.exp(-1.0)
+    normal = -0.5 * ((u - mean) / std) ** 2 - math.log(std * math.sqrt(2 * math.pi))
+    expected = normal - math.log(1 - math.tanh(u) ** 2)
+    seen = policy.distribution([1.0])
+    assert seen.log_prob([1.0 + 2.0 * math.tanh(u)]) == pytest.approx(expected, abs=1e-6)
+    assert np.isfinite(seen.log_prob([3.0]))
+    with pytest.raises(UsageError, match=r"shape \(2,\), but this distribution is of actions \(1,\)"):
+        seen.log_prob([1.0, 2.0])
+
+
+def test_a_deterministic_policy_has_no_density() -> None:
+    with pytest.raises(UsageError, match="deterministic"):
+        hand_made("deterministic", noise=0.1).distribution([1.0])
 
 
 # Exploring
@@ -275,6 +374,18 @@ BROKEN: dict[str, Callable[[Content], object]] = {
     "a bound of another length": replace(0, "action_low", array(3)),
     "a bound of another type": replace(0, "action_high", array(2, dtype=np.float64)),
     "a bound that is NaN": replace(0, "action_high", np.full(2, np.nan, np.float32)),
+    "parts of another size": replace(2, "observation_parts", ["array", [4], "float32"]),
+    "parts that are none": replace(2, "observation_parts", ["image", [3]]),
+    "parts in words": replace(2, "observation_parts", "abc"),
+    "parts of a type that is none": replace(2, "observation_parts", ["array", [3], "object"]),
+    "parts of a record": replace(2, "observation_parts", ["array", [3], "f4,f4"]),
+    "parts of a negative shape": replace(2, "observation_parts", ["array", [-3], "float32"]),
+    "parts beyond int64": replace(2, "observation_parts", ["choices", [10**30], [0], []]),
+    "choices without a first": replace(2, "observation_parts", ["choices", [3], [], []]),
+    "parts whose key is none": replace(2, "observation_parts", ["dict", [[3, ["array", [3], "float32"]]]]),
+    "parts nested deep": lambda content: content[2].update(
+        observation_parts=functools.reduce(lambda parts, _: ["tuple", [parts]], range(400), ["array", [4], "float32"])
+    ),
     "a bound that is infinite": replace(0, "action_high", np.full(2, np.inf, np.float32)),
     "bounds the wrong way round": replace(0, "action_high", np.full(2, -5.0, np.float32)),
     "no layer": lambda content: [content[0].pop(name) for name in list(content[0]) if "/" in name],

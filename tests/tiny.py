@@ -9,7 +9,8 @@ import gymnasium
 import numpy as np
 from gymnasium import Space, spaces
 
-from polyak.policies.policy import Kind, Policy
+from polyak.policies.contents import Kind
+from polyak.policies.policy import Policy
 from polyak.types import Spec
 
 LENGTHS = (3, 1, 4, 2)

@@ -19,10 +19,12 @@ _HOMES = {
     "UsageError": "polyak.errors",
     "TrainingError": "polyak.errors",
     "Interrupted": "polyak.errors",
+    "NonFiniteError": "polyak.errors",
 }
 
 __all__ = [
     "Interrupted",
+    "NonFiniteError",
     "Policy",
     "Run",
     "Spec",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from polyak.errors import Interrupted, TrainingError, UsageError
+    from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.policy import Policy
     from polyak.run.folder import Run, load
     from polyak.training import resume, train, train_together

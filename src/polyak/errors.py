@@ -13,6 +13,10 @@ class UnavailableError(UsageError):
     """A file cannot be read just now, for want of memory, say; nothing says that it is damaged."""
 
 
+class NonFiniteError(UsageError):
+    """A policy was shown a number that is not finite, or computed one: a robot's loop catches this and stops safely."""
+
+
 class NewerFormatError(UsageError):
     """A file of a format that a later polyak wrote: upgrade polyak."""
 

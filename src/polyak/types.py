@@ -31,6 +31,8 @@ class Spec:
     """[A], in environment units."""
     action_high: Float
     """[A], in environment units."""
+    observation_parts: Any = None
+    """Where the environment's own observation is no array: its parts, as `polyak.environments.parts` says them."""
 
     @cached_property
     def observation_size(self) -> int:
@@ -68,11 +70,13 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back, bit for bit."""
+        parts = {} if self.observation_parts is None else {"observation_parts": self.observation_parts}
         return {
             "observation_shape": self.observation_shape,
             "action_shape": self.action_shape,
             "action_low": self.action_low.tolist(),
             "action_high": self.action_high.tolist(),
+            **parts,
         }
 
     @classmethod
@@ -86,7 +90,7 @@ class Spec:
         if not all(type(size) is int and 1 <= size < 2**31 for size in (*observation_shape, *action_shape)):
             raise ValueError(f"shapes {str(observation_shape)[:40]} and {str(action_shape)[:40]}")
         low, high = (np.array(described[name], np.float32) for name in ("action_low", "action_high"))
-        spec = cls(observation_shape, action_shape, low, high)
+        spec = cls(observation_shape, action_shape, low, high, described.get("observation_parts"))
         if not low.shape == high.shape == (spec.action_size,):
             raise ValueError(f"action bounds of shape {low.shape} and {high.shape} for {spec.action_size} actions")
         return spec

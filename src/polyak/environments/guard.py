@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyak.environments.infos import numbers_in, numbers_of_each
-from polyak.environments.readers import box_reader, reader_of
+from polyak.environments.parts import box_reader
+from polyak.environments.readers import reader_of
 from polyak.environments.spaces import Flat
 from polyak.environments.values import Unfit, described, flag, flags, number, numbers
 from polyak.types import Bool, Float

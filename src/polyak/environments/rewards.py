@@ -8,10 +8,9 @@ from gymnasium import ActionWrapper, ObservationWrapper, Wrapper
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import TransformReward
 
+from polyak.environments.values import LINEAR
 from polyak.errors import UsageError
 
-LINEAR = "mo_gymnasium.wrappers.LinearReward(env, weight=...)"
-"""What makes one number of them."""
 DECLARE = ("reward_space", "reward_dim")
 LEAVE_REWARDS = (Wrapper.step, ObservationWrapper.step, ActionWrapper.step)
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import numpy as np
 from gymnasium import Space, spaces
 
+from polyak.environments.readers import parts_of_space
 from polyak.errors import UsageError
 from polyak.types import Spec
 
@@ -29,6 +30,12 @@ class Flat(spaces.Box):
         whole = isinstance(self.declared, spaces.Box | spaces.MultiBinary)
         return tuple(map(int, cast(Any, self.declared).shape if whole else self.shape))
 
+    @property
+    def parts_shown(self) -> Any:
+        """The parts of an observation that is no array; else, or where they cannot be said, None."""
+        whole = isinstance(self.declared, spaces.Box | spaces.MultiBinary)
+        return None if whole else parts_of_space(self.declared)
+
     def __eq__(self, other: object) -> bool:
         """Whether the same was declared."""
         return isinstance(other, Flat) and other.declared == self.declared
@@ -50,11 +57,13 @@ def spec_of(observation_space: Space[Any], action_space: Space[Any]) -> Spec:
     shape = observation_space.shape
     if not isinstance(observation_space, spaces.Box) or shape is None or int(np.prod(shape)) == 0:
         raise UsageError(f"the observation space {observation_space} holds no number to observe")
+    flat = observation_space if isinstance(observation_space, Flat) else None
     return Spec(
-        observation_shape=observation_space.shape_shown if isinstance(observation_space, Flat) else shape,
+        observation_shape=shape if flat is None else flat.shape_shown,
         action_shape=box.shape,
         action_low=box.low.astype(np.float32).reshape(-1),
         action_high=box.high.astype(np.float32).reshape(-1),
+        observation_parts=None if flat is None else flat.parts_shown,
     )
 
 

@@ -6,9 +6,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from polyak.environments.rewards import LINEAR
 from polyak.types import Bool
 
+LINEAR = "mo_gymnasium.wrappers.LinearReward(env, weight=...)"
+"""What makes one number of a reward of several."""
 NUMBERS = "fiub"
 """Kinds of NumPy types that are real numbers: floats, signed and unsigned integers, booleans."""
 

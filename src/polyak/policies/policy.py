@@ -1,37 +1,35 @@
 """The actor in NumPy: acts in microseconds, needs no framework, lives in one safetensors file."""
 
 import json
-import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 
 from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Algorithm, body_in
-from polyak.errors import UsageError
+from polyak.errors import NonFiniteError, UsageError
 from polyak.networks.forward import Forward, forward, forward_of_any
-from polyak.networks.layers import Body, from_json, outputs_of, plain, to_json
-from polyak.networks.weights import plain_body, shapes
+from polyak.networks.layers import Body, from_json, plain, to_json
+from polyak.networks.weights import plain_body
+from polyak.policies.contents import FORM, FORM_WITH_BODY, Kind, described, marks_in, require_consistent, spec_in
+from polyak.policies.distribution import Distribution
+from polyak.policies.observed import Reading, reading
 from polyak.settings.shared import Settings
-from polyak.system.arrayfiles import Form, content_of, read_arrays
+from polyak.system.arrayfiles import content_of, read_arrays
 from polyak.system.files import write_atomically
+from polyak.system.randomness import stream
 from polyak.types import Arrays, Float, Spec
-
-FORM, FORM_WITH_BODY = (Form("polyak-policy", version, "policy", ("F32",), sealed=True) for version in (1, 2))
-"""Of dense layers with ReLU between them, which the arrays tell; and of others, which the file says."""
-
-Kind = Literal["deterministic", "squashed_gaussian"]
 
 LOWEST, HIGHEST, LEAST, MOST = (np.array(bound, np.float32) for bound in (-1, 1, LOG_SIGMA_LOW, LOG_SIGMA_HIGH))
 
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A trained actor: `act` for use, `explore` for collecting experience."""
+    """A trained actor: `act` for use, `predict` likewise for code written for Stable-Baselines3."""
 
     parameters: Arrays
     """`LAYER/kernel` [inputs, outputs] and `LAYER/bias` [outputs], float32."""
@@ -44,32 +42,70 @@ class Policy:
     body: Body | None = None
     """The layers of the network that the parameters are of; None: dense ones, with ReLU between them."""
 
-    def act(self, observation: Any) -> Float:
-        """The deterministic action in environment units: [*S] -> [*action shape], or [N, *S] -> [N, *action shape].
+    # Acting
+
+    def act(
+        self, observation: Any, deterministic: bool = True, *, generator: np.random.Generator | None = None
+    ) -> Float:
+        """The action in environment units: [*S] -> [*action shape], or [N, *S] -> [N, *action shape].
 
         S is `spec.observation_shape`: that of the environment's observation space, by which one observation and many
-        are told apart. Where the space is no Box and no MultiBinary, it is the vector that Gymnasium's `flatten` makes.
+        are told apart. Where the space is no array (a Dict, a Tuple, a Discrete), what the environment shows is taken
+        as it is, and so is the vector that Gymnasium's `flatten` makes of it, whose shape S then is.
+
+        Args:
+            observation: one, or N.
+            deterministic: the action that the policy takes for the best. If not, one is drawn: a squashed Gaussian
+                (SAC) is sampled; to a deterministic policy (DDPG, TD3), white noise of `exploration_noise` is added.
+            generator: what is drawn comes from it; by default from a stream of the policy's own, which begins alike
+                each time that a policy is made or read.
 
         Raises:
-            UsageError: an observation that is no array, or of another shape.
+            UsageError: what is given is no observation.
+            NonFiniteError: a number of the observation, or of the action that would follow, is not finite: no NaN is
+                ever returned.
         """
-        try:
-            given = np.asarray(observation, np.float32)
-        except (TypeError, ValueError, RuntimeError) as error:  # the last of a tensor that has a gradient
-            raise UsageError(
-                f"the observation is no array of numbers ({error}): give a Dict or Tuple as the vector that "
-                "gymnasium.spaces.flatten makes of it"
-            ) from error
-        shape = self.spec.observation_shape
-        if given.shape == shape:
-            leading: tuple[int, ...] = ()
-        elif given.shape[1:] == shape:
-            leading = given.shape[:1]
+        return self._acted(self._reading(observation), deterministic, generator)
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+    ) -> tuple[Float, Any]:
+        """`act` as Stable-Baselines3 calls it, for code that was written for a model of its: (action, state).
+
+        One observation or N, as a `VecEnv` gives them: arrays, a dict of arrays, numbers. `state` comes back as it was
+        given and `episode_start` is not read, because the policy remembers nothing. Errors are as for `act`.
+        """
+        return self._acted(self._predicting(observation), deterministic, None), state
+
+    def distribution(self, observation: Any) -> Distribution:
+        """The distribution of the actions to an observation or N: mean and deviation before the squash, `log_prob`.
+
+        Raises:
+            UsageError: the policy is deterministic (DDPG, TD3), so that its actions have no density; or as for `act`.
+        """
+        if self.kind == "deterministic":
+            raise UsageError("the policy is deterministic: its action is `act`, and has no density to look at")
+        outputs = self._any(self._reading(observation))
+        mean, log_sigma = outputs[..., : self.spec.action_size], outputs[..., self.spec.action_size :]
+        if not np.isfinite(outputs).all():
+            raise NonFiniteError(NOT_FINITE)
+        return Distribution(mean, np.exp(clipped(log_sigma, LEAST, MOST)), self.spec)
+
+    @property
+    def draws(self) -> bool:
+        """Whether an action that is not `deterministic` is another."""
+        return self.kind != "deterministic" or self.exploration_noise > 0.0
+
+    def _acted(self, vectors: Float, deterministic: bool, generator: np.random.Generator | None) -> Float:
+        outputs, size = self._any(vectors), self.spec.action_size
+        if deterministic:
+            action = np.tanh(outputs if self.kind == "deterministic" else outputs[..., :size])
         else:
-            many = ", ".join(map(str, ("N", *shape)))
-            raise UsageError(f"the observation has shape {given.shape}, but this policy takes {shape} or ({many})")
-        action = self.spec.to_environment(self.mean(given.reshape((*leading, self.spec.observation_size))))
-        return action.reshape((*leading, *self.spec.action_shape))
+            shape = (*vectors.shape[:-1], size)
+            action = self._explored(outputs, (generator or self._stream).standard_normal(shape, np.float32))
+        if np.count_nonzero(np.isfinite(action)) != action.size:
+            raise NonFiniteError(NOT_FINITE)
+        return self._in_environment_units(action)
 
     def mean(self, observation: Float) -> Float:
         """The deterministic action, normalized: [..., O] -> [..., A] in [-1, 1]."""
@@ -81,7 +117,9 @@ class Policy:
 
         Deterministic policies add noise to the action and clip; the squashed Gaussian of SAC is sampled (8.16, 8.30).
         """
-        outputs = self._rows(observation)
+        return self._explored(self._rows(observation), noise)
+
+    def _explored(self, outputs: Float, noise: Float) -> Float:
         if self.kind == "deterministic":
             return clipped(np.tanh(outputs) + np.float32(self.exploration_noise) * noise, LOWEST, HIGHEST)
         mean, log_sigma = outputs[..., : self.spec.action_size], outputs[..., self.spec.action_size :]
@@ -101,6 +139,27 @@ class Policy:
     def _any(self) -> Forward:
         return forward_of_any(self.layers, self.parameters)
 
+    @cached_property
+    def _reading(self) -> Reading:
+        return reading(self.spec)
+
+    @cached_property
+    def _predicting(self) -> Reading:
+        return reading(self.spec, own_first=True)
+
+    @cached_property
+    def _stream(self) -> np.random.Generator:
+        return stream(0, "policy")
+
+    @cached_property
+    def _in_environment_units(self) -> Callable[[Float], Float]:
+        mapped, shape = self.spec.map_of(), self.spec.action_shape
+        if len(shape) == 1:
+            return mapped
+        return lambda action: mapped(action).reshape((*action.shape[:-1], *shape))
+
+    # The file
+
     def finite(self) -> bool:
         """Whether every parameter is a finite number."""
         return all(bool(np.isfinite(value).all()) for value in self.parameters.values())
@@ -111,14 +170,7 @@ class Policy:
 
     def content(self) -> bytes:
         """What `save` writes, its own SHA-256 included; equal policies are equal files."""
-        description: dict[str, Any] = {
-            "kind": self.kind,
-            "exploration_noise": self.exploration_noise,
-            "observation_shape": self.spec.observation_shape,
-            "action_shape": self.spec.action_shape,
-        }
-        if self.made_for:
-            description["made_for"] = dict(self.made_for)
+        description = described(self.spec, self.kind, self.exploration_noise, self.made_for)
         form = FORM
         if not plain(self.layers):
             form, description["body"] = FORM_WITH_BODY, to_json(self.layers)
@@ -137,14 +189,9 @@ class Policy:
         arrays, metadata = read_arrays(Path(path), FORM_WITH_BODY)
         try:
             description = json.loads(metadata["policy"])
-            spec = Spec(
-                observation_shape=_shape(description["observation_shape"]),
-                action_shape=_shape(description["action_shape"]),
-                action_low=arrays.pop("action_low"),
-                action_high=arrays.pop("action_high"),
-            )
-            parameters = {name.removeprefix("actor/"): value for name, value in arrays.items()}
-            noise, made_for = float(description["exploration_noise"]), _marks(description.get("made_for", {}))
+            spec = spec_in(description, arrays)
+            parameters = {name.removeprefix("actor/"): value for name, value in arrays.items() if name not in BOUNDS}
+            noise, made_for = float(description["exploration_noise"]), marks_in(description)
             body = from_json(description["body"]) if "body" in description else None
             policy = cls(parameters, spec, description["kind"], noise, made_for, body)
             policy.require_consistent()
@@ -158,27 +205,11 @@ class Policy:
         Raises:
             ValueError: they do not.
         """
-        actions = self.spec.action_size
-        for name, value in self.parameters.items():
-            if not np.isfinite(value).all():
-                raise ValueError(f"{name} holds a number that is not finite")
-        if self.kind not in ("deterministic", "squashed_gaussian"):
-            raise ValueError(f"unknown kind {self.kind!r}")
-        low, high = self.spec.action_low, self.spec.action_high
-        if low.shape != (actions,) or high.shape != (actions,):
-            raise ValueError(f"action bounds must have shape ({actions},)")
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-            raise ValueError("action bounds must be finite, the lower below the upper")
-        if not (math.isfinite(self.exploration_noise) and self.exploration_noise >= 0):
-            raise ValueError(f"exploration_noise is {self.exploration_noise}, but must be finite and at least 0")
-        expected = shapes(self.layers, self.spec.observation_size)
-        found = {name: value.shape for name, value in self.parameters.items()}
-        for name in sorted(found.keys() | expected.keys()):
-            if found.get(name) != expected.get(name):
-                raise ValueError(f"{name} has shape {found.get(name)}, where its layers have {expected.get(name)}")
-        outputs = actions if self.kind == "deterministic" else 2 * actions
-        if outputs_of(self.layers) != outputs:
-            raise ValueError(f"the layers end in {outputs_of(self.layers)} outputs, but {outputs} are needed")
+        require_consistent(self.parameters, self.spec, self.kind, self.exploration_noise, self.layers)
+
+
+BOUNDS = ("action_low", "action_high")
+NOT_FINITE = "the policy computes a number that is not finite: its weights are too large for what it is shown"
 
 
 def policy_of(
@@ -192,19 +223,3 @@ def policy_of(
 def clipped(values: Float, low: Any, high: Any) -> Float:
     """What `np.clip` gives, in a third of the time where the array is small."""
     return np.minimum(np.maximum(values, low), high)
-
-
-def _marks(value: Any) -> dict[str, str | int]:
-    if isinstance(value, dict):
-        marks = cast(dict[str, Any], value)
-        if all(type(mark) in (str, int) for mark in marks.values()):
-            return marks
-    raise ValueError(f"{str(cast(Any, value))[:40]!r} does not say what it was made for")
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    if isinstance(value, list):
-        sizes = cast(list[Any], value)
-        if all(type(size) is int and size >= 1 for size in sizes):
-            return tuple(sizes)
-    raise ValueError(f"{str(cast(Any, value))[:40]!r} is no shape")

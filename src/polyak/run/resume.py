@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -256,8 +256,9 @@ def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapp
     environments, state = collector.environments, saved.manifest.state
     was, vector = saved.spec, (environments.spec.observation_size,)  # earlier versions kept the vector's shape
     shown = was.observation_shape if was.observation_shape != vector else environments.spec.observation_shape
+    here = environments.spec if was.observation_parts else replace(environments.spec, observation_parts=None)
     for now, then, name in (
-        (environments.spec.to_json(), {**was.to_json(), "observation_shape": shown}, "observations and actions"),
+        (here.to_json(), {**was.to_json(), "observation_shape": shown}, "observations and actions"),
         (environments.count, len(state["environments"]["seeds"]), "number of environments"),
     ):
         if json.dumps(now) != json.dumps(then):
