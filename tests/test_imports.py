@@ -54,16 +54,11 @@ ALLOWED = {
     "frameworks": {"algorithm", "types", "networks", "errors", "settings.shared", "frameworks"},
     "frameworks.execution": {"algorithm", "types", "errors", "system", "settings"},
     "policies": {"algorithm", "types", "errors", "system", "settings", "networks", "environments", "policies"},
-<<<<<<< HEAD
-    "policies.policy": {"algorithm", "types", "errors", "system", "networks", "settings.shared"},
+    **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
     "experience": {
         *("types", "errors", "system", "policies.policy", "experience"),
         *("environments.stepping", "environments.infos"),
     },
-=======
-    **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
-    "experience": {"types", "errors", "system", "environments.stepping", "policies.policy", "experience"},
->>>>>>> 6f11ee3 (A policy acts on the environment's own observation, draws, predicts as SB3 does, shows its distribution, and never returns NaN)
     **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers", "batches")},
     "experience.links": {"types"},
     "run": RUN,
