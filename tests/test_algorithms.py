@@ -145,7 +145,7 @@ def test_algorithms_by_name() -> None:
     for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         assert algorithm(name.upper()) == replace(module.ALGORITHM, name=name)
-    with pytest.raises(UsageError, match=r"'ppo': polyak has ddpg, sac, td3\. One of your own"):
+    with pytest.raises(UsageError, match=r"'ppo': polyak has ddpg, sac, td3 \(.*off-policy\)\. One of your own"):
         algorithm("ppo")
     with pytest.raises(UsageError, match=r"Did you mean 'sac'\?"):
         algorithm("sca")

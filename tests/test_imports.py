@@ -36,7 +36,7 @@ ALLOWED = {
     "types": set[str](),
     "system": {"types", "errors", "system"},
     "settings": {"errors", "networks", "settings"},
-    "settings.presets": {"algorithm", "errors", "system", "algorithms"},
+    "settings.presets": {"algorithm", "errors", "system", "settings.names", "algorithms"},
     "networks": {"types", "networks"},
     "environments": {"types", "errors", "system", "settings.options", "environments"},
     "environments.parts": {"types", "environments.values"},

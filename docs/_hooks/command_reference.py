@@ -2,8 +2,11 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from polyak.cli import COMMANDS
@@ -33,7 +36,7 @@ def _section(call: tuple[str, ...], text: str) -> str:
 
 
 def _help(call: tuple[str, ...]) -> str:
-    """What `polyak CALL --help` prints, without colours.
+    """What `polyak CALL --help` prints, without colours and frames.
 
     Raises:
         ValueError: it fails.
@@ -43,4 +46,15 @@ def _help(call: tuple[str, ...]) -> str:
     done = subprocess.run(command, env=os.environ | plain, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0 or not done.stdout.strip():
         raise ValueError(f"`polyak {' '.join(call)} --help` failed: {done.stderr.strip()}")
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    return re.sub("\n{3,}", "\n\n", "\n".join(_unframed(done.stdout)))
+
+
+def _unframed(text: str) -> Iterator[str]:
+    """The lines of a help without the frames that a terminal shows, those of prose no longer than others."""
+    for line in text.strip().splitlines():
+        if line.startswith("╭"):
+            yield f"\n{line.strip('╭─╮ ')}:"
+        elif line.startswith("│"):
+            yield f" {line.strip('│').rstrip()}"
+        elif not line.startswith("╰"):
+            yield from textwrap.wrap(line, WIDTH) if len(line) > WIDTH else [line.rstrip()]

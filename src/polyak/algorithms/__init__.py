@@ -3,7 +3,6 @@
 polyak's own are found here by their folders. Any other is a module that its user names, one file or such a folder.
 """
 
-import difflib
 import importlib
 import pkgutil
 import sys
@@ -14,6 +13,8 @@ from types import ModuleType
 from polyak.algorithm import Algorithm, Page
 from polyak.algorithms.checks import require_declared
 from polyak.errors import UsageError
+from polyak.settings.names import ALGORITHMS as ELSEWHERE
+from polyak.settings.names import nearest
 from polyak.settings.options import BACKENDS
 from polyak.system.foreign import code_that_raised, foreign, not_imported
 
@@ -110,9 +111,10 @@ def _not_imported(name: str, error: BaseException) -> str:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name.lower(), NAMES)
+    hint = f" Did you mean {near!r}?" if near else ""
+    hint = f" ({ELSEWHERE[name.lower()]})." if name.lower() in ELSEWHERE else f".{hint}"
     return (
-        f"unknown algorithm {name!r}: polyak has {', '.join(NAMES)}.{hint} One of your own is named by its module: "
+        f"unknown algorithm {name!r}: polyak has {', '.join(NAMES)}{hint} One of your own is named by its module: "
         "my_algorithm for my_algorithm.py, my_folder.my_algorithm for one in a folder"
     )

@@ -1,6 +1,5 @@
 """The command line: `polyak COMMAND ...`. One file a command, imported only when it is called."""
 
-import difflib
 import importlib
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import polyak
 from polyak.cli.output import open_streams, spell_everything, warnings_in_one_line
 from polyak.errors import Interrupted, SavingError, TrainingError, UsageError
+from polyak.settings.names import hint
 
 COMMANDS = {
     "train": "train a policy: polyak train ALGORITHM ENVIRONMENT",
@@ -95,9 +95,8 @@ def _run(given: list[str]) -> int:
         return 0
     command = given[0]
     if command not in COMMANDS:
-        near = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "`polyak --help` lists them"
-        raise UsageError(f"there is no command {command!r}: {hint}")
+        answer = hint(command, COMMANDS, "polyak") or "`polyak --help` lists them"
+        raise UsageError(f"there is no command {command!r}: {answer}")
     return int(importlib.import_module(f"polyak.cli.{command}").main(given[1:]) or 0)
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import NamedTuple
 
-import tyro
 from rich.console import Console
 from rich.text import Text
 
 import polyak
 from polyak import frameworks
+from polyak.cli.parsing import call
 from polyak.errors import UsageError
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.threads import physical_cores
@@ -106,4 +106,4 @@ def _mujoco_rendering() -> Finding:
 
 def main(arguments: list[str]) -> int:
     """Parse and run."""
-    return tyro.cli(check, args=arguments, prog="polyak doctor")
+    return call(check, arguments, "doctor")

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from polyak.cli.output import own_output
+from polyak.cli.parsing import call
 from polyak.run.folder import load
 
 SUCCESS = {None: "", True: "  success", False: "  no success"}
@@ -51,4 +52,4 @@ def evaluate(
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    tyro.cli(evaluate, args=arguments, prog="polyak evaluate")
+    call(evaluate, arguments, "evaluate")

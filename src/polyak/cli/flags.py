@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_args
 
 import tyro
 
+from polyak.cli.parsing import HINTED
 from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Flag, Options, note_of
 
 
@@ -33,5 +34,5 @@ def _flags(declared: Iterable[tuple[str, Any, str, Any]]) -> type[Any]:
     for name, kind, meaning, default in declared:
         flag = note_of(name, Flag) or Flag(name, None)
         told = tyro.conf.arg(name=flag.name, metavar=flag.metavar, help=meaning)
-        fields.append((name, Annotated[kind, told], dataclasses.field(default=default)))
+        fields.append((name, Annotated[kind, told, HINTED], dataclasses.field(default=default)))
     return dataclasses.make_dataclass("Flags", fields, frozen=True)

@@ -1,6 +1,5 @@
 """`polyak lesson NAME [...]`: a lesson of the chapter, computed, shown as tables and written as a page."""
 
-import difflib
 import json
 import sys
 import time
@@ -11,10 +10,12 @@ from typing import Annotated, Any, Protocol
 
 import tyro
 
+from polyak.cli.parsing import call
 from polyak.errors import UsageError
 from polyak.html import number, write_page
 from polyak.lessons import LESSONS, entropy, overestimation, reparameterization
 from polyak.lessons.common import Progress, Table
+from polyak.settings.names import nearest
 from polyak.system.files import prepare_to_write
 
 Output = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
@@ -128,10 +129,10 @@ def main(arguments: list[str]) -> None:
         return
     if not arguments or arguments[0] not in COMMANDS:
         said = f"there is no lesson {arguments[0]!r}" if arguments else "lesson needs the NAME of one"
-        near = difflib.get_close_matches(arguments[0], COMMANDS, n=1) if arguments else []
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        near = nearest(arguments[0], COMMANDS) if arguments else None
+        hint = f" (did you mean {near!r}?)" if near else ""
         raise UsageError(f"{said}{hint}; there are\n{listed}")
-    tyro.cli(COMMANDS[arguments[0]], args=arguments[1:], prog=f"polyak lesson {arguments[0]}")
+    call(COMMANDS[arguments[0]], arguments[1:], f"lesson {arguments[0]}")
 
 
 def _door(name: str, output: Path | None) -> Path:

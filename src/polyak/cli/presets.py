@@ -9,6 +9,7 @@ from rich.table import Table
 
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli.output import own_output
+from polyak.cli.parsing import call
 from polyak.cli.request import spec_of_instance
 from polyak.settings import presets
 
@@ -40,4 +41,4 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    tyro.cli(show, args=arguments, prog="polyak presets")
+    call(show, arguments, "presets")

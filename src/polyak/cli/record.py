@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from polyak.cli.output import own_output
+from polyak.cli.parsing import call
 from polyak.policies.recording.filming import make_film_view
 from polyak.run.folder import load
 
@@ -45,4 +46,4 @@ def record(
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    tyro.cli(record, args=arguments, prog="polyak record")
+    call(record, arguments, "record")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from polyak.cli.parsing import call
 from polyak.errors import UsageError
 from polyak.run.folder import Run
 from polyak.run.runs import find_runs
@@ -48,4 +49,4 @@ def _found(folders: Sequence[Path]) -> Iterator[Run]:
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    tyro.cli(report, args=arguments, prog="polyak report")
+    call(report, arguments, "report")

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 import tyro
 
@@ -12,6 +12,7 @@ from polyak.algorithms import require_page, titled
 from polyak.algorithms.checks import require_parts
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
+from polyak.cli.parsing import HINTED, hinted, read
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.experience.replay import memory_needed
@@ -37,11 +38,11 @@ class Asked(Generic[C, F]):
     """As `polyak.settings.options` declares them."""
     settings: Annotated[C, tyro.conf.arg(name="")]
     """The algorithm's settings; the defaults shown are those of the preset in force."""
-    seeds: str | None = None
+    seeds: Annotated[str | None, HINTED] = None
     """Several seeds, as 0-4 or 0,3,7: a run for each, in processes of their own, and one report about all."""
     together: bool = False
     """With --seeds and jax, all runs in this one process: for a GPU, which one run does not fill."""
-    jobs: int | None = None
+    jobs: Annotated[int | None, HINTED] = None
     """With --seeds, runs at a time; by default as many as the physical cores serve with --threads each."""
     plain: bool = False
     """Print lines instead of the live view."""
@@ -73,18 +74,20 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
         with own_output():
             half_range = spec_of_instance(environment).action_half_range
         defaults = plan_with(algorithm, environment, before, chosen).with_fractions(half_range).config
-    flags = flags_of_options()
-    given: Asked[Settings, Any] = tyro.cli(
-        Asked[algorithm.Config, flags],
-        args=arguments,
-        default=Asked(options=flags(), settings=defaults),
-        prog=f"polyak train {name} {environment}",
+    flags, settings = flags_of_options(), hinted(algorithm.Config)
+    given: Asked[Any, Any] = read(
+        Asked[settings, flags],
+        arguments,
+        f"train {name} {environment}",
+        default=Asked(options=flags(), settings=settings(**vars(defaults))),
         description=f"Train {titled(algorithm.name)} on {environment}. Preset in force: {chosen.preset}.",
-        config=(tyro.conf.OmitArgPrefixes,),
+        who=algorithm.name,
+        before={"algorithm": "ALGORITHM", "environment": "ENVIRONMENT"},
     )
     options = options_of({**vars(given.options), "preset": before.preset, "from_run": before.from_run})
     left = tuple(setting for setting in chosen.in_environment_units if not _is_given(arguments, setting))
-    chosen = chosen._replace(config=given.settings, in_environment_units=left)
+    config = algorithm.Config(**cast(dict[str, Any], vars(given.settings)))
+    chosen = chosen._replace(config=config, in_environment_units=left)
     return Request(plan_with(algorithm, environment, options, chosen), options, given)
 
 

@@ -9,6 +9,7 @@ import tyro
 from polyak import training
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_changes
+from polyak.cli.parsing import HINTED, read
 from polyak.system.prints import LOG_NAME
 from polyak.views.terminal import make_view
 
@@ -26,9 +27,9 @@ class Asked(Generic[F]):
     """The run's folder."""
     changes: Annotated[F, tyro.conf.arg(name="")]
     """Options in force from now on."""
-    steps: int | None = None
+    steps: Annotated[int | None, HINTED] = None
     """Environment steps of the whole run, if they are to be other than before."""
-    environment: str | None = None
+    environment: Annotated[str | None, HINTED] = None
     """What it trains on (an id or module:Id), where that was a callable; an id's run goes on with its id."""
     replay_seconds: float = training.REPLAY_SECONDS
     """How long the running episodes may take to be enacted again; new ones are started otherwise."""
@@ -39,7 +40,7 @@ class Asked(Generic[F]):
 def main(arguments: list[str]) -> None:
     """Parse and run."""
     kind = Asked[flags_of_changes()]
-    asked = tyro.cli(kind, args=arguments, prog="polyak resume", config=(tyro.conf.OmitArgPrefixes,))
+    asked = read(kind, arguments, "resume")
     given = cast(dict[str, Any], vars(asked.changes))
     changes = {name: None if value is False else value for name, value in given.items()}
     with environments_apart(asked.run.absolute(), asked.run.absolute() / LOG_NAME) as prints:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import tyro
 
+from polyak.cli.parsing import call
 from polyak.errors import UsageError
 from polyak.run.folder import Run
 from polyak.run.metrics import best_evaluation
@@ -47,4 +48,4 @@ def _row(run: Run) -> tuple[str, ...]:
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    tyro.cli(list_runs, args=arguments, prog="polyak runs")
+    call(list_runs, arguments, "runs")

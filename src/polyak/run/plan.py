@@ -4,7 +4,6 @@
 """
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +23,12 @@ from polyak.frameworks.execution import Execution
 from polyak.run.folder import Run, algorithm_of, load
 from polyak.settings import presets
 from polyak.settings.kinds import checked, require
+from polyak.settings.names import hint
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 from polyak.settings.shared import Settings
+
+BESIDE = ("algorithm", "environment", "config", "observer")
+"""What `train` takes besides options and settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +190,8 @@ def resolve(
     known = [field.name for field in dataclasses.fields(kind)]
     for name in settings:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
-            raise UsageError(f"{algorithm.name} has no setting {name!r}: {hint}")
+            answer = hint(name, (*known, *KINDS, *BESIDE), algorithm.name) or f"it has {', '.join(known)}"
+            raise UsageError(f"{algorithm.name} has no setting {name!r}: {answer}")
     if earlier is not None and options.preset is None:
         values: dict[str, Any] = {**_settings_of(earlier, algorithm.name, known), "start_steps": 0, **settings}
         return Chosen(f"that of {earlier.folder.absolute().name}", kind(**values))

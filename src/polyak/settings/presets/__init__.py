@@ -14,7 +14,6 @@ Noise with `unit = "environment"` is divided by the action's half-range, since p
 A setting that a file leaves out keeps the default of the algorithm's `Config`.
 """
 
-import difflib
 import functools
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +28,7 @@ from numpy.typing import ArrayLike
 from polyak.algorithm import Algorithm
 from polyak.algorithms import NAMES
 from polyak.errors import UsageError
+from polyak.settings.names import hint, nearest
 from polyak.system.files import read_plain_file
 
 SIZE_LIMIT = 100_000
@@ -81,7 +81,7 @@ def load(
     document = _own(name) if name.endswith(".toml") else _shipped().get(name)
     if document is None:
         raise UsageError(
-            f"unknown preset {name!r}{_nearest(name, names())}: polyak has {', '.join(names())};"
+            f"unknown preset {name!r}{_meant(name)}: polyak has {', '.join(names())};"
             " a name that ends in .toml is the path of a file of your own"
         )
     kinds = get_type_hints(algorithm.Config)
@@ -91,7 +91,7 @@ def load(
     for setting, entry in _entries(document, algorithm.name, only, name):
         what = f"preset {name}: {setting}"
         if setting not in kinds:
-            raise UsageError(f"{what} is no setting of {algorithm.name}{_hint(setting, entry, kinds)}")
+            raise UsageError(f"{what} is no setting of {algorithm.name}{_hint(setting, entry, kinds, algorithm.name)}")
         table = cast(Table, entry) if isinstance(entry, dict) else {"value": entry}
         if "value" not in table or not table.keys() <= {"value", "unit", "source"}:
             raise UsageError(f"{what} is {table!r}, but must have a value, may have a unit and a source, and no more")
@@ -145,18 +145,19 @@ def _table(parent: Table, key: str, origin: str) -> Table:
     return cast(Table, table)
 
 
-def _hint(setting: str, entry: object, kinds: Iterable[str]) -> str:
+def _hint(setting: str, entry: object, kinds: Iterable[str], algorithm: str) -> str:
     """What may have been meant by a key that is no setting."""
-    if not isinstance(entry, dict) or "value" in entry or _nearest(setting, STRUCTURE):
-        return _nearest(setting, (*kinds, *STRUCTURE))
+    if not isinstance(entry, dict) or "value" in entry or nearest(setting, STRUCTURE):
+        answer = hint(setting, (*kinds, *STRUCTURE), algorithm)
+        return f" ({answer})" if answer else ""
     inner = [name for name, value in cast(Table, entry).items() if isinstance(value, dict)]
     dotted = f"{setting}.{inner[0]}" if inner else f"my_folder.{setting}"
     return f'; the table of an algorithm of your own has the dotted name of its module, in quotes: ["{dotted}"]'
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def _meant(name: str) -> str:
+    near = nearest(name, names())
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 def _plain(what: str, value: object, kind: Any) -> object:
