@@ -191,7 +191,7 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
         assert f"--{field.name.replace('_', '-')}" in train
     for code in page.codes:
         assert not re.search(r"[│╭╰]|\{None|\(default: (None)?\)", code)
-        assert code.startswith("usage: ") is False or max(map(len, code.splitlines())) <= 110
+        assert not code.startswith("usage: ") or max(map(len, code.splitlines())) <= 110
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
