@@ -77,6 +77,7 @@ def test_train_prints_the_folder_alone_on_standard_output(done: tuple[int, str, 
         "best.safetensors",
         "checkpoints",
         "tensorboard",
+        "ending.json",
         ".lock",
     }
 

@@ -13,7 +13,7 @@ from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError, UsageError
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
 from polyak.policies.policy import Policy, policy_of
-from polyak.run.folder import load
+from polyak.run.runs import load
 from polyak.system.randomness import Streams
 from reference import common as oracle
 from reference.cases import make_case

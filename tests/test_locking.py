@@ -15,7 +15,7 @@ import pytest
 import polyak
 from polyak import UsageError
 from polyak.system import locking
-from polyak.system.locking import locked
+from polyak.system.locking import in_use, locked
 from tiny_cli import PATIENCE, Tiny, process_environment, run_cli, untrained_run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="locks of open files, and where processes are counted")
@@ -45,8 +45,10 @@ def test_another_process_is_refused_until_the_holder_is_dead(tmp_path: Path) -> 
     try:
         with pytest.raises(UsageError, match=f"is in use: process {process.pid} is training in it"), locked(tmp_path):
             pass
+        assert in_use(tmp_path)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
+        assert not in_use(tmp_path)
         with locked(tmp_path):  # a dead process keeps none
             assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}\n"
     finally:
@@ -54,8 +56,10 @@ def test_another_process_is_refused_until_the_holder_is_dead(tmp_path: Path) -> 
 
 
 def test_a_process_is_kept_from_itself_and_keeps_its_lock_nevertheless(tmp_path: Path) -> None:
+    assert not in_use(tmp_path)
     with locked(tmp_path):
         for _ in range(2):
+            assert in_use(tmp_path)
             with pytest.raises(UsageError, match="this process is training in it"), locked(tmp_path):
                 pass
         other = subprocess.run(
@@ -144,9 +148,11 @@ def test_children_of_a_dead_process_keep_nothing(how: str, tmp_path: Path) -> No
         assert process.stdout.readline() == "held\n"
         with pytest.raises(UsageError, match=f"in use: process {process.pid} is training"), locked(tmp_path):
             pass
+        assert in_use(tmp_path)
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=PATIENCE)
         os.killpg(process.pid, 0)  # its child lives
+        assert not in_use(tmp_path)
         with locked(tmp_path):
             assert (tmp_path / ".lock").read_text() == f"process {os.getpid()}\n"
             assert refused(tmp_path) == f"process {os.getpid()}"
@@ -214,6 +220,7 @@ def test_where_it_is_not_known_that_the_holder_is_dead_it_may_live(
         assert process.stdout.readline() == "held\n"  # and its record lock is gone
         for name, value in change.items():
             monkeypatch.setattr(locking, name, value)
+        assert in_use(tmp_path)
         with pytest.raises(UsageError, match="is in use: process 999999999"), locked(tmp_path):
             pass
     finally:

@@ -17,7 +17,7 @@ from polyak import Run, UsageError, algorithms
 from polyak.algorithms import algorithm
 from polyak.algorithms.checks import TAKEN
 from polyak.cli.request import Asked
-from polyak.run.folder import load
+from polyak.run.runs import load
 from polyak.settings import presets
 from tiny_cli import OPTIONS, SMALL, TINY, call_cli, process_environment
 

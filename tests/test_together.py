@@ -58,6 +58,11 @@ def assert_close(ours: Arrays, theirs: Arrays) -> None:
 # What they equal
 
 
+def own_facts(run: Run) -> dict[str, Any]:
+    """What no two runs have in common."""
+    return {name: run.settings[name] for name in ("identity", "begun")}
+
+
 @pytest.mark.parametrize(
     ("algorithm", "options"),
     [("ddpg", {"envs": 2}), ("td3", {"lag": 1}), ("sac", {})],
@@ -70,7 +75,7 @@ def test_on_a_cpu_each_equals_its_single_run_bit_for_bit(
     for seed, run in zip(SEEDS, runs, strict=True):
         single = alone(tmp_path, seed, algorithm, **options)
         assert_same(run, single)
-        assert run.settings == {**single.settings, "identity": run.settings["identity"]}
+        assert run.settings == {**single.settings, **own_facts(run)}
 
 
 @pytest.mark.usefixtures("stacked")
@@ -88,7 +93,7 @@ def test_in_one_call_each_equals_its_single_run_to_rounding(
         assert_close({"replay": ours.replay.records(0, 40)}, {"replay": theirs.replay.records(0, 40)})
         assert ours.manifest.state["updates"] == theirs.manifest.state["updates"]
         assert [record.keys() for record in run.metrics] == [record.keys() for record in single.metrics]
-        assert run.settings == {**single.settings, "together": 3, "identity": run.settings["identity"]}
+        assert run.settings == {**single.settings, "together": 3, **own_facts(run)}
 
 
 class Pairs:

@@ -267,14 +267,19 @@ def test_an_interruption_is_marked_and_what_was_measured_is_logged(tmp_path: Pat
 
 
 def test_a_run_that_cannot_begin_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, and not in a folder: none is left."""
+    copy = tmp_path / "copy"
+
     def fail(*arguments: Any) -> None:
+        (run,) = polyak.run.runs.find_runs(tmp_path / "runs")
+        shutil.copytree(run.folder, copy)
         raise UsageError("no learner")
 
     monkeypatch.setattr(polyak.frameworks, "make_learner", fail)
     with pytest.raises(UsageError, match="no learner"):
         untrained_run(tmp_path / "runs", track="mlflow")
-    (run,) = polyak.run.runs.find_runs(tmp_path / "runs")
-    assert mlflow_run(run)[0].info.status == "FAILED"
+    assert mlflow_run(Run(copy))[0].info.status == "FAILED"
+    assert not (tmp_path / "runs").exists()
 
 
 # Going on

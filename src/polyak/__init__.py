@@ -12,8 +12,9 @@ _HOMES = {
     "train": "polyak.training",
     "train_together": "polyak.training",
     "resume": "polyak.training",
-    "load": "polyak.run.folder",
+    "load": "polyak.run.runs",
     "Run": "polyak.run.folder",
+    "Player": "polyak.policies.player",
     "Policy": "polyak.policies.policy",
     "Spec": "polyak.types",
     "UsageError": "polyak.errors",
@@ -25,6 +26,7 @@ _HOMES = {
 __all__ = [
     "Interrupted",
     "NonFiniteError",
+    "Player",
     "Policy",
     "Run",
     "Spec",
@@ -39,8 +41,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
+    from polyak.policies.player import Player
     from polyak.policies.policy import Policy
-    from polyak.run.folder import Run, load
+    from polyak.run.folder import Run
+    from polyak.run.runs import load
     from polyak.training import resume, train, train_together
     from polyak.types import Spec
 

@@ -14,6 +14,7 @@ from polyak.run import start
 from polyak.run.folder import Run
 from polyak.run.plan import planned
 from polyak.run.progress import Observer, watching
+from polyak.run.runs import named
 from polyak.settings.kinds import Count, checked
 from polyak.settings.options import Device, EvaluateIn, Vectorization, changes_of, options_of, telling_options
 from polyak.settings.shared import Settings
@@ -120,7 +121,7 @@ def train_together(
 
 @telling_options
 def resume(  # noqa: D417 - as above
-    folder: str | Path,
+    folder: str | Path | Run,
     *,
     steps: int | None = None,
     environment: Environment | None = None,
@@ -146,7 +147,7 @@ def resume(  # noqa: D417 - as above
     end of a `learning_rate_schedule` that is not constant, and the run is not one that was longer from the start.
 
     Args:
-        folder: the run's folder, here or copied from elsewhere.
+        folder: the run, or its folder, here or copied from elsewhere; "latest" is that in `runs` which was begun last.
         steps: environment steps of the whole run, if they are to be other than before.
         environment: what it trains on, where that was a callable; another one than before is recorded. A run that was
             trained on an id goes on with it.
@@ -159,7 +160,7 @@ def resume(  # noqa: D417 - as above
     """
     changes, watcher = changes_of(locals()), watching(observer)
     asked = resumption.Asked(
-        run=Run(checked("folder", folder, Path)).placed(),
+        run=named(folder).placed(),
         changes=changes,
         steps=checked("steps", steps, Count | None),
         environment=environment,

@@ -491,7 +491,7 @@ def _compared_manifests(made: Manifest, expected: Manifest) -> Iterator[str]:
     for role in ("learner", "best"):
         if made.files[role].sha256 != expected.files[role].sha256:
             yield f"the checkpoint's {role} differs"
-    for name in sorted((made.run.keys() | expected.run.keys()) - {"resumed", "identity"}):
+    for name in sorted((made.run.keys() | expected.run.keys()) - {"resumed", "identity", "begun"}):
         if made.run.get(name) != expected.run.get(name):
             yield f"the manifest's run: {name} is {made.run.get(name)} instead of {expected.run.get(name)}"
 

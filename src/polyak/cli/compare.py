@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from polyak.algorithms import NAMES, is_built_in
 from polyak.cli import many
+from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse, seeds_of, value_in
 from polyak.errors import UsageError
 
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> int:
         print(USAGE)
         return 0
     algorithms = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
-    rest = arguments[len(algorithms) :]
+    rest = with_from_named(arguments[len(algorithms) :])
     environments, backends = values_of(rest, "--environments"), values_of(rest, "--backends")
     if not algorithms or not environments:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""`polyak evaluate RUN`: fresh episodes with the deterministic policy."""
+"""`polyak evaluate RUN`: fresh episodes with the deterministic policy of a run, or of a file."""
 
 import json
 from pathlib import Path
@@ -6,36 +6,39 @@ from typing import Annotated
 
 import tyro
 
+from polyak.cli.named import Name, player_named
 from polyak.cli.output import own_output
 from polyak.cli.parsing import call
-from polyak.run.folder import load
 
 SUCCESS = {None: "", True: "  success", False: "  no success"}
 
 
 def evaluate(
-    run: Annotated[Path, tyro.conf.Positional],
+    run: Name,
     *,
     episodes: int = 10,
     seed: int = 0,
     best: bool = False,
     environment: str | None = None,
     info_metrics: tuple[str, ...] | None = None,
+    run_dir: Path = Path("runs"),
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Run fresh episodes with the deterministic policy of a run.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, or latest; or the file of a policy, which needs --environment.
         episodes: how many.
         seed: from which the episodes' seeds are drawn.
         best: use the policy of the best evaluation instead of the latest.
         environment: another environment than the run's, as an id or module:Id.
         info_metrics: numbers in the info of each episode's last step, by name; by default those of the run.
+        run_dir: where latest, the run begun last, is looked for.
         as_json: print one JSON object with mean, std, returns, lengths, seed; success_rate and info_metrics if any.
     """
     with own_output():
-        result = load(run).evaluate(episodes, seed=seed, best=best, environment=environment, info_metrics=info_metrics)
+        player = player_named(run, run_dir, best=best, environment=environment)
+        result = player.evaluate(episodes, seed=seed, info_metrics=info_metrics)
     if as_json:
         print(json.dumps(result.to_json()))
         return

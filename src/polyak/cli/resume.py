@@ -9,6 +9,7 @@ import tyro
 from polyak import training
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import flags_of_changes
+from polyak.cli.named import Name, run_named
 from polyak.cli.parsing import HINTED, read
 from polyak.system.prints import LOG_NAME
 from polyak.views.terminal import make_view
@@ -23,8 +24,8 @@ class Asked(Generic[F]):
     A run that has ended is extended with --steps.
     """
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """The run's folder."""
+    run: Name
+    """The run's folder, or latest."""
     changes: Annotated[F, tyro.conf.arg(name="")]
     """Options in force from now on."""
     steps: Annotated[int | None, HINTED] = None
@@ -33,6 +34,8 @@ class Asked(Generic[F]):
     """What it trains on (an id or module:Id), where that was a callable; an id's run goes on with its id."""
     replay_seconds: float = training.REPLAY_SECONDS
     """How long the running episodes may take to be enacted again; new ones are started otherwise."""
+    run_dir: Path = Path("runs")
+    """Where latest, the run begun last, is looked for."""
     plain: bool = False
     """Print lines instead of the live view."""
 
@@ -43,12 +46,13 @@ def main(arguments: list[str]) -> None:
     asked = read(kind, arguments, "resume")
     given = cast(dict[str, Any], vars(asked.changes))
     changes = {name: None if value is False else value for name, value in given.items()}
-    with environments_apart(asked.run.absolute(), asked.run.absolute() / LOG_NAME) as prints:
+    folder = run_named(asked.run, asked.run_dir).folder
+    with environments_apart(folder.absolute(), folder.absolute() / LOG_NAME) as prints:
         training.resume(
-            asked.run,
+            folder,
             steps=asked.steps,
             environment=asked.environment,
             replay_seconds=asked.replay_seconds,
-            observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain), asked.run),
+            observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain), folder),
             **changes,
         )

@@ -5,6 +5,7 @@ With `--seeds`, a run for each seed (see many.py).
 
 from polyak.algorithms import NAMES
 from polyak.cli.apart import PrintsFolder, environments_apart
+from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse
 from polyak.errors import UsageError
 from polyak.run import start
@@ -25,7 +26,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if len(arguments) < 2 or arguments[0].startswith("-") or arguments[1].startswith("-"):
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
-    name, environment, *rest = arguments
+    name, environment, *rest = with_from_named(arguments)
     request = parse(name, environment, rest)
     if request.many.together:
         from polyak.cli import together

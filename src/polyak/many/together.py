@@ -71,7 +71,10 @@ class _Seat:
     def end(self, error: TrainingError | Interrupted | None = None) -> None:
         """Close the run's environments and files, and tell its observer."""
         self.error = error
-        self.stack.close()
+        if error is None:
+            self.stack.close()
+        else:  # what is open learns how it ended
+            self.stack.__exit__(type(error), error, error.__traceback__)
 
 
 def _seats(

@@ -1,6 +1,8 @@
 """`settings.json`: what it says of a run, written; and checked as a whole where it is read: it may be a stranger's."""
 
+import datetime
 import json
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -80,8 +82,8 @@ def read_settings(file: Path) -> dict[str, Any]:
     try:
         settings: Any = json.loads(read_plain_file(file, SIZE_LIMIT))
     except UnreadableError as error:
-        if not file.exists():
-            raise UsageError(f"{file.parent} is not a run: it has no settings.json") from error
+        if not os.path.lexists(file):
+            raise UsageError(f"{file.parent} is not a run: {_what_it_is(file.parent)}") from error
         raise
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
@@ -95,6 +97,19 @@ def read_settings(file: Path) -> dict[str, Any]:
         )
     require_description(settings, str(file))
     return settings
+
+
+def _what_it_is(folder: Path) -> str:
+    """What is at a path, where it is no run."""
+    if os.path.isfile(folder):  # noqa: PTH113 - a name of any length is asked for
+        if os.path.lexists(folder.parent / "settings.json"):
+            return f"it is a file of one, which is {folder.parent}"
+        return "it is a file; a policy's alone is played by polyak.Player(FILE, ENVIRONMENT)"
+    if not os.path.isdir(folder):  # noqa: PTH112 - as above
+        return "there is no such folder"
+    ways = (f"{'*/' * depth}settings.json" for depth in (1, 2, 3))  # as deep as polyak makes them
+    first = next((path.parent for way in ways for path in folder.glob(way)), None)
+    return "it has no settings.json" + ("" if first is None else f"; it holds runs, such as {first}")
 
 
 def require_description(found: Mapping[str, Any], where: str) -> None:
@@ -147,6 +162,14 @@ def _is_path(value: Any) -> bool:
     return not any("\ud800" <= letter < "\udc80" or "\udcff" < letter <= "\udfff" for letter in value)
 
 
+def _is_time(value: Any) -> bool:
+    """A moment, in whatever zone of time."""
+    try:
+        return is_text(value) and datetime.datetime.fromisoformat(value).utcoffset() is not None
+    except ValueError:
+        return False
+
+
 def _listed(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(each, cast(list[Any], value)))
 
@@ -193,6 +216,7 @@ OTHERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "versions": (_table(is_text), "a table of texts"),
     "machine": (_table(_is_setting), "a table of numbers and texts"),
     "from_run": (_is_path, "a path"),
+    "begun": (_is_time, "a time, as 2026-01-31T12:00:00+00:00"),
     "resumed": (_listed(_table(_is_plain)), "a list of tables"),
 }
 PLAIN = ("plain values", "printable text")

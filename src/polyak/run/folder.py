@@ -13,19 +13,20 @@ from polyak.errors import UnavailableError, UsageError
 from polyak.policies.policy import Policy
 from polyak.run import metrics
 from polyak.run.description import read_settings, spaces_of
-from polyak.settings.kinds import Count, Seed, checked
-from polyak.settings.options import KINDS
+from polyak.settings.kinds import checked
 from polyak.system.modules import refuse_code_of
 
 if TYPE_CHECKING:
     from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
     from polyak.policies.evaluation import Evaluation
+    from polyak.policies.player import Player
     from polyak.policies.recording import Recording
     from polyak.policies.recording.filming import FilmObserver
 
 WRITTEN = (
     *("settings.json", metrics.NAME, "policy.safetensors", "best.safetensors", "report.html", "tracking.json"),
+    "ending.json",
     *("train.log", "environment.log", "checkpoints", "tensorboard", "videos", "wandb", "mlflow", "mlruns"),
 )
 """What polyak and those whom it calls write in a run's folder."""
@@ -36,6 +37,10 @@ class Run:
     """A run on disk. Reading it needs no framework and runs none of its content."""
 
     folder: Path
+
+    def __fspath__(self) -> str:
+        """Its folder: a run stands wherever the path of one does."""
+        return str(self.folder)
 
     @property
     def settings_file(self) -> Path:
@@ -159,6 +164,27 @@ class Run:
         """The same by a path that leads there wherever an environment may go."""
         return Run(self.folder.absolute())
 
+    def player(self, *, best: bool = False, environment: "Environment | None" = None) -> "Player":
+        """Its policy, the latest or the best, in what it was trained on or what is given instead, as the run had it.
+
+        Raises:
+            UsageError: the policy's file is missing, damaged or another's; or as `environment` and `isolation` say.
+        """
+        from polyak.policies.player import Player
+
+        self.require_no_links()
+        environment = self.environment(environment)
+        return Player(
+            self.best_policy if checked("best", best, bool) else self.policy,
+            environment,
+            max_episode_steps=self.settings["settings"]["max_episode_steps"],
+            isolation=self.isolation(environment),
+            info_metrics=tuple(self.settings.get("info_metrics", ())),
+            name=self.settings["environment"],
+            videos=self.videos,
+            called="best" if best else "policy",
+        )
+
     def evaluate(
         self,
         episodes: int = 10,
@@ -172,21 +198,8 @@ class Run:
 
         `info_metrics` are those of the run, unless others are asked for.
         """
-        from polyak.environments.make import make_environments
-        from polyak.policies.evaluation import evaluate
-        from polyak.system.randomness import Streams
-        from polyak.system.signals import signals_marked
-
-        episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
-        names: Sequence[str] = self.settings.get("info_metrics", ()) if info_metrics is None else info_metrics
-        names = checked("info_metrics", names, KINDS["info_metrics"])
-        policy, environment, kept = self._played(best, environment)
-        with signals_marked():
-            environments = make_environments(environment, 1, Streams(seed).evaluation, **kept)
-            try:
-                return evaluate(policy, environments, episodes, seed=seed, info_metrics=names)
-            finally:
-                environments.close()
+        player = self.player(best=best, environment=environment)
+        return player.evaluate(episodes, seed=seed, info_metrics=info_metrics)
 
     def record(
         self,
@@ -211,33 +224,8 @@ class Run:
         observer: "FilmObserver | None" = None,
     ) -> "Recording":
         """`record`, watched by an observer; the video and what its episodes gave."""
-        from polyak.policies.recording import record
-
-        episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
-        path: Path | None = checked("output", output, Path | None)
-        policy, environment, kept = self._played(best, environment)
-        path = path or self.videos / f"{'best' if best else 'policy'}-seed{seed}.mp4"
-        name = self.settings["environment"]
-        return record(policy, environment, path.absolute(), episodes, seed=seed, name=name, observer=observer, **kept)
-
-    def _played(self, best: bool, given: "Environment | None") -> "tuple[Policy, Environment, dict[str, Any]]":
-        """The policy and the environment of fresh episodes, and what keeps these as they were in the run."""
-        self.require_no_links()
-        environment = self.environment(given)
-        policy = self.best_policy if checked("best", best, bool) else self.policy
-        limit = self.settings["settings"]["max_episode_steps"]
-        return policy, environment, {"max_episode_steps": limit, "isolation": self.isolation(environment)}
-
-
-def load(folder: str | Path) -> Run:
-    """Open the run in a folder.
-
-    Raises:
-        UsageError: it holds no run.
-    """
-    run = Run(checked("folder", folder, Path))
-    _ = run.settings
-    return run
+        player = self.player(best=best, environment=environment)
+        return player.film(episodes, seed=seed, output=output, observer=observer)
 
 
 def made_for(settings: Mapping[str, Any]) -> dict[str, str | int]:

@@ -20,7 +20,8 @@ from polyak.environments.make import Environment
 from polyak.environments.probe import Found
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution
-from polyak.run.folder import Run, algorithm_of, load
+from polyak.run.folder import Run, algorithm_of
+from polyak.run.runs import load
 from polyak.settings import presets
 from polyak.settings.kinds import checked, require
 from polyak.settings.names import hint

@@ -1,14 +1,30 @@
-"""A folder of runs: a new one gets its own in it, and all are found again."""
+"""A folder of runs: a new one gets its own in it, and all are found again, by their folder or as the latest."""
 
 import datetime
+import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from polyak.errors import UsageError
+from polyak.errors import Interrupted, TrainingError, UsageError
+from polyak.run.checkpoints import manifest
 from polyak.run.description import VERSION, stamped, write_settings
 from polyak.run.folder import Run
+from polyak.settings.kinds import checked
+
+LATEST = "latest"
+"""The name of the run that was begun last; a folder of this name is `./latest`."""
+SHOWN = 200
+"""Characters of a path that a message shows at most, where it cannot be one."""
+NAMED = re.compile(r"([0-9]{8}-[0-9]{6})-seed[0-9]+(-[0-9]+)?", re.ASCII)
+"""What a run's folder is called, where nobody has renamed it."""
+
+
+# A new one
 
 
 def create(directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]) -> Run:
@@ -17,18 +33,51 @@ def create(directory: Path, environment: str, algorithm: str, seed: int, setting
     Raises:
         UsageError: the folder cannot be written.
     """
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in environment)
-    time = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    parent = directory / safe / algorithm
+    now = datetime.datetime.now(datetime.UTC)
+    told = {"format": VERSION, "identity": secrets.token_hex(16), "begun": now.isoformat(timespec="microseconds")}
+    parent = _parent(directory, environment, algorithm)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        run = Run(_fresh_folder(parent, f"{time}-seed{seed}"))
-        write_settings(run.settings_file, {"format": VERSION, "identity": secrets.token_hex(16), **stamped(settings)})
+        run = Run(_fresh_folder(parent, f"{now.astimezone():%Y%m%d-%H%M%S}-seed{seed}"))
+        write_settings(run.settings_file, {**told, **stamped(settings)})
     except OSError as error:
         raise UsageError(
             f"cannot write the run folder below {directory}: {error.strerror or error}; choose another with --run-dir"
         ) from error
     return run
+
+
+@contextmanager
+def new_run(
+    directory: Path, environment: str, algorithm: str, seed: int, settings: Mapping[str, Any]
+) -> Generator[Run]:
+    """`create`; where this block is refused before there is a checkpoint, nothing of it is left."""
+    parent = _parent(directory, environment, algorithm)
+    absent = [each for each in (parent, parent.parent, directory) if not each.exists()]
+    run = create(directory, environment, algorithm, seed, settings)
+    try:
+        yield run
+    except (TrainingError, Interrupted):
+        raise
+    except Exception:
+        if not has_checkpoint(run):
+            shutil.rmtree(run.folder, ignore_errors=True)
+            for each in absent:
+                with suppress(OSError):  # another run is there by now
+                    each.rmdir()
+        raise
+
+
+def has_checkpoint(run: Run) -> bool:
+    """Whether it can go on from somewhere."""
+    return run.checkpoints.is_dir() and any(
+        manifest.MANIFEST_NAME.fullmatch(each.name) for each in run.checkpoints.iterdir()
+    )
+
+
+def _parent(directory: Path, environment: str, algorithm: str) -> Path:
+    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in environment)
+    return directory / safe / algorithm
 
 
 def _fresh_folder(parent: Path, name: str) -> Path:
@@ -44,9 +93,97 @@ def _fresh_folder(parent: Path, name: str) -> Path:
             return folder
 
 
+# One that is there
+
+
+def load(folder: str | os.PathLike[str], *, run_dir: str | os.PathLike[str] = "runs") -> Run:
+    """Open the run in a folder, or with the name "latest" the one that was begun last.
+
+    Args:
+        folder: its folder; a folder that is itself called so is "./latest", or a `Path`.
+        run_dir: where "latest" is looked for, as for `train`.
+
+    Raises:
+        UsageError: it holds no run, or "latest" finds none.
+    """
+    run = named(folder, run_dir)
+    _ = run.settings
+    return run
+
+
+def named(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs", *, acting: bool = False) -> Run:
+    """The run that a name is of, whatever is in its folder: "latest", or the folder itself.
+
+    `acting` asks for one that has a policy; the latest must have one then.
+
+    Raises:
+        UsageError: it is no path, or there is no such run.
+    """
+    if not isinstance(name, str) or name != LATEST:
+        return Run(_looked_at(checked("folder", name, Path)))
+    directory = checked("run_dir", run_dir, Path)
+    runs = [run for _, run in sorted(_begun_in(directory), key=lambda pair: pair[0])]
+    if not runs:
+        raise UsageError(
+            f"there is no run in {directory}, where {LATEST} is looked for: --run-dir says where else, and "
+            f"polyak train makes one; a folder of that name is ./{LATEST}"
+        )
+    if acting and not runs[-1].policy_file.exists():
+        others = [run for run in runs if run.policy_file.exists()]
+        last = f"the last that has one is {others[-1].folder}" if others else f"no run in {directory} has one"
+        raise UsageError(
+            f"the latest run, {runs[-1].folder}, has no policy yet: its first evaluation writes one; {last}"
+        )
+    return runs[-1]
+
+
+def _looked_at(path: Path) -> Path:
+    """A path that the system takes for one, whatever is there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        shown = str(path) if len(str(path)) < SHOWN else f"{str(path)[:SHOWN]}..."
+        raise UsageError(f"{shown} is not a run: {error.strerror or error}") from error
+    return path
+
+
+def _begun_in(directory: Path) -> Iterator[tuple[tuple[datetime.datetime, str], Run]]:
+    """The runs below a folder with when each was begun; other programs' folders are left out."""
+    for run in find_runs(directory) if directory.is_dir() else ():
+        with suppress(UsageError):
+            yield (begun(run), str(run.folder)), run
+
+
+def begun(run: Run) -> datetime.datetime:
+    """When a run was begun: as it says itself, or of earlier versions, as its folder's name or its settings' file does.
+
+    Raises:
+        UsageError: it is no run that can be read, and not called as one either.
+    """
+    settings, called = run.settings_if_whole, NAMED.fullmatch(run.folder.absolute().name)
+    if settings is not None and "begun" in settings:
+        return datetime.datetime.fromisoformat(settings["begun"])
+    with suppress(ValueError, OverflowError):
+        if called is not None:
+            return datetime.datetime.strptime(called[1], "%Y%m%d-%H%M%S").astimezone()  # of the clock on the wall
+    if settings is None:
+        _ = run.settings  # says what is wrong
+    return datetime.datetime.fromtimestamp(run.settings_file.lstat().st_mtime, datetime.UTC)
+
+
 def find_runs(directory: Path) -> Iterator[Run]:
-    """All runs below a folder, in the order of their paths."""
+    """All runs below a folder, in the order of their paths; what lies within a run is its own, and links lead nowhere.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
     if not directory.is_dir():
         raise UsageError(f"there is no folder {directory}")
-    for path in sorted(directory.rglob("settings.json")):
-        yield Run(path.parent)
+    found: list[Path] = []
+    for place, folders, files in os.walk(directory):
+        if "settings.json" in files:
+            found.append(Path(place))
+            folders.clear()
+    yield from map(Run, sorted(found))

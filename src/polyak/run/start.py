@@ -26,7 +26,8 @@ from polyak.run.loop import Loop
 from polyak.run.metrics import MetricsWriter
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, Silent, tell_ended
-from polyak.run.runs import create
+from polyak.run.runs import new_run
+from polyak.run.states import ending_kept
 from polyak.run.worlds import probed_worlds
 from polyak.system.locking import locked
 from polyak.system.memory import memory_free, readable_bytes
@@ -89,7 +90,7 @@ def new_loop(
     description = plan.description(environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
         description["together"] = runs
-    run = create(plan.run_dir, plan.name, plan.algorithm.name, plan.seed, description)
+    run = stack.enter_context(new_run(plan.run_dir, plan.name, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
@@ -148,6 +149,7 @@ class Parts:
 def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Group | None = None) -> Loop:
     """The loop that trains, its folder open and its observer started; `stack` ends both."""
     plan, run, environments = parts.plan, parts.run, parts.collector.environments
+    stack.enter_context(ending_kept(run.folder))
     writer = stack.enter_context(MetricsWriter(run.folder, parts.metrics, parts.step))
     trackers, places = tracking.track(plan.track, run)
     writer.sinks += trackers

@@ -62,6 +62,45 @@ def locked(folder: Path) -> Generator[None]:
             os.close(descriptor)
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a living process trains in this folder, as far as this machine knows; nothing is locked or written.
+
+    Raises:
+        UsageError: the lock's file cannot be opened.
+    """
+    path = folder / ".lock"
+    try:
+        if _identity(path.stat()) in _held:  # to open and close it would give back one of its locks
+            return True
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return _busy(descriptor)
+    except OSError as error:
+        raise UsageError(f"cannot look at the lock {path}: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _busy(descriptor: int) -> bool:
+    """Whether a living process holds one of the locks."""
+    if OFD is None:
+        return _whole_file(descriptor) == "busy"  # and given back as it is closed
+    try:
+        if _conflict(descriptor, RECORD, 1)[0] != fcntl.F_UNLCK:
+            return True
+        among = _processes()
+        kind, _, _, length, _ = _conflict(descriptor, 0, 1 + among)
+    except OSError as error:
+        if error.errno not in UNKNOWN:
+            raise
+        return _whole_file(descriptor) == "busy"
+    return kind != fcntl.F_UNLCK and not _orphaned(descriptor, among, length)
+
+
 def _taken(path: Path, folder: Path) -> int:
     """The descriptor of the lock's file, locked."""
     while True:
@@ -114,8 +153,18 @@ def _try(descriptor: int) -> str:
         if error.errno not in UNKNOWN:
             raise
         return _whole_file(descriptor)
-    length = struct.unpack(FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[3]
-    return "orphan" if among and length == 1 + among and not _lives(_holder(descriptor)) else "busy"
+    return "orphan" if _orphaned(descriptor, among, _conflict(descriptor, 0, 1 + among)[3]) else "busy"
+
+
+def _conflict(descriptor: int, start: int, length: int) -> tuple[int, ...]:
+    """Of the lock that keeps one of these bytes from being taken: kind (F_UNLCK: none does), whence, start, length."""
+    asked = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return struct.unpack(FLOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+
+
+def _orphaned(descriptor: int, among: int, length: int) -> bool:
+    """Whether a first lock of this length is held for a process that is dead."""
+    return bool(among) and length == 1 + among and not _lives(_holder(descriptor))
 
 
 def _whole_file(descriptor: int) -> str:

@@ -82,7 +82,7 @@ def parameters(settings: Mapping[str, Any]) -> dict[str, Any]:
     flat = {
         name: value
         for name, value in settings.items()
-        if name not in (*TABLES, "format", "identity", "resumed", "track")
+        if name not in (*TABLES, "format", "identity", "begun", "resumed", "track")
     }
     flat |= settings["settings"]
     return flat | {f"{table}/{name}": value for table in TABLES[1:] for name, value in settings[table].items()}

@@ -92,7 +92,7 @@ def record(
             environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
             result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
         if pictures.one_colour is not None:
-            warnings.warn(_nothing_seen(path, pictures), stacklevel=5)  # where Run.record was called
+            warnings.warn(_nothing_seen(path, pictures), stacklevel=6)  # where Run.record was called
     return Recording(path, result)
 
 

@@ -1,0 +1,66 @@
+"""RUN on a command line: a run's folder, `latest`, or where a policy is enough, the file of one."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from polyak.cli.request import value_in
+from polyak.errors import UsageError
+from polyak.policies.player import Player
+from polyak.policies.policy import Policy
+from polyak.run.folder import Run
+from polyak.run.runs import LATEST, named
+
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+"""A text and no path: `./latest` is a folder, and a path would forget how it was written."""
+
+
+def run_named(name: str, run_dir: Path, *, acting: bool = False) -> Run:
+    """The run of a name, which is said where the name is not its folder; `acting` asks for one that has a policy.
+
+    Raises:
+        UsageError: there is none.
+    """
+    run = named(name, run_dir, acting=acting)
+    if name == LATEST:
+        print(f"{LATEST} is {run.folder}", file=sys.stderr, flush=True)
+    return run
+
+
+def player_named(name: str, run_dir: Path, *, best: bool = False, environment: str | None = None) -> Player:
+    """What plays a run's policy, or the policy of a file, in the run's environment or in the one that is given.
+
+    Raises:
+        UsageError: there is no such run or file; or for a file, no environment is given.
+    """
+    file = Path(name)
+    if file.suffix != ".safetensors" and not os.path.isfile(file):  # noqa: PTH113 - a name of any length is asked for
+        return run_named(name, run_dir, acting=True).player(best=best, environment=environment)
+    if best:
+        raise UsageError(f"{file} is a policy alone, which has no better one beside it: leave --best out")
+    policy = Policy.load(file)
+    if environment is None:
+        made_for = policy.made_for.get("environment")
+        told = "" if made_for is None else f" (it says that it was trained on {made_for!r})"
+        told += f", or name its run, {file.parent}" if os.path.lexists(file.parent / "settings.json") else ""
+        raise UsageError(f"{file} is a policy alone, without an environment: name one with --environment{told}")
+    return Player(policy, environment)
+
+
+def with_from_named(arguments: list[str]) -> list[str]:
+    """The arguments of `train` with the folder in place of `--from latest`: what starts later must not be meant by it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if value_in(arguments, "--from") != LATEST:
+        return arguments
+    folder = str(run_named(LATEST, Path(value_in(arguments, "--run-dir") or "runs")).folder)
+    found, before = list[str](), ""
+    for word in arguments:
+        found.append(f"--from={folder}" if word == f"--from={LATEST}" else folder if before == "--from" else word)
+        before = word
+    return found
