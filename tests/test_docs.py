@@ -196,9 +196,9 @@ def test_every_command_and_option_is_in_the_reference(site: Path) -> None:
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
     ids = Page(site / "python.html").ids
-    for name in set(polyak.__all__) - {"__version__"}:
-        found = getattr(polyak, name)
-        assert f"{found.__module__}.{name}" in ids
+    for module in (polyak, polyak.parts):
+        for name in set(module.__all__) - {"__version__"}:
+            assert f"{getattr(module, name).__module__}.{name}" in ids
 
 
 GAPS = """() => [...document.querySelectorAll(".katex-tag")].map(tag =>

@@ -78,7 +78,11 @@ ALLOWED = {
             "algorithms",
             "policies",
         ),
-        *("run.description", "run.metrics"),
+        *("run.description", "run.metrics", "run.learned", "types"),
+    },
+    "run.learned": {
+        *("types", "errors", "settings.shared", "networks", "algorithm", "algorithms.checks"),
+        "run.checkpoints",
     },
     "tracking": {"errors", "system", "settings.options", "run.metrics", "run.folder"},
     "many": {"errors", "system", "settings", "frameworks", "run", "many"},
@@ -88,6 +92,10 @@ ALLOWED = {
     "report": {"errors", "system", "algorithms", "html", "run.folder", "run.metrics", "report"},
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
     "training": {"settings", "environments.make", "run", "many"},
+    "parts": {
+        *("types", "errors", "system", "settings", "environments", "algorithm", "algorithms", "frameworks"),
+        *("policies", "experience", "run.plan", "run.learning"),
+    },
 }
 ANYTHING = ("__init__", "__main__", "cli")
 """Who may import whatever there is."""
@@ -125,7 +133,7 @@ def test_each_import_brings_no_more_than_it_needs() -> None:
         "import polyak; dir(polyak); polyak.__version__",
         "import polyak.types, polyak.networks, polyak.algorithms.ddpg, polyak.algorithms.td3, polyak.algorithms.sac",
         "import polyak.experience.replay, polyak.system.files, polyak.system.randomness; polyak.Policy",
-        "import polyak.experience.collector, polyak.policies.evaluation, polyak.settings.presets, polyak.frameworks",
+        "import polyak; polyak.parts.make_learner",
         "import polyak.run.folder, polyak.run.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
     )
     assert packages(alone) <= {"polyak", "numpy"}

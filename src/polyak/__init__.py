@@ -23,6 +23,9 @@ _HOMES = {
     "NonFiniteError": "polyak.errors",
 }
 
+_MODULES = ("parts",)
+"""Public modules, each imported when it is first named."""
+
 __all__ = [
     "Interrupted",
     "NonFiniteError",
@@ -40,6 +43,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from polyak import parts as parts
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.player import Player
     from polyak.policies.policy import Policy
@@ -50,10 +54,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"polyak.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'polyak' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted((*__all__, *_MODULES))

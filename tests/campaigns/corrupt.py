@@ -50,9 +50,10 @@ from polyak.run.checkpoints import Checkpoints, Content, manifest, segments  # n
 from polyak.run.checkpoints.manifest import Manifest  # noqa: E402
 from polyak.run.description import stamped  # noqa: E402
 from polyak.run.folder import WRITTEN, Run  # noqa: E402
+from polyak.run.learned import sensible  # noqa: E402
 from polyak.run.progress import Progress, Silent  # noqa: E402
 from polyak.run.resume import Asked, plan_to_go_on  # noqa: E402
-from polyak.run.saved import Saved, newest, sensible  # noqa: E402
+from polyak.run.saved import Saved, newest  # noqa: E402
 from polyak.system.locking import locked  # noqa: E402
 from polyak.system.stopwatch import PARTS  # noqa: E402
 from tiny_cli import SMALL  # noqa: E402

@@ -15,10 +15,12 @@ from polyak.run import metrics
 from polyak.run.description import read_settings, spaces_of
 from polyak.settings.kinds import checked
 from polyak.system.modules import refuse_code_of
+from polyak.types import Float
 
 if TYPE_CHECKING:
     from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
+    from polyak.policies.critic import Q
     from polyak.policies.evaluation import Evaluation
     from polyak.policies.player import Player
     from polyak.policies.recording import Recording
@@ -159,6 +161,29 @@ class Run:
             return isolation_of(environment, fresh, draws_of(self.settings))
         except (TypeError, ValueError) as error:
             raise UsageError(f"{self.settings_file} is not the settings of a run: {error}") from error
+
+    def q(self, observations: Any, actions: Any) -> Float:
+        """Q(s, a): the discounted return that the critic of the newest checkpoint expects, in NumPy.
+
+        Observations are taken as `policy.act` takes them, one or N, and actions in environment units, [*action shape]
+        or [N, *action shape]; it gives [] or [N]. One observation may go with N actions, and the other way around.
+        SAC's counts the entropy that is to come. An algorithm that is not polyak's own is imported.
+
+        Raises:
+            UsageError: there is no whole checkpoint; these are no observations or actions of the environment, not as
+                many, or an action is out of bounds.
+            NonFiniteError: an observation is not finite.
+        """
+        return self._q(observations, actions)
+
+    @cached_property
+    def _q(self) -> "Q":
+        from polyak.policies.critic import q_of
+        from polyak.run.learned import newest_learner
+
+        self.require_no_links()
+        algorithm = algorithm_of(self.settings["algorithm"], self.folder)
+        return q_of(algorithm, *newest_learner(self.checkpoints, algorithm, self.settings))
 
     def placed(self) -> "Run":
         """The same by a path that leads there wherever an environment may go."""

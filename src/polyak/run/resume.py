@@ -19,10 +19,11 @@ from polyak.run import mending
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.description import stamped, write_settings
 from polyak.run.folder import Run, environment_of
+from polyak.run.learned import sensible
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan, plan_of
 from polyak.run.progress import Observer, Progress, tell_ended
-from polyak.run.saved import Saved, newest, sensible
+from polyak.run.saved import Saved, newest
 from polyak.run.start import Parts, put_together, settled
 from polyak.run.worlds import make_worlds
 from polyak.settings.options import CHANGEABLE

@@ -1,22 +1,21 @@
 """What a checkpoint holds, everything compared before it is believed."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import Algorithm, Net, expected_state, shape_of
+from polyak.algorithm import Algorithm, shape_of
 from polyak.algorithms.checks import require_parts
 from polyak.errors import UnreadableError, UsageError
 from polyak.experience.replay import Replay
-from polyak.networks.weights import Shapes, parameter_count
+from polyak.networks.weights import Shapes
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import require_description
 from polyak.run.folder import Run, algorithm_of
+from polyak.run.learned import expected_learner, sensible
 from polyak.run.ledger import names_measured
 from polyak.run.metrics import SIZE_LIMIT
 from polyak.run.plan import Plan, plan_of
@@ -70,28 +69,13 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         require_parts(algorithm, spec, plan.config)
         require_description(of.run, str(checkpoints.folder / of.name))
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
-        expected = _learner_arrays(plan, spec, checkpoints.size(of.files["learner"]))
+        expected = expected_learner(algorithm, spec, plan.config, checkpoints.size(of.files["learner"]))
         learner = checkpoints.learner(of, algorithm.name, expected)
         ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
     return Saved(of, algorithm, spec, learner, loop, replay, metrics, best)
-
-
-@contextmanager
-def sensible(manifest: Path) -> Generator[None]:
-    """Name a manifest where its content makes no sense, although it is whole by its SHA-256.
-
-    Raises:
-        UsageError: instead of what makes no sense.
-    """
-    try:
-        yield
-    except UsageError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, IndexError) as error:
-        raise UsageError(f"{manifest} makes no sense: {type(error).__name__} {str(error)[:200]}") from error
 
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
@@ -106,17 +90,6 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
         shapes["launched"] = (int(state["launched"]), metrics)
         shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec).items()}
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-
-
-def _learner_arrays(plan: Plan, spec: Spec, file_bytes: int) -> Arrays:
-    """The learner's arrays as they must be, without memory of their own; what its file cannot hold is refused."""
-    entries = plan.algorithm.state(spec, plan.config)
-    networks = [entry for entry in entries.values() if isinstance(entry, Net)]
-    least = 3 * 4 * sum(parameter_count(network.body, network.inputs) for network in networks)  # with the moments
-    if least > file_bytes:
-        sizes = plan.config.hidden_sizes
-        raise UsageError(f"hidden_sizes {sizes} need {least:,} bytes, but the learner's file has {file_bytes:,}")
-    return expected_state(entries)
 
 
 def _actor_shapes(plan: Plan, spec: Spec) -> Shapes:
