@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-READERS = ("run.ledger", "views.terminal", "experience.reenactment", "system.stopwatch", "many.sweep.trial")
+READERS = ("run.ledger", "views.picture", "experience.reenactment", "system.stopwatch", "many.sweep.trial")
 """The modules of polyak that read a clock."""
 
 

@@ -127,8 +127,9 @@ def test_live_view_on_a_terminal(tmp_path: Path) -> None:
     code, shown, output = on_terminal("stderr", 100, "train", "ddpg", TINY, *UNTRAINED, "--run-dir", str(tmp_path))
     assert code == 0
     assert output == f"{load(output.rstrip()).folder}\n"
-    last = shown.rpartition("╭")[2]
+    last = shown.rpartition("\x1b[2K")[2]
     assert "60 of 60 steps" in last
+    assert "left" not in last
     assert "eval return" in last
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor comes back
     assert shown.rstrip().splitlines()[-1].startswith("\x1b[?25hdone after 60 steps; best evaluation")

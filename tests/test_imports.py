@@ -87,11 +87,11 @@ ALLOWED = {
     "tracking": {"errors", "system", "settings.options", "run.metrics", "run.folder"},
     "many": {"errors", "system", "settings", "frameworks", "run", "many"},
     "many.sweep": {"errors", "system", "settings.kinds", "run.metrics", "run.folder", "many.sweep"},
-    "views": {"errors", "run", "many", "views"},
+    "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
     "html": {"errors", "system"},
     "report": {"errors", "system", "algorithms", "html", "run.folder", "run.metrics", "report"},
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
-    "training": {"settings", "environments.make", "run", "many"},
+    "training": {"settings", "environments.make", "run", "many", "views"},
     "parts": {
         *("types", "errors", "system", "settings", "environments", "algorithm", "algorithms", "frameworks"),
         *("policies", "experience", "run.plan", "run.learning"),

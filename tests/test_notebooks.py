@@ -111,6 +111,8 @@ def test_a_notebook_runs_as_it_stands(name: str, backend: str, tmp_path: Path) -
     compared = sum(cell.source.count("helpers.compare(") for cell in notebook.cells)
     assert printed.count("largest difference, relative") >= compared >= 5
     assert len(shown(outputs, "image/png")) >= 3
+    live = [html for html in shown(outputs, "text/html") if "<progress" in html]
+    assert [html.count("done after 60 steps; best evaluation") for html in live] == [1] * len(TRAINED[name])
     videos = [html for html in shown(outputs, "text/html") if "data:video/mp4;base64," in html]
     assert len(videos) == (2 if TRAINED[name] else 0)
     assert [line for line in printed.splitlines() if line.endswith("report.html")] == [

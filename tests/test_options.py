@@ -39,10 +39,17 @@ def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def test_the_signatures_are_what_is_declared() -> None:
     """They are written out for readers and editors; here they are held against the declaration."""
     train, together, resume = map(parameters, (polyak.train, polyak.train_together, polyak.resume))
-    own = {"algorithm", "environment", "config", "observer", "settings"}
+    own = {"algorithm", "environment", "config", "progress", "observer", "settings"}
     assert train.keys() == KINDS.keys() | own
     assert together.keys() == (train.keys() | {"seeds", "observers"}) - {"seed", "observer"}
-    assert resume.keys() == CHANGEABLE.keys() | {"folder", "steps", "environment", "replay_seconds", "observer"}
+    assert resume.keys() == CHANGEABLE.keys() | {
+        "folder",
+        "steps",
+        "environment",
+        "replay_seconds",
+        "progress",
+        "observer",
+    }
     assert Options(**{name: train[name].default for name in KINDS}) == Options()
     assert all(together[name].default == train[name].default for name in KINDS if name != "seed")
     assert {resume[name].default for name in CHANGEABLE} == {None}

@@ -83,7 +83,7 @@ import sys
 from pathlib import Path
 import polyak
 from polyak.cli.apart import PrintsFolder, environments_apart
-from polyak.views.terminal import make_view
+from polyak.views.choice import make_view
 from tiny_cli import SMALL, Loud
 
 class Telling(PrintsFolder):

@@ -21,7 +21,8 @@ from polyak.many import sweep
 from polyak.many.sweep import process
 from polyak.run.folder import Run
 from polyak.views import table
-from polyak.views.sweep import LiveView, PlainView, make_view
+from polyak.views.choice import make_view_of_many
+from polyak.views.sweep import LiveView, PlainView
 from tiny_cli import OPTIONS, PATIENCE, TINY, call_cli, process_environment, start_cli
 
 FAULTY = """
@@ -579,7 +580,7 @@ def test_the_table_has_a_row_a_run_and_a_line_for_all() -> None:
     lines = drawn([trial(0, "done", steps=3_000), trial(1, "running", steps=1_500), trial(2)])
     assert lines[0].split() == ["seed", "state", "steps", "last", "eval", "best", "eval", "steps/s", "left"]
     assert lines[1].split() == ["0", "done", "3,000", "100%", "-3.2", "-3.2", "125"]
-    assert re.fullmatch(r" +1  running  1,500   50%       -3\.2 +-3\.2 +125  15 s", lines[2])
+    assert re.fullmatch(r" +1  running +1,500   50%       -3\.2 +-3\.2 +125 +15 s", lines[2])
     assert lines[3].split() == ["2", "waiting"]
     assert re.fullmatch(r"━.*50%  1 done, 1 running, 1 waiting  45 s left", lines[4])  # 15 s, then 30 s
 
@@ -590,9 +591,9 @@ def test_names_alone_give_way_on_a_narrow_terminal() -> None:
     trials = [trial(0, "running", steps=1_500, variant=name), trial(1, variant=name)]
     lines = drawn(trials)
     assert lines[0].split() == ["run", "seed", "state", "last", "eval", "steps/s", "left"]
-    assert re.fullmatch(r"sac torch LunarLander.*…? +0  running +50% +-3\.2 +125  15 s", lines[1])
+    assert re.fullmatch(r"sac torch LunarLander.*…? +0  running +50% +-3\.2 +125 +15 s", lines[1])
     assert max(map(len, lines)) <= 80
-    assert re.match(r"sac torch LunarLanderContinuous-v3\[/x\] +0  running  1,500", drawn(trials, 120)[1])
+    assert re.match(r"sac torch LunarLanderContinuous-v3\[/x\] +0  running +1,500", drawn(trials, 120)[1])
 
 
 def test_a_low_terminal_shows_what_matters() -> None:
@@ -612,7 +613,7 @@ def test_a_low_terminal_shows_what_matters() -> None:
 
 def test_plain_lines(clock: Clock) -> None:
     stream = io.StringIO()
-    view = make_view("SAC on E-v0, seeds 0-1", {"runs": "2"}, stream)
+    view = make_view_of_many("SAC on E-v0, seeds 0-1", {"runs": "2"}, stream)
     assert isinstance(view, PlainView)
     one = trial(0, "running", steps=1_000)
     clock.passes(1.5)
@@ -640,10 +641,10 @@ def test_plain_lines(clock: Clock) -> None:
 def test_live_view_draws_and_gives_the_terminal_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "80")
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JPY_PARENT_PID"):
         monkeypatch.delenv(name, raising=False)
     terminal = Terminal()
-    view = make_view("the title", {"runs": "2"}, terminal)
+    view = make_view_of_many("the title", {"runs": "2"}, terminal)
     assert isinstance(view, LiveView)
     trials = [trial(0, "running"), trial(1)]
     view.begun(trials)
@@ -659,14 +660,14 @@ def test_live_view_draws_and_gives_the_terminal_back(monkeypatch: pytest.MonkeyP
     assert "failed" in last
     assert "1 failed, 1 waiting" in last
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
-    assert isinstance(make_view("t", {}, terminal, plain=True), PlainView)
+    assert isinstance(make_view_of_many("t", {}, terminal, plain=True), PlainView)
 
 
 def test_folders_go_to_standard_output_unless_a_table_is_drawn_there(capsys: pytest.CaptureFixture[str]) -> None:
     one = trial(0, "running")
     for output, printed in ((io.StringIO(), True), (Terminal(), False)):
         errors = Terminal()
-        watcher = many.PrintsFolders(output, make_view("t", {}, errors))
+        watcher = many.PrintsFolders(output, make_view_of_many("t", {}, errors))
         watcher.news(one, "started")
         watcher.news(one, "recorded")
         assert (output.getvalue() == "runs/E-v0/sac/seed0\n") is printed

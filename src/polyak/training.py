@@ -13,11 +13,12 @@ from polyak.run import resume as resumption
 from polyak.run import start
 from polyak.run.folder import Run
 from polyak.run.plan import planned
-from polyak.run.progress import Observer, watching
+from polyak.run.progress import Observer
 from polyak.run.runs import named
 from polyak.settings.kinds import Count, checked
 from polyak.settings.options import Device, EvaluateIn, Vectorization, changes_of, options_of, telling_options
 from polyak.settings.shared import Settings
+from polyak.views.choice import watched, watched_together
 
 REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""
@@ -47,6 +48,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     step_timeout: float | None = 600.0,
     info_metrics: str | Sequence[str] = (),
     track: str | Sequence[str] = (),
+    progress: bool | None = None,
     observer: Observer | None = None,
     **settings: Any,
 ) -> Run:
@@ -58,7 +60,9 @@ def train(  # noqa: D417 - the options are told by their declaration
         algorithm: "ddpg", "td3", "sac", or the name of a module of your own, as "my_folder.my_algorithm".
         environment: an id, `module:Id`, or a callable that makes a Gymnasium environment or a whole VectorEnv.
         config: all settings at once, instead of `preset` and single `settings`.
-        observer: watches the run; by default nobody does.
+        progress: a view of the run: live in a terminal (on standard error) or a notebook's cell, lines elsewhere. By
+            default where somebody watches, a terminal or a notebook; True: in any case; False: never.
+        observer: also watches the run.
         **settings: single settings by name, over the preset's: `steps=20_000`, `batch_size=128`.
 
     Raises:
@@ -67,7 +71,7 @@ def train(  # noqa: D417 - the options are told by their declaration
             written; what was learned until then is saved.
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
-    options, watcher = options_of(locals()), watching(observer)
+    options, watcher = options_of(locals()), watched(observer, progress)
     return start.train(planned(algorithm, environment, config, options, settings), watcher)
 
 
@@ -95,6 +99,7 @@ def train_together(
     step_timeout: float | None = 600.0,
     info_metrics: str | Sequence[str] = (),
     track: str | Sequence[str] = (),
+    progress: bool | None = None,
     observers: Sequence[Observer] = (),
     **settings: Any,
 ) -> list[Run]:
@@ -116,7 +121,9 @@ def train_together(
     """
     options = options_of(locals())
     plan = planned(algorithm, environment, config, options, settings)
-    return together.train(plan, seeds, observers)
+    seeds, observers = together.asked_for(seeds, observers)
+    with watched_together(plan, seeds, observers, progress) as watchers:
+        return together.train(plan, seeds, watchers)
 
 
 @telling_options
@@ -133,6 +140,7 @@ def resume(  # noqa: D417 - as above
     step_timeout: float | None = None,
     track: str | Sequence[str] | None = None,
     replay_seconds: float = REPLAY_SECONDS,
+    progress: bool | None = None,
     observer: Observer | None = None,
 ) -> Run:
     """Go on with a run that was interrupted, killed or failed, from its last whole checkpoint.
@@ -152,13 +160,14 @@ def resume(  # noqa: D417 - as above
         environment: what it trains on, where that was a callable; another one than before is recorded. A run that was
             trained on an id goes on with it.
         replay_seconds: how long the running episodes may take to be enacted again.
-        observer: watches the run; by default nobody does.
+        progress: a view of the run, as for `train`.
+        observer: also watches the run.
 
     Raises:
         UsageError: the folder holds no run, no whole checkpoint, or one in use; or something asked for cannot be.
         TrainingError, Interrupted: as for `train`.
     """
-    changes, watcher = changes_of(locals()), watching(observer)
+    changes, watcher = changes_of(locals()), watched(observer, progress)
     asked = resumption.Asked(
         run=named(folder).placed(),
         changes=changes,

@@ -21,8 +21,9 @@ from polyak.many import sweep
 from polyak.run.folder import Run
 from polyak.settings.kinds import require
 from polyak.system.memory import readable_bytes
-from polyak.views.sweep import LiveView, PlainView, make_view
-from polyak.views.terminal import readable_time
+from polyak.views.choice import ViewOfMany, make_view_of_many
+from polyak.views.picture import readable_time
+from polyak.views.sweep import LiveView
 
 SETTLED = ("--seed", "--seeds", "--jobs", "--threads", "--run-dir", "--plain", "--no-plain")
 """What of the command line is settled here for each run; the rest is passed on as it is."""
@@ -70,11 +71,11 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
             **said_of(variants),
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, bit for bit" if len(variants) == 1 else "",
         }
-        view = make_view(title, {name: fact for name, fact in facts.items() if fact}, plain=asked.plain)
+        view = make_view_of_many(title, {name: fact for name, fact in facts.items() if fact}, plain=asked.plain)
         return _run(jobs, at_once, options.run_dir, view, output)
 
 
-def _run(jobs: Sequence[sweep.Job], at_once: int, run_dir: Path, view: PlainView | LiveView, output: TextIO) -> int:
+def _run(jobs: Sequence[sweep.Job], at_once: int, run_dir: Path, view: ViewOfMany, output: TextIO) -> int:
     begun, signal_number = time.monotonic(), 0
     try:
         trials = sweep.run(jobs, at_once=at_once, run_dir=run_dir, watcher=PrintsFolders(output, view))
@@ -135,7 +136,7 @@ def said_of(variants: Sequence[Variant]) -> dict[str, str]:
 class PrintsFolders:
     """Puts each run's folder on standard output as soon as it exists, and leaves the rest to a view."""
 
-    def __init__(self, output: TextIO, view: PlainView | LiveView) -> None:
+    def __init__(self, output: TextIO, view: ViewOfMany) -> None:
         self._output, self._view = output, view
         self.begun, self.stopping, self.closed = view.begun, view.stopping, view.closed
 

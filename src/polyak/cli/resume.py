@@ -12,7 +12,7 @@ from polyak.cli.flags import flags_of_changes
 from polyak.cli.named import Name, run_named
 from polyak.cli.parsing import HINTED, read
 from polyak.system.prints import LOG_NAME
-from polyak.views.terminal import make_view
+from polyak.views.choice import make_view
 
 F = TypeVar("F")
 
@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> None:
             steps=asked.steps,
             environment=asked.environment,
             replay_seconds=asked.replay_seconds,
+            progress=False,
             observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain), folder),
             **changes,
         )

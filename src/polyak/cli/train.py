@@ -9,7 +9,7 @@ from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse
 from polyak.errors import UsageError
 from polyak.run import start
-from polyak.views.terminal import make_view
+from polyak.views.choice import make_view
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 

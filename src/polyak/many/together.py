@@ -40,11 +40,7 @@ def train(plan: Plan, seeds: Sequence[int], observers: Sequence[Observer] = ()) 
     Raises:
         UsageError, SomeFailedError, Interrupted: as `polyak.train_together` says.
     """
-    seeds = [checked("seeds", seed, Seed) for seed in _listed("seeds", seeds)]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise UsageError(f"seeds is {seeds[:20]}, but must name at least one seed, and each once")
-    watchers = [watching(each) for each in _listed("observers", observers)] or [Silent() for _ in seeds]
-    require("number of observers", len(watchers), len(watchers) == len(seeds), f"that of the seeds, {len(seeds)}, or 0")
+    seeds, watchers = asked_for(seeds, observers)
     frameworks.require_together(plan.backend)
     with signals_marked(), one_numpy_thread(), ExitStack() as stack:
         plan = settled(plan)
@@ -52,6 +48,21 @@ def train(plan: Plan, seeds: Sequence[int], observers: Sequence[Observer] = ()) 
         seats = _seats(stack, plan, seeds, group, watchers)
         _drive(seats, group)
     return _concluded(seats)
+
+
+def asked_for(seeds: Sequence[int], observers: Sequence[Observer]) -> tuple[list[int], list[Observer]]:
+    """The seeds, and who watches each.
+
+    Raises:
+        UsageError: one is none, or there are not as many of the one as of the other.
+    """
+    chosen = [checked("seeds", seed, Seed) for seed in _listed("seeds", seeds)]
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise UsageError(f"seeds is {chosen[:20]}, but must name at least one seed, and each once")
+    watchers = [watching(each) for each in _listed("observers", observers)] or [Silent() for _ in chosen]
+    right = f"that of the seeds, {len(chosen)}, or 0"
+    require("number of observers", len(watchers), len(watchers) == len(chosen), right)
+    return chosen, watchers
 
 
 def _listed(name: str, given: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,28 @@ def tell_ended(observer: Observer, progress: Progress) -> None:
             warnings.warn(
                 f"the observer's ended() raised {type(error).__name__}: {said}; the run is whole", stacklevel=2
             )
+
+
+class Several(Observer):
+    """Several that watch the same run, told in their order; all are told of its end, whatever one of them raises."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def started(self, progress: Progress) -> None:
+        """Tell each."""
+        for each in self._observers:
+            each.started(progress)
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """Tell each."""
+        for each in self._observers:
+            each.epoch_ended(progress)
+
+    def ended(self, progress: Progress) -> None:
+        """Tell each."""
+        for each in self._observers:
+            tell_ended(each, progress)
 
 
 class Silent(Observer):

@@ -1,23 +1,15 @@
-"""The terminal view of a sweep: a live table where a person watches, plain lines where a file or a pipe does."""
+"""Many runs in a terminal: a live table where a person watches, plain lines where a file or a pipe does."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from polyak.many.sweep.trial import News, Trial
+from polyak.views.picture import aligned
+from polyak.views.redrawn import Redrawn
 from polyak.views.table import cells, draw
-
-
-def make_view(
-    title: str, facts: Mapping[str, str], stream: TextIO | None = None, *, plain: bool = False
-) -> "PlainView | LiveView":
-    """A live view where `stream` (standard error by default) is a terminal and `plain` is not asked for, else lines."""
-    chosen: TextIO = stream or sys.stderr
-    return (LiveView if chosen.isatty() and not plain else PlainView)(title, facts, chosen)
 
 
 class PlainView:
@@ -54,22 +46,20 @@ class PlainView:
 
 
 class LiveView:
-    """One row a run and a line for all, redrawn a few times a second by a thread of rich's."""
+    """One row a run and a line for all."""
 
     def __init__(self, title: str, facts: Mapping[str, str], stream: TextIO) -> None:
         self._console = Console(file=stream)
         self._title, self._facts = title, facts
-        self._live: Live | None = None
+        self._redrawn: Redrawn | None = None
 
     def begun(self, trials: Sequence[Trial]) -> None:
         """Print what is worth knowing at the start and begin to draw."""
-        self._console.print(Text(self._title, style="bold"))
+        self._console.print(Text(self._title, style="bold"), soft_wrap=True)
         for name, fact in aligned(self._facts):
             self._console.print(Text.assemble((f"  {name}", "dim"), fact), soft_wrap=True)
-        self._live = Live(
-            get_renderable=lambda: draw(trials, self._console.size), console=self._console, refresh_per_second=4
-        )
-        self._live.start()
+        self._redrawn = Redrawn(self._console, lambda columns, lines: draw(trials, (columns, lines)))
+        self._redrawn.start()
 
     def news(self, trial: Trial, news: News) -> None:
         """Say above the table how a run failed; the thread draws the rest."""
@@ -83,18 +73,12 @@ class LiveView:
 
     def closed(self) -> None:
         """Draw once more and stop."""
-        if self._live is not None:
-            self._live.stop()
+        if self._redrawn is not None:
+            self._redrawn.stop()
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
         self._console.print(Text(text), soft_wrap=True)
-
-
-def aligned(facts: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Names filled up to the same width, and what is said under each."""
-    width = max([11, *map(len, facts)]) + 2
-    return [(f"{name:<{width}}", fact) for name, fact in facts.items()]
 
 
 def ending(trial: Trial) -> list[str]:
@@ -117,5 +101,5 @@ def _recorded(trial: Trial) -> str:
     parts = [f"step {trial.steps:>9,}/{trial.total_steps:,}"]
     parts += [f"eval return {known['last eval']}", f"best {known['best eval']}"] if known["last eval"] else []
     parts += [f"{known['steps/s']} steps/s"] if known["steps/s"] else []
-    parts += [f"{known['left']} left"] if known["left"] else []
+    parts += [f"{known['left']} left"] if known["left"] and trial.steps < trial.total_steps else []
     return "  ".join(parts)

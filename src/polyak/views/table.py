@@ -9,14 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from polyak.many.sweep.trial import Trial
-from polyak.views.terminal import readable_time
+from polyak.views.picture import readable_time
 
 STYLES = {"waiting": "dim", "running": "", "done": "green", "failed": "red", "interrupted": "yellow"}
 FIRST = ("running", "failed", "interrupted", "done", "waiting")
 """Which runs are shown where a terminal has no room for all."""
+ROOM = {"state": 7, "steps": 7, "": 4, "last eval": 9, "best eval": 9, "steps/s": 7, "left": 11}
+"""Columns that are kept for what is still to come, so that nothing jumps sideways."""
 COUNTED = ("done", "running", "failed", "interrupted", "waiting")
-NARROW = 100
-"""Columns below which less is told of each run, if runs need more than their seed to be told apart."""
+DROPPED = ("steps", "best eval", "steps/s", "last eval")
+"""What is not told where a terminal is too narrow for all, the first first."""
+NAME = 24
+"""Columns for a run's name, if runs need more than their seed to be told apart; it alone may be cut off."""
 
 
 def draw(trials: Sequence[Trial], size: tuple[int, int]) -> RenderableType:
@@ -30,9 +34,8 @@ def draw(trials: Sequence[Trial], size: tuple[int, int]) -> RenderableType:
         parts.append(Text(f"... and {rest}", style="dim"))
     overall = Table.grid(padding=(0, 2))
     share = finished_share(trials)
-    overall.add_row(
-        ProgressBar(total=1.0, completed=share, width=20), f"{share:.0%}", counted(trials), left_of_all(trials)
-    )
+    said = "  ".join(filter(None, (f"{share:.0%}", counted(trials), left_of_all(trials))))
+    overall.add_row(ProgressBar(total=1.0, completed=share, width=20), Text(said))
     return Group(*parts, overall)
 
 
@@ -45,21 +48,21 @@ def _shown(trials: Sequence[Trial], rows: int) -> Sequence[Trial]:
 
 
 def _table(trials: Sequence[Trial], columns: int) -> Table:
-    variants = any(trial.job.variant for trial in trials)
-    heads = ["seed", "state", "steps", "", "last eval", "best eval", "steps/s", "left"]
-    if variants and columns < NARROW:
-        heads = [head for head in heads if head not in ("steps", "best eval")]
-    rows = [[cells(trial)[head] for head in heads] for trial in trials]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    longest = max(len(trial.job.variant) for trial in trials)
+    rows = [cells(trial) for trial in trials]
+    widths = {head: max(ROOM.get(head, 0), len(head), *(len(row[head]) for row in rows)) for head in rows[0]}
+    for head in DROPPED:
+        if sum(widths.values()) + 2 * len(widths) + min(longest, NAME) > columns:
+            del widths[head]
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
-    if variants:
-        room = max(12, columns - sum(widths) - 2 * len(widths))  # it alone gives way on a narrow terminal
+    if longest:
+        room = max(12, columns - sum(widths.values()) - 2 * len(widths))
         table.add_column("run", no_wrap=True, overflow="ellipsis", max_width=room)
-    for head, width in zip(heads, widths, strict=True):
+    for head, width in widths.items():
         table.add_column(head, no_wrap=True, min_width=width, justify="left" if head == "state" else "right")
     for trial, row in zip(trials, rows, strict=True):
-        name = [Text(trial.job.variant)] if variants else []
-        table.add_row(*name, *row, style=STYLES[trial.state])
+        name = [Text(trial.job.variant)] if longest else []
+        table.add_row(*name, *(row[head] for head in widths), style=STYLES[trial.state])
     return table
 
 
