@@ -52,7 +52,7 @@ def test_the_table_leads_to_what_there_is() -> None:
         ("gradient_steps", "polyak calls it updates_per_step"),
         ("ent_coef", "polyak calls it alpha and learn_alpha: 'auto' is learn_alpha"),
         ("autotune", "polyak calls it learn_alpha"),
-        ("n_step n_steps", "polyak has no targets of several steps yet"),
+        ("n_steps nstep", "polyak calls it n_step"),
         ("lr learning_rate", "polyak calls it actor_learning_rate, critic_learning_rate and alpha_learning_rate"),
         ("policy_lr pi_lr", "polyak calls it actor_learning_rate"),
         ("q_lr", "polyak calls it critic_learning_rate"),

@@ -1,6 +1,6 @@
 """Replay against a plain list, its sampling, and its memory."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from polyak.errors import UsageError
 from polyak.experience import replay as module
-from polyak.experience.batches import sample_batch
-from polyak.experience.choosers import Uniform
+from polyak.experience.batches import accumulated, sample_batch
+from polyak.experience.choosers import Chosen, Uniform
 from polyak.experience.links import NO_EPISODE
 from polyak.experience.replay import Replay, memory_needed
 from polyak.types import Batch, Float, Transitions
@@ -174,6 +174,91 @@ def test_the_next_observation_counts_gamma_and_nothing_after_a_termination() -> 
     assert 0 < terminated.sum() < terminated.size
     np.testing.assert_array_equal(batch.discount, np.where(terminated, np.float32(0), np.float32(0.99)))
     np.testing.assert_array_equal(batch.weight, np.ones((5, 20)))
+
+
+# Several steps ahead
+
+
+def ahead(told: Told, number: int, discount: float, n_step: int) -> tuple[float, int, float]:
+    """R, the number of the last transition that it counts, and what follows that counts: by the definition, one by one.
+
+    The m steps are those up to the first that ended the episode, or that is the newest stored of it.
+    """
+    everything = [transition_of(told, each) for each in range(told.ring.oldest, told.ring.added)]
+    stream = [each for each in everything if each.episode == transition_of(told, number).episode >= 0]
+    steps = [each for each in stream if each.number >= number][:n_step] or [transition_of(told, number)]
+    end = next((place for place, each in enumerate(steps) if each.terminated or each.truncated), len(steps) - 1)
+    steps = steps[: end + 1]
+    total = sum(discount**power * each.reward for power, each in enumerate(steps))
+    return total, steps[-1].number, 0.0 if steps[-1].terminated else discount ** len(steps)
+
+
+class One(NamedTuple):
+    """What replay should hold under a number."""
+
+    number: int
+    episode: int
+    reward: float
+    terminated: bool
+    truncated: bool
+
+
+def transition_of(told: Told, number: int) -> One:
+    record = told.ring.records(number, number + 1)[0]
+    layout = told.ring.layout
+    flags = record[layout.terminated] > 0, record[layout.truncated] > 0
+    return One(number, told.added[number], float(record[layout.reward]), *map(bool, flags))
+
+
+def assert_looks_ahead(told: Told, n_step: int, discount: float = 0.75) -> None:
+    ring, layout = told.ring, told.ring.layout
+    numbers = np.arange(ring.oldest, ring.added)[np.newaxis]
+    batch = accumulated(ring, Chosen(numbers, np.full(numbers.shape, 0.5, np.float32)), discount, n_step)
+    for number, record in zip(numbers[0], batch.records[0], strict=True):
+        total, last, left = ahead(told, int(number), discount, n_step)
+        one, other = transitions(int(number), 1), transitions(last, 1)
+        np.testing.assert_array_equal(record[layout.observation], one.observation[0])
+        np.testing.assert_array_equal(record[layout.action], one.action[0])
+        np.testing.assert_allclose(record[layout.reward], total, rtol=1e-6)
+        np.testing.assert_array_equal(record[layout.next_observation], other.next_observation[0])
+        np.testing.assert_allclose(record[layout.discount], left, rtol=1e-6)
+        assert record[layout.weight] == 0.5
+
+
+@pytest.mark.parametrize("n_step", [1, 2, 3, 5, 30])
+def test_a_target_counts_the_next_rewards_of_its_own_episode(n_step: int) -> None:
+    """In a ring of 12 that comes round four times, whatever has just been overwritten, two environments taking turns.
+
+    The one's episodes terminate, the other's are cut off; their lengths go through all phases of ring and n.
+    """
+    told = Told(12, 2)
+    for step in range(24):
+        told.step([True, step % 7 != 3], [int(step % 5 == 4), 2 * (step % 4 == 1)])
+        assert_looks_ahead(told, n_step)
+        if step == 15:  # an episode that is given up
+            told.episode[1] += 2
+
+
+@given(st.integers(1, 12), st.integers(1, 3), st.integers(1, 6), st.lists(STEPS, max_size=25))
+def test_whatever_ends_or_is_given_up(capacity: int, envs: int, n_step: int, steps: list[Any]) -> None:
+    told = Told(capacity, envs)
+    for present, ended, then in steps:
+        told.step(present, ended)
+        if then == "gives up":
+            told.episode[0] += envs
+    if told.added:
+        assert_looks_ahead(told, n_step)
+
+
+def test_one_step_ahead_is_the_transition_itself() -> None:
+    ring = Replay(50, O, A)
+    ring.add(transitions(0, 80))
+    drawn = [sample_batch(ring, np.random.default_rng(0), 3, 9, 0.97, n_step=n) for n in (1, 2)]
+    assert ring._links is not None
+    assert (drawn[0].records[..., : O + A] == drawn[1].records[..., : O + A]).all()  # the same are chosen
+    assert (drawn[0].records != drawn[1].records).any()
+    numbers = drawn[0].records[..., ring.layout.reward].astype(np.int64)
+    np.testing.assert_array_equal(drawn[0].next_observation, ring.gathered(numbers)[..., ring.layout.next_observation])
 
 
 def test_a_batch_is_one_contiguous_float32_gather_and_a_copy() -> None:

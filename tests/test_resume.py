@@ -77,6 +77,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         ({"steps": 55, "checkpoint_every": 13}, (2, 54, 55)),
         ({"updates_per_step": 0.3, "update_every": 3, "checkpoint_every": 5}, (31, 44)),
         ({"exploration_correlation": 0.9, "checkpoint_every": 3}, (29, 58)),
+        ({"n_step": 3, "checkpoint_every": 7, "envs": 2}, (12, 27)),
         ({"lag": 1, "backend": "jax"}, (1, 12, 33, 60)),  # whose bursts are really on their way
         ({"lag": 1, "update_every": 3, "checkpoint_every": 7}, (8, 15, 29, 50, 58)),
         ({"lag": 1, "update_every": 1, "checkpoint_every": 1, "envs": 3}, (5, 14)),

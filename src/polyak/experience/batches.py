@@ -2,16 +2,18 @@
 
 1. choose: which transitions (`choosers`).
 2. relabel: what would have been rewarded had another goal been meant. Nobody does yet.
-3. accumulate: from raw transitions to targets' parts, as (8.5) has them: reward, next observation, discount. One step.
+3. accumulate: from raw transitions to targets' parts, as (8.5) has them, of one step or n: reward, next observation,
+   discount.
 4. mix: batches of several replays. There is one.
 5. normalize: observations and rewards by their statistics. As they are.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyak.experience.choosers import Chooser, Chosen, Uniform
 from polyak.experience.replay import Replay
-from polyak.types import Batch
+from polyak.types import Batch, Float
 
 UNIFORM = Uniform()
 
@@ -22,6 +24,7 @@ def sample_batch(
     updates: int,
     batch_size: int,
     discount: float,
+    n_step: int = 1,
     chooser: Chooser = UNIFORM,
 ) -> Batch:
     """K batches of B transitions [K, B], of which `chooser` says which, with what `generator` draws.
@@ -29,13 +32,41 @@ def sample_batch(
     Raises:
         UsageError: replay is empty.
     """
-    return accumulated(replay, chooser.choose(replay, generator, updates, batch_size), discount)
+    return accumulated(replay, chooser.choose(replay, generator, updates, batch_size), discount, n_step)
 
 
-def accumulated(replay: Replay, chosen: Chosen, discount: float) -> Batch:
-    """The chosen transitions, in one gather; what follows one counts `discount`, or nothing where it terminated."""
+def accumulated(replay: Replay, chosen: Chosen, discount: float, n_step: int = 1) -> Batch:
+    """The chosen transitions; what follows one counts `discount`^m after m <= n steps, or nothing where it terminated.
+
+    The m-th is the episode's last one, the newest stored one, or the n-th (Sutton 1988; Watkins 1989). Then
+
+        R = sum of gamma^k r_(t + k) over k < m,  y = R + gamma^m (1 - terminated) V(s_(t + m)),
+
+    so that an episode's tail and the newest transitions are learned from like all others, with fewer steps.
+    """
     layout, records = replay.layout, replay.gathered(chosen.numbers)
+    power = np.float32(discount) if n_step == 1 else _ahead(replay, chosen.numbers, records, discount, n_step)
     going_on = 1 - records[..., layout.terminated]
-    np.multiply(np.float32(discount), going_on, out=records[..., layout.discount])
+    np.multiply(power, going_on, out=records[..., layout.discount])
     records[..., layout.weight] = chosen.weight
     return Batch(records, layout)
+
+
+def _ahead(replay: Replay, numbers: NDArray[np.int64], records: Float, discount: float, n_step: int) -> Float:
+    """Have `records` [..., 2 O + A + 3] of `numbers` [...] look up to n steps ahead; gamma^m of each [...].
+
+    Their reward becomes R, and what follows it that of the m-th transition. Sums and powers are float64.
+    """
+    last, reward = numbers.copy(), replay.rewards(numbers).astype(np.float64)
+    power = np.full(numbers.shape, discount)
+    following = replay.successors(last)
+    for _ in range(n_step - 1):
+        found = following >= 0
+        last[found] = following[found]
+        reward[found] += power[found] * replay.rewards(last[found])
+        power[found] *= discount
+        following[found] = replay.successors(last[found])
+    after = slice(replay.layout.next_observation.start, None)
+    records[..., after] = replay.gathered(last)[..., after]
+    records[..., replay.layout.reward] = reward
+    return power.astype(np.float32)

@@ -96,7 +96,14 @@ class Replay:
 
     def gathered(self, numbers: Integers) -> Float:
         """The records of held transitions, by their numbers [...], copied in one gather: [..., 2 O + A + 3]."""
-        return self._records[numbers if self.added <= self.capacity else numbers % self.capacity]
+        return self._records[self._rows(numbers)]
+
+    def rewards(self, numbers: Integers) -> Float:
+        """Those of held transitions, by their numbers [...]: [...]."""
+        return self._records[self._rows(numbers), self.layout.reward]
+
+    def _rows(self, numbers: Integers) -> Integers:
+        return numbers if self.added <= self.capacity else numbers % self.capacity
 
     def successors(self, numbers: Integers) -> NDArray[np.int64]:
         """The numbers of the next transitions of their episodes, for held ones by their numbers [...]; -1 for none.

@@ -98,7 +98,8 @@ class Updates:
         """Start the updates that are due as the run's steps go from `before` to `after`; whether there are any."""
         due, batch_size = self._schedule.due(before, after), self._plan.config.batch_size
         if due:
-            batches = sample_batch(self.replay, self._streams.replay, due, batch_size, self._plan.config.discount)
+            ahead = self._plan.config.discount, self._plan.config.n_step
+            batches = sample_batch(self.replay, self._streams.replay, due, batch_size, *ahead)
             self._ledger.stopwatch.lap("replay")
             noise = drawn(self._draws, self._streams.learner, due)
             self._launched.append(self._started(batches, noise))

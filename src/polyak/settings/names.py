@@ -62,7 +62,7 @@ _TABLE = {
     ),
     "buffer_size buffer_length memory_size replay_buffer_size replay_capacity capacity": _ours("replay_size"),
     "batch minibatch_size mini_batch_size train_batch_size": _ours("batch_size"),
-    "n_step n_steps nstep multi_step n_step_returns": Ours((), "polyak has no targets of several steps yet"),
+    "n_steps nstep multi_step n_step_returns": _ours("n_step"),
     "replay_buffer_class replay_buffer_kwargs prioritized_replay per her": Ours(
         (), "polyak draws from replay uniformly; it has neither priorities nor hindsight yet"
     ),

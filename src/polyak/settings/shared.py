@@ -12,6 +12,9 @@ IN_UNIT = Limit("in [0, 1]", lambda number: 0 <= number <= 1)
 BELOW_1 = Limit("in [0, 1)", lambda number: 0 <= number < 1)
 ABSENT_OR_1 = Limit("at least 1, or None", lambda steps: steps >= 1)
 WIDTHS = Limit("one or more widths of at least 1", lambda sizes: len(sizes) >= 1 and min(sizes) >= 1)
+MOST_STEPS_AHEAD = 1_000
+"""More than anybody means: each is a look into replay for every transition of a batch."""
+STEPS_AHEAD = Limit(f"at least 1 and at most {MOST_STEPS_AHEAD:,}", lambda steps: 1 <= steps <= MOST_STEPS_AHEAD)
 LAGS = Limit("0 or 1", lambda lag: lag in (0, 1))
 
 
@@ -64,6 +67,8 @@ class Settings:
     """Transitions in the batch of one gradient step."""
     discount: Annotated[float, IN_UNIT] = 0.99
     """gamma, in [0, 1]."""
+    n_step: Annotated[int, STEPS_AHEAD] = 1
+    """Rewards that a target counts before it asks the critic; fewer at an episode's end and the newest transitions."""
     polyak: Annotated[float, BELOW_1] = 0.995
     """rho of the target networks (8.2): target <- rho target + (1 - rho) network."""
     actor_learning_rate: Annotated[float, ABOVE_0] = 1e-3

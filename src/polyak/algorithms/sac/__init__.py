@@ -9,6 +9,8 @@ Deviations, and what the other choice would be:
   has: its gradient is twice as large. Adam divides by the gradient's size, so that its epsilon alone tells them apart.
 - The temperature minimizes equation 18 of 1812.05905 as written, with alpha = exp(log_alpha); many implementations put
   log_alpha in place of the factor alpha, which changes the step's size, not its sign.
+- With `n_step` above 1, the entropy of the intermediate steps is left out of the target, as in all common
+  implementations; strictly, each of them adds -alpha log pi of the current policy, computed anew.
 - One temperature step with the entropy seen in the actor step, after it, as in the paper's algorithm 1.
 """
 
