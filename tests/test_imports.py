@@ -38,7 +38,7 @@ ALLOWED = {
     "settings": {"errors", "networks", "settings"},
     "settings.presets": {"algorithm", "errors", "system", "settings.names", "algorithms"},
     "networks": {"types", "networks"},
-    "environments": {"types", "errors", "system", "settings.options", "environments"},
+    "environments": {"types", "errors", "system", "settings.kinds", "settings.options", "environments"},
     "environments.parts": {"types", "environments.values"},
     "environments.values": {"types"},
     "algorithm": {"types", "networks", "settings.shared"},

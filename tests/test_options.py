@@ -22,7 +22,7 @@ from polyak.policies.evaluation import evaluate
 from polyak.run.folder import Run
 from polyak.run.plan import Plan, plan_of
 from polyak.settings.kinds import checked, meanings
-from polyak.settings.options import CHANGEABLE, KINDS, LATER, MEANINGS, UNDESCRIBED, Options, described
+from polyak.settings.options import CHANGEABLE, KINDS, LATER, MEANINGS, UNDESCRIBED, Flag, Options, described, note_of
 from tiny_cli import SMALL, TINY, call_cli, untrained_run
 
 HUGE = 10**400
@@ -66,7 +66,7 @@ def test_every_option_has_a_meaning_which_help_tells() -> None:
 
 def test_the_flags_are_what_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    flags = {name: f"--{'from' if name == 'from_run' else name.replace('_', '-')}" for name in KINDS}
+    flags = {name: f"--{(note_of(name, Flag) or Flag(name, None)).name.replace('_', '-')}" for name in KINDS}
     _, train, _ = call_cli("train", "sac", "Pendulum-v1", "--help")
     _, resume, _ = call_cli("resume", "--help")
     for name, flag in flags.items():
@@ -226,7 +226,7 @@ def test_every_setting_and_option_takes_its_default_as_numpy_has_it(name: str) -
     """So that a new one of a kind that is not known here is noticed."""
     for kind in (algorithm(name).Config, Options):
         for field in fields(kind):
-            default: Any = field.default
+            default: Any = field.default_factory() if callable(field.default_factory) else field.default
             given = np.asarray(default)[()] if isinstance(default, bool | int | float | str) else default
             kept = getattr(kind(**{field.name: given}), field.name)
             assert (kept, type(kept)) == (default, type(default))

@@ -3,7 +3,7 @@
 Data flows one way: environments -> collector -> replay -> learner -> policy -> environments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,15 @@ from polyak.run.plan import planned
 from polyak.run.progress import Observer
 from polyak.run.runs import named
 from polyak.settings.kinds import Count, checked
-from polyak.settings.options import Device, EvaluateIn, Vectorization, changes_of, options_of, telling_options
+from polyak.settings.options import (
+    NO_SETTINGS,
+    Device,
+    EvaluateIn,
+    Vectorization,
+    changes_of,
+    options_of,
+    telling_options,
+)
 from polyak.settings.shared import Settings
 from polyak.views.choice import watched, watched_together
 
@@ -38,6 +46,8 @@ def train(  # noqa: D417 - the options are told by their declaration
     fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
+    environment_settings: Mapping[str, Any] = NO_SETTINGS,
+    wrappers: str | Sequence[str] = (),
     fresh_environments: bool = False,
     evaluate_in: EvaluateIn = "own",
     probe: bool = True,
@@ -89,6 +99,8 @@ def train_together(
     fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
+    environment_settings: Mapping[str, Any] = NO_SETTINGS,
+    wrappers: str | Sequence[str] = (),
     fresh_environments: bool = False,
     evaluate_in: EvaluateIn = "own",
     probe: bool = True,

@@ -1,7 +1,7 @@
 """The flags of a run's options, made from their declaration."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, get_args
 
 import tyro
@@ -13,7 +13,16 @@ from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Flag, Options, 
 def flags_of_options() -> type[Any]:
     """A dataclass for tyro with a field for each option, none of them checked yet; `options_of` does that."""
     defaults = vars(Options())
-    return _flags((name, kind, MEANINGS[name], defaults[name]) for name, kind in KINDS.items())
+    return _flags((name, *_spelled(name, kind, defaults[name])) for name, kind in KINDS.items())
+
+
+def _spelled(name: str, kind: Any, default: Any) -> tuple[Any, str, Any]:
+    """Kind, meaning and default of an option's flag; what is a mapping in Python is given as texts NAME=VALUE."""
+    flag = note_of(name, Flag)
+    if flag is None or not flag.repeated:
+        return kind, MEANINGS[name], default
+    told = f"{MEANINGS[name]} May be repeated."
+    return tyro.conf.UseAppendAction[tuple[str, ...]], told, () if isinstance(default, Mapping) else default
 
 
 def flags_of_changes() -> type[Any]:

@@ -45,7 +45,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     if value_in(list(arguments), "--seed") is not None:
         raise UsageError("--seed and --seeds are both given: --seeds alone says which seeds there are")
     seeds = str(request.many.seeds)
-    title = f"{titled(request.plan.algorithm.name)} on {request.plan.name}, seeds {seeds}"
+    title = f"{titled(request.plan.algorithm.name)} on {request.plan.label}, seeds {seeds}"
     return run_all([Variant(request, tuple(arguments))], seeds_of(seeds), title)
 
 

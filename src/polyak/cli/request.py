@@ -13,6 +13,7 @@ from polyak.algorithms.checks import require_parts
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
 from polyak.cli.parsing import HINTED, hinted, read
+from polyak.environments.additions import NOTHING, Additions
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.experience.replay import memory_needed
@@ -108,7 +109,10 @@ def value_in(arguments: list[str], flag: str) -> str | None:
 
 
 def spec_of_instance(
-    environment: Environment, vectorization: Vectorization = "sync", max_episode_steps: int | None = None
+    environment: Environment,
+    vectorization: Vectorization = "sync",
+    max_episode_steps: int | None = None,
+    additions: Additions = NOTHING,
 ) -> Spec:
     """What an environment shows and takes, which one says that is made for it alone.
 
@@ -122,6 +126,7 @@ def spec_of_instance(
             Streams(0).environment,
             vectorization="sync" if vectorization == "async" else vectorization,
             max_episode_steps=max_episode_steps,
+            additions=additions,
         )
         made.close()
     return made.spec
@@ -173,7 +178,7 @@ def replay_needed(plan: Plan) -> int:
     """
     frameworks.require_backend(plan.backend)
     require_page(plan.algorithm, plan.backend)
-    spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps)
+    spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps, plan.additions)
     config = plan.with_fractions(spec.action_half_range).config
     require_parts(plan.algorithm, spec, config)
     make_replay(plan, spec, plan.envs)

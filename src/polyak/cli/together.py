@@ -42,7 +42,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
             "device": "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}",
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, {'bit for bit' if exact else 'up to rounding'}",
         }
-        title = f"{titled(plan.algorithm.name)} on {plan.name}, seeds {request.many.seeds}"
+        title = f"{titled(plan.algorithm.name)} on {plan.label}, seeds {request.many.seeds}"
         view = KeepsPrints(prints, make_view_of_many(title, facts, prints.errors, plain=request.many.plain))
         trials, begun = [Seat(job, options.run_dir, view) for job in jobs], time.monotonic()
         number = _train(request, trials, view, prints)

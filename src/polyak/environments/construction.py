@@ -4,17 +4,25 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import VectorEnv
+from gymnasium.wrappers import TimeLimit
 
+from polyak.environments.additions import NOTHING, RESERVED, Additions, wrapped
+from polyak.environments.closing import close
 from polyak.environments.registry import registered, remedy
 from polyak.environments.rewards import require_one_number
 from polyak.errors import UsageError
+from polyak.settings.options import NO_SETTINGS
 from polyak.system.foreign import code_that_raised, message_of, missing, told
+
+NO_LIMIT = -1
+"""With which Gymnasium puts no time limit around an environment."""
 
 
 def name_of(make: Callable[..., Any]) -> str:
@@ -22,18 +30,25 @@ def name_of(make: Callable[..., Any]) -> str:
     return getattr(make, "__qualname__", None) or repr(make)
 
 
-def make_by_call(make: Callable[..., Any], render_mode: str | None) -> Any:
-    """What a callable makes; it is given the render mode if it takes one.
+def make_by_call(make: Callable[..., Any], render_mode: str | None, settings: Mapping[str, Any] = NO_SETTINGS) -> Any:
+    """What a callable makes of `settings`; it is given the render mode if it takes one.
 
     Raises:
-        UsageError: it is no callable, or makes no environment.
+        UsageError: it is no callable, takes none of these settings, or makes no environment.
     """
     if not callable(make):
         raise UsageError(
             f"environment is {_a(make)}, but must be an id (Pendulum-v1), module:Id, or a callable that makes a new "
             "environment each time it is called"
         )
-    made: Any = make(render_mode=render_mode) if render_mode is not None and _takes_render_mode(make) else make()
+    for name in settings:
+        if not _takes(make, name):
+            raise UsageError(
+                f"what makes the environment takes no argument {name!r}: write one that does, as in lambda {name}=...: "
+                f"MyEnv({name}={name})"
+            )
+    shown = {} if render_mode is None or not _takes(make, "render_mode") else {"render_mode": render_mode}
+    made: Any = make(**shown, **settings)
     if not isinstance(made, gymnasium.Env | VectorEnv):
         kind = "one of the old gym" if type(made).__module__.partition(".")[0] == "gym" else _a(made)
         raise UsageError(f"{make!r} made {kind}, but must make a gymnasium.Env or VectorEnv")
@@ -45,22 +60,34 @@ def _a(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiouAEIO' else 'a'} {name}"
 
 
-def _takes_render_mode(make: Callable[..., Any]) -> bool:
+def _takes(make: Callable[..., Any], name: str) -> bool:
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # of some built-in callables nothing is known
         return False
-    return any(each.name == "render_mode" or each.kind is each.VAR_KEYWORD for each in parameters)
+    return any(each.name == name or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
-def make_registered(name: str, max_episode_steps: int | None, render_mode: str | None) -> Any:
-    """The environment of an id (`module:Id`), with its wrappers and the time limit.
+def make_registered(
+    name: str, max_episode_steps: int | None, render_mode: str | None, additions: Additions = NOTHING
+) -> Any:
+    """The environment of an id (`module:Id`), with its wrappers and what is added to it, and the time limit around all.
 
     Raises:
-        UsageError: there is no such id, or something that it needs is missing.
+        UsageError: there is no such id, something that it needs is missing, or something cannot be added.
     """
+    if additions.wrappers:
+        made = make_registered(name, NO_LIMIT, render_mode, Additions(additions.settings))
+        try:
+            limit = max_episode_steps or gymnasium.registry[registered(name)].max_episode_steps
+            made = wrapped(made, additions.wrappers)
+            return made if limit is None else TimeLimit(made, limit)
+        except BaseException:
+            close(made)
+            raise
     plain = registered(name)
     options: dict[str, Any] = {"max_episode_steps": max_episode_steps, "disable_env_checker": True}
+    options |= additions.settings
     if render_mode is not None:
         options["render_mode"] = render_mode
     try:
@@ -107,8 +134,10 @@ def complete(made: Any, name: str) -> None:
     require_one_number(made, name)
 
 
-def not_made(name: str, error: BaseException, render_mode: str | None = None) -> str:
-    """What to say of an error in the code that makes an environment."""
+def not_made(
+    name: str, error: BaseException, render_mode: str | None = None, settings: Mapping[str, Any] = NO_SETTINGS
+) -> str:
+    """What to say of an error in the code that makes an environment, with these settings given."""
     if isinstance(error, ModuleNotFoundError) and error.name and code_that_raised(error):
         return f"environment {name!r} cannot be made: {missing(error)}"
     if isinstance(error, TypeError) and error.__cause__ is not None and "environment creator" in message_of(error):
@@ -119,10 +148,26 @@ def not_made(name: str, error: BaseException, render_mode: str | None = None) ->
             f"environment {name!r} cannot be recorded: it takes no render_mode, and a video needs one made with "
             f"render_mode={render_mode!r}"
         )
+    unknown = [each for each in settings if f"unexpected keyword argument {each!r}" in text] if called else []
+    if unknown:
+        return f"environment {name!r} takes no argument {unknown[0]!r} (environment_settings){_arguments(name)}"
     asked = re.search(r"missing \d+ required .*?arguments?: (.*)", text) if called else None
     if asked:
         return f"environment {name!r} raised TypeError while it was made: {text}; {_give(asked[1])}"
     return f"environment {name!r} raised {type(error).__name__} while it was made{told(error)}"
+
+
+def _arguments(name: str) -> str:
+    """Those that an id's constructor names, as the end of a sentence."""
+    made_by: Any = gymnasium.registry[registered(name)].entry_point
+    with suppress(Exception):  # it is a stranger's, and only a help
+        parameters = inspect.signature(load_env_creator(made_by) if isinstance(made_by, str) else made_by).parameters
+        named = [
+            each.name for each in parameters.values() if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)
+        ]
+        shown = [each for each in named if each not in RESERVED]
+        return f"; it takes {', '.join(shown)}" if shown else "; it takes none"
+    return ""
 
 
 def _raised_by_the_call(error: BaseException) -> bool:

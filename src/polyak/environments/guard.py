@@ -1,6 +1,8 @@
 """Environments as polyak steps them: what they return is checked before any cast, and observations are flat."""
 
 import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import gymnasium
@@ -12,6 +14,7 @@ from polyak.environments.parts import box_reader
 from polyak.environments.readers import reader_of
 from polyak.environments.spaces import Flat
 from polyak.environments.values import Unfit, described, flag, flags, number, numbers
+from polyak.errors import UsageError
 from polyak.types import Bool, Float
 
 STEP = "(observation, reward, terminated, truncated, info)"
@@ -35,22 +38,37 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
     there are the numbers where an episode ends, and nothing elsewhere: what else is in it can end no run.
     """
 
-    def __init__(self, environment: Any, index: int = 0) -> None:
-        """Take the environment, and which of N it is."""
+    def __init__(self, environment: Any, index: int = 0, make: Callable[..., Any] | None = None) -> None:
+        """Take the environment, which of N it is, and what makes it again with other settings, if that is wanted."""
         super().__init__(environment)
-        self._index = index
+        self._index, self._make = index, make
+        self._settings: Mapping[str, Any] = {}
+        self._wanted: Mapping[str, Any] = self._settings
+        self._spaces = environment.observation_space, environment.action_space
         self._read = reader_of(environment.observation_space)
         flat = Flat(environment.observation_space)
         self.observation_space = cast(Any, flat)
         self.size = flat.size
         """O."""
 
+    @property
+    def changed(self) -> Mapping[str, Any]:
+        """The settings that it is made with from its next episode on, over those that it was made with at first."""
+        return self._wanted
+
+    @changed.setter
+    def changed(self, settings: Mapping[str, Any]) -> None:
+        self._wanted = settings
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Float, dict[str, Any]]:
-        """Begin an episode.
+        """Begin an episode, in an environment that is made again where its settings are to be others.
 
         Raises:
             WrongAnswer: it returned something else than an observation of its space, and an info.
+            RuntimeError: it cannot be made again.
         """
+        if self._wanted != self._settings:
+            self._make_again(self._wanted)
         try:
             answer: Any = self.env.reset(seed=seed, options=options or None)
         except (TypeError, ValueError) as error:
@@ -84,6 +102,24 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
         except Unfit as error:
             raise self._wrong(f"a wrong {name}: {error}") from error
         return observation, reward, terminated, truncated, numbers_in(info) if terminated or truncated else {}
+
+    def _make_again(self, settings: Mapping[str, Any]) -> None:
+        """The environment before is closed first, for there may be only one."""
+        before = self.env.unwrapped
+        with suppress(Exception):  # nothing depends on how it closes
+            self.env.close()
+        if self._make is None:
+            raise RuntimeError("nobody has said how it is made again")
+        try:
+            self.env = self._make(index=self._index, changed=settings)
+        except UsageError as error:  # which would be the caller's at the door, but not within a run
+            raise RuntimeError(f"it cannot be made with {dict(settings)}: {error}") from error
+        if self.env.unwrapped is before:
+            raise RuntimeError(f"to be made with {dict(settings)}, it must be a new one, but it is the same again")
+        spaces = self.env.observation_space, self.env.action_space
+        if spaces != self._spaces:
+            raise RuntimeError(f"made with {dict(settings)}, it has the spaces {spaces}, but had {self._spaces}")
+        self._settings = settings
 
     def _observation(self, observed: Any) -> Float:
         try:

@@ -1,7 +1,8 @@
 """Makes the environments that were asked for: by an id or by a callable, one to many, in one process or in several."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from types import SimpleNamespace
 from typing import Any, cast, get_args
@@ -11,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 
+from polyak.environments.additions import NOTHING, Additions
 from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
 from polyak.environments.distinct import Claim, parts_of
@@ -23,7 +25,7 @@ from polyak.environments.spaces import Flat, require_flattenable, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
 from polyak.environments.workers import Workers, end_a_script_run_again
 from polyak.errors import UsageError
-from polyak.settings.options import Vectorization
+from polyak.settings.options import NO_SETTINGS, Vectorization
 from polyak.system.foreign import foreign
 from polyak.system.signals import Limit
 
@@ -42,6 +44,7 @@ def make_environments(
     autoreset: AutoresetMode = AutoresetMode.DISABLED,
     max_episode_steps: int | None = None,
     isolation: Isolation = NONE,
+    additions: Additions = NOTHING,
     limit: Limit = nullcontext,
 ) -> Environments:
     """`count` environments, or the whole VectorEnv that a callable makes, with as many as it has.
@@ -53,7 +56,13 @@ def make_environments(
     """
     end_a_script_run_again()
     name = _name(environment)
-    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps, isolation=isolation)
+    make = functools.partial(
+        make_environment,
+        environment,
+        max_episode_steps=max_episode_steps,
+        isolation=isolation,
+        additions=additions,
+    )
     if count < 1:
         raise UsageError(f"envs is {count}, but must be at least 1")
     if vectorization not in get_args(Vectorization):
@@ -75,10 +84,10 @@ def make_environments(
             claim = Claim(made, name)
             close(made.pop())
             workers = Workers(name, _known_there(make, environment), count, first, autoreset)
-            return Environments(workers, generator_of, limit, claim)
+            return Environments(workers, generator_of, limit, claim, can_be_made_again=True)
         made += [make(index=index) for index in range(1, count)]
         claim = Claim(made, name)
-        return Environments(_beside(made, name, autoreset), generator_of, limit, claim)
+        return Environments(_beside(made, name, autoreset, make), generator_of, limit, claim, can_be_made_again=True)
     except BaseException:
         for each in made:
             close(each)
@@ -92,6 +101,7 @@ def make_apart(
     *,
     max_episode_steps: int | None = None,
     isolation: Isolation = NONE,
+    additions: Additions = NOTHING,
     limit: Limit = nullcontext,
 ) -> Environments:
     """One environment in a process of its own, `like` those that there are already: none is made in this process.
@@ -101,7 +111,13 @@ def make_apart(
     """
     if like.is_one_vector:
         raise UsageError("a VectorEnv cannot be put into a process of its own, only a single environment")
-    make = functools.partial(make_environment, environment, max_episode_steps=max_episode_steps, isolation=isolation)
+    make = functools.partial(
+        make_environment,
+        environment,
+        max_episode_steps=max_episode_steps,
+        isolation=isolation,
+        additions=additions,
+    )
     vector, name = like.vector, _name(environment)
     declared = getattr(vector.single_observation_space, "declared", vector.single_observation_space)
     alike = SimpleNamespace(observation_space=declared, action_space=vector.single_action_space)
@@ -116,8 +132,8 @@ def _known_there(make: Callable[..., Any], environment: Environment) -> Callable
     return functools.partial(_registered_there, make, environment, gymnasium.registry[registered(environment)])
 
 
-def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode) -> SyncVectorEnv:
-    """Environments that were made in this process, as a vector.
+def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode, make: Callable[..., Any]) -> SyncVectorEnv:
+    """Environments that were made in this process by `make`, as a vector.
 
     Raises:
         UsageError: their spaces are not equal.
@@ -132,18 +148,18 @@ def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode) -> SyncVec
                         f"environment {index} that {name} made has the {kind} {other}, but environment 0 has {first}: "
                         "they must be equal"
                     )
-            guards.append(Guard(each, index))
+            guards.append(Guard(each, index, make))
         if autoreset is AutoresetMode.DISABLED:
             return SideBySide(guards)
         return SyncVectorEnv([lambda guard=guard: guard for guard in guards], autoreset_mode=autoreset)
 
 
-def _registered_there(make: Callable[..., Any], name: str, spec: EnvSpec, *, index: int = 0) -> Any:
+def _registered_there(make: Callable[..., Any], name: str, spec: EnvSpec, **how: Any) -> Any:
     """Make an environment in a process that may not know its id, or may know another by it."""
     with suppress(UsageError):
         registered(name)  # which imports its module
     gymnasium.registry[spec.id] = spec
-    return make(index=index)
+    return make(**how)
 
 
 def make_environment(
@@ -152,19 +168,24 @@ def make_environment(
     max_episode_steps: int | None = None,
     render_mode: str | None = None,
     isolation: Isolation = NONE,
+    additions: Additions = NOTHING,
     index: int = 0,
+    changed: Mapping[str, Any] = NO_SETTINGS,
 ) -> Any:
     """One environment as it is, but kept apart as asked, or the VectorEnv that a callable makes.
 
-    It is number `index` of those that are made alike.
+    It is number `index` of those that are made alike, and has the settings that have `changed` since.
 
     Raises:
         UsageError: as `_made` says; or a VectorEnv is to be made afresh for each episode.
     """
-    return isolated(lambda: _made(environment, max_episode_steps, render_mode), isolation, index)
+    added = dataclasses.replace(additions, settings={**additions.settings, **changed})
+    return isolated(lambda: _made(environment, max_episode_steps, render_mode, added), isolation, index)
 
 
-def _made(environment: Environment, max_episode_steps: int | None, render_mode: str | None) -> Any:
+def _made(
+    environment: Environment, max_episode_steps: int | None, render_mode: str | None, additions: Additions
+) -> Any:
     """One environment as it is, or the VectorEnv that a callable makes.
 
     Raises:
@@ -172,11 +193,11 @@ def _made(environment: Environment, max_episode_steps: int | None, render_mode: 
             several numbers; or the environment's own code raised something, which is the cause.
     """
     name = _name(environment)
-    with foreign(lambda error: not_made(name, error, render_mode)):
+    with foreign(lambda error: not_made(name, error, render_mode, additions.settings)):
         if isinstance(environment, str):
-            made = make_registered(environment, max_episode_steps, render_mode)
+            made = make_registered(environment, max_episode_steps, render_mode, additions)
         else:
-            made = make_by_call(environment, render_mode)
+            made = make_by_call(environment, render_mode, additions.settings)
         try:
             complete(made, name)
             if isinstance(made, VectorEnv):

@@ -15,6 +15,7 @@ from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
+from polyak.settings.kinds import checked
 from polyak.system.foreign import message_of
 from polyak.system.prints import environments_speak
 from polyak.system.randomness import episode_seed, go_on_from, state_of
@@ -70,11 +71,18 @@ class Environments:
     """
 
     def __init__(
-        self, vector: Any, generator_of: GeneratorOf, limit: Limit = nullcontext, claim: Claim | None = None
+        self,
+        vector: Any,
+        generator_of: GeneratorOf,
+        limit: Limit = nullcontext,
+        claim: Claim | None = None,
+        *,
+        can_be_made_again: bool = False,
     ) -> None:
         """Take a vector environment, what gives each of its environments a random stream, and a limit to its answers.
 
-        `claim` is on the objects that it consists of, and released when they are closed.
+        `claim` is on the objects that it consists of, and released when they are closed. Where its environments can be
+        made again, each has an attribute `changed`, as a `Guard` has it.
 
         Raises:
             UsageError: spaces that polyak does not take, or no autoreset mode in the metadata.
@@ -111,6 +119,11 @@ class Environments:
         self._limit = limit
         self._lost = False
         self._moment: Callable[[], str] | None = None
+        self._can_be_made_again = can_be_made_again
+        self._next: Mapping[str, Any] = {}
+        self._running: list[Mapping[str, Any]] = [self._next] * self.count
+        self._made_with: list[Mapping[str, Any]] = [self._next] * self.count
+        """Settings that have changed: those of the next episodes, of each running one, of each environment."""
         self._ended: Bool = np.zeros(self.count, np.bool_)
         self._everywhere: Bool = np.ones(self.count, np.bool_)
 
@@ -126,7 +139,39 @@ class Environments:
 
     def beside(self, generator_of: GeneratorOf) -> "Environments":
         """The same environments with streams and counts of their own, for other episodes between those of these."""
-        return Environments(self.vector, generator_of, self._limit)
+        beside = Environments(self.vector, generator_of, self._limit)
+        beside._made_with = self._made_with
+        return beside
+
+    def set(self, name: str, value: Any) -> None:
+        """From each environment's next episode on, let the setting `name` of the environment be `value`.
+
+        It is an argument of the environment's constructor, or of the callable that makes it: the environment is made
+        again with it, once, where its next episode begins. An episode that is running goes on with what it began with,
+        and is enacted again with that on resume: what each running episode has, and what the next ones get, is in
+        `state`. Only these environments get it: those in which a policy is evaluated stay as they were made.
+
+        What cannot be made with it ends the run where it is made, as a `TrainingError`.
+
+        Args:
+            name: of the argument.
+            value: a number, a text, True, False, None, or lists and mappings of these.
+
+        Raises:
+            UsageError: the value is none of these; or polyak does not make these environments one by one (a VectorEnv,
+                EnvPool's, an environment that was handed over), so that it cannot make them again.
+        """
+        if not (self._can_be_made_again and self.every_episode_has_a_seed):
+            raise UsageError(
+                f"the environment's setting {name!r} cannot be changed, because polyak does not make these "
+                "environments one by one: train on an id, or on a callable that makes a single environment"
+            )
+        self._next = {**self._next, **checked("environment's settings", {name: value}, Mapping[str, Any])}
+
+    @property
+    def changed(self) -> Mapping[str, Any]:
+        """The settings that have been `set`, as the next episodes get them."""
+        return self._next
 
     def reset(self) -> Float:
         """Start a new episode everywhere: [N, O]."""
@@ -142,6 +187,9 @@ class Environments:
         """
         before = self.state()
         try:
+            self._running = [
+                self._next if wanted else running for running, wanted in zip(self._running, which, strict=True)
+            ]
             seeds = [
                 episode_seed(generator) if wanted else None
                 for generator, wanted in zip(self._generators, which, strict=True)
@@ -152,8 +200,18 @@ class Environments:
             raise
 
     def start(self, seeds: Sequence[int | None]) -> Float:
-        """Start an episode from each seed; an environment whose seed is None goes on with its own: [N, O]."""
+        """Start an episode from each seed; an environment whose seed is None goes on with its own: [N, O].
+
+        It has the settings that its running episode began with.
+        """
         which = np.array([seed is not None for seed in seeds])
+        wanted = [
+            running if starts else now
+            for running, now, starts in zip(self._running, self._made_with, which, strict=True)
+        ]
+        if wanted != self._made_with:
+            self._asked(self.vector.set_attr, "changed", wanted)
+            self._made_with[:] = wanted
         options = None if which.all() else {"reset_mask": which}
         observation, _ = self._asked(self._guarded.reset, seed=list(seeds), options=options)
         self._require_finite("observation", observation)
@@ -197,11 +255,13 @@ class Environments:
         return Outcome(observation, reward, terminated, truncated)
 
     def state(self) -> dict[str, Any]:
-        """Steps, and where the streams of seeds are; the episodes themselves are not in it."""
+        """Steps, and where the streams of seeds are; the episodes themselves are not in it, but for their settings."""
+        changed = {"next": dict(self._next), "running": [dict(running) for running in self._running]}
         return {
             "steps": self.steps,
             "seeds": list(self.seeds),
             "streams": [state_of(generator) for generator in self._generators],
+            **({"changed": changed} if self._next or any(self._running) else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -214,6 +274,12 @@ class Environments:
             go_on_from(generator, saved)
         self.steps = int(state["steps"])
         self.seeds = [int(seed) for _, seed in zip(self._generators, state["seeds"], strict=True)]
+        changed = state.get("changed", {"next": {}, "running": [{}] * self.count})
+        self._next = checked("changed", changed["next"], Mapping[str, Any])
+        self._running = [
+            checked("changed", running, Mapping[str, Any])
+            for _, running in zip(self._generators, changed["running"], strict=True)
+        ]
 
     def _to_environment(self, action: Float) -> Any:
         """Normalized actions [N, A] as the environment's own space takes them."""

@@ -33,9 +33,9 @@ class Received:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
-    def __call__(self, index: int) -> Any:
-        """Unpack and make number `index`."""
-        return unpacked(self._content)(index=index)
+    def __call__(self, **how: Any) -> Any:
+        """Unpack and make one."""
+        return unpacked(self._content)(**how)
 
 
 @dataclass
@@ -111,13 +111,13 @@ class _Place:
     Of an info nothing is sent but what polyak reads.
     """
 
-    def __init__(self, index: int, make: Callable[[int], Any], memory: Any, mode: AutoresetMode) -> None:
+    def __init__(self, index: int, make: Callable[..., Any], memory: Any, mode: AutoresetMode) -> None:
         self._index, self._memory, self._mode = index, memory, mode
         self._ended = False
         self._environment: Any = None
         self._unmade: BaseException | None = None
         try:
-            self._environment = Guard(make(index), index)
+            self._environment = Guard(make(index=index), index, make)
         except BaseException as error:  # noqa: BLE001 - a stranger's code, whose fault is reported, even its exit
             self._unmade = error
 
@@ -134,6 +134,9 @@ class _Place:
                 return self._shown(observation), {}
             case "reset-noop":
                 return None, {}
+            case "_setattr":
+                setattr(self._environment, *data)
+                return None
             case "_check_spaces":
                 return self._compared(*data[1:])
             case "close":

@@ -1,12 +1,13 @@
 """A policy in the environment that it plays in: fresh episodes, measured or filmed."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from polyak.environments.additions import Additions, require_names
 from polyak.environments.history import Isolation, isolation_of
 from polyak.environments.make import Environment, make_environments
 from polyak.policies.evaluation import Evaluation, evaluate
@@ -36,6 +37,10 @@ class Player:
     """Time limit of an episode in steps; None keeps the environment's own."""
     isolation: Isolation | None = None
     """What keeps episodes apart; None is what the environment is known to need."""
+    environment_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Arguments of the environment's constructor, where it is an id."""
+    wrappers: tuple[str, ...] = ()
+    """`module:Class` of each wrapper around it, where it is an id: the innermost first, inside the time limit."""
     info_metrics: tuple[str, ...] = ()
     """Numbers in the infos of the episodes' last steps that an evaluation has, by name."""
     name: str = ""
@@ -49,6 +54,9 @@ class Player:
         named = isinstance(self.environment, str) and self.environment != ""
         limit = "an id, or a callable that makes one"
         require("environment", self.environment, named or callable(self.environment), limit)
+        for name in ("environment_settings", "wrappers"):
+            object.__setattr__(self, name, checked(name, getattr(self, name), KINDS[name]))
+        require_names(self.additions, self.environment)
 
     @cached_property
     def acting(self) -> Policy:
@@ -58,6 +66,11 @@ class Player:
             UsageError: its file is missing, damaged, or no policy's.
         """
         return self.policy if isinstance(self.policy, Policy) else Policy.load(checked("policy", self.policy, Path))
+
+    @property
+    def additions(self) -> Additions:
+        """What an id is made with besides."""
+        return Additions(self.environment_settings, self.wrappers)
 
     @property
     def kept_apart(self) -> Isolation:
@@ -83,6 +96,7 @@ class Player:
                 Streams(seed).evaluation,
                 max_episode_steps=self.max_episode_steps,
                 isolation=self.kept_apart,
+                additions=self.additions,
             )
             try:
                 return evaluate(policy, environments, episodes, seed=seed, info_metrics=names)
@@ -114,6 +128,7 @@ class Player:
             seed=seed,
             max_episode_steps=self.max_episode_steps,
             isolation=self.kept_apart,
+            additions=self.additions,
             name=self.name or (self.environment if isinstance(self.environment, str) else "the environment"),
             observer=observer,
         )

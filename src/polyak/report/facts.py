@@ -32,7 +32,7 @@ def runs(groups: Sequence[Group]) -> str:
             rows.append(
                 [
                     group.label,
-                    str(run.settings["environment"]),
+                    group.environment,
                     str(run.settings["seed"]),
                     f"{int(records[-1]['step']):,} of {run.settings['settings']['steps']:,}" if records else "none",
                     f"{records[-1]['seconds']:.0f} s" if records else "",
@@ -59,8 +59,8 @@ def _side_by_side(groups: Sequence[Group], shown: Sequence[Mapping[str, Any]]) -
 
 
 def _heading(group: Group, groups: Sequence[Group]) -> str:
-    environments = {each.first["environment"] for each in groups}
-    return group.label if len(environments) == 1 else f"{group.label} on {group.first['environment']}"
+    environments = {each.environment for each in groups}
+    return group.label if len(environments) == 1 else f"{group.label} on {group.environment}"
 
 
 def _merged(tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:

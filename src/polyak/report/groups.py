@@ -10,11 +10,13 @@ import numpy as np
 
 from polyak.algorithms import titled
 from polyak.report.statistics import Scores
-from polyak.run.folder import Run
+from polyak.run.folder import Run, label_of
 from polyak.run.metrics import Record
 
 DIFFERENT = ("algorithm", "environment", "backend", "fast", "envs", "vectorization", "from_run")
 """Facts of a run, besides its settings, that make it another experiment."""
+ADDED = ("environment_settings", "wrappers")
+"""The same where there are any: such an environment is another."""
 FREE = ("steps",)
 """Settings that do not: a longer run begins as a shorter one does."""
 SHOWN = 3
@@ -49,6 +51,11 @@ class Group:
         """The names of all that any of its runs measured."""
         return list(dict.fromkeys(name for records in self.records for record in records for name in record))
 
+    @property
+    def environment(self) -> str:
+        """What they were trained on, with what was added to it."""
+        return label_of(self.first)
+
     def column(self, name: str) -> tuple[Scores, Scores]:
         """[T] steps at which any run measured `name`, and [n, T] the values, NaN where a run did not."""
         found = [{record["step"]: record[name] for record in records if name in record} for records in self.records]
@@ -77,13 +84,13 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
         if place not in seen:
             seen.add(place)
             parts.setdefault(json.dumps(experiment(run.settings), sort_keys=True, default=str), []).append(run)
-    several = sorted(parts.values(), key=lambda part: str(part[0].settings["environment"]))
+    several = sorted(parts.values(), key=lambda part: label_of(part[0].settings))
     labels = _labels([part[0].settings for part in several])
     found: list[Group] = []
     for part, label in zip(several, labels, strict=True):
         kept, left = _counted(part)
-        environment = kept[0].settings["environment"]
-        colour = sum(group.first["environment"] == environment for group in found)
+        environment = label_of(kept[0].settings)
+        colour = sum(group.environment == environment for group in found)
         found.append(Group(tuple(kept), label, tuple(left), colour))
     return found
 
@@ -91,6 +98,7 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
 def experiment(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's results depend on, seed, versions and machine apart: one flat table."""
     facts = {name: settings.get(name) for name in DIFFERENT}
+    facts |= {name: settings[name] for name in ADDED if settings.get(name)}
     return facts | {name: value for name, value in settings["settings"].items() if name not in FREE}
 
 
@@ -123,13 +131,13 @@ def _labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
         rivals = [
             experiment(other)
             for other in settings
-            if (other["environment"], other["algorithm"]) == (own["environment"], own["algorithm"])
+            if (label_of(other), other["algorithm"]) == (label_of(own), own["algorithm"])
         ]
         names = differences(rivals)
         said = [f"{name} {_short(experiment(own).get(name))}" for name in names[:SHOWN]]
         label = ", ".join([titled(str(own["algorithm"])), *said])
         same = sum(
-            label == earlier and own["environment"] == other["environment"]
+            label == earlier and label_of(own) == label_of(other)
             for earlier, other in zip(labels, settings, strict=False)
         )
         labels.append(f"{label} ({same + 1})" if same else label)

@@ -42,7 +42,7 @@ def write_report(runs: Sequence[Run], output: Path | None = None) -> Path:
 def page(runs: Sequence[Run]) -> str:
     """The whole page."""
     groups = grouped(runs)
-    environments = list(dict.fromkeys(str(group.first["environment"]) for group in groups))
+    environments = list(dict.fromkeys(group.environment for group in groups))
     title = _title(groups, environments)
     drawn: list[Chart] = []
     parts = [f"<h1>{text(title)}</h1>", _summary(groups)]
@@ -51,7 +51,7 @@ def page(runs: Sequence[Run]) -> str:
         parts.append(f"<nav>{' '.join(links)}</nav>")
         parts.append(tables.improvement_over_all(groups))
     for index, environment in enumerate(environments):
-        own = [group for group in groups if group.first["environment"] == environment]
+        own = [group for group in groups if group.environment == environment]
         if len(environments) > 1:
             parts.append(f'<h1 id="environment-{index}">{text(environment)}</h1>')
         parts += _environment(own, f"e{index}", drawn)

@@ -111,7 +111,7 @@ def improvement_over_all(groups: Sequence[Group]) -> str:
         pairs = [
             compared
             for one, other in itertools.product(groups, groups)
-            if (one.label, other.label) == (ours, theirs) and one.first["environment"] == other.first["environment"]
+            if (one.label, other.label) == (ours, theirs) and one.environment == other.environment
             if (compared := _at_a_common_step(one, other)) is not None
         ]
         if len(pairs) > 1:

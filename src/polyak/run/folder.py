@@ -18,6 +18,7 @@ from polyak.system.modules import refuse_code_of
 from polyak.types import Float
 
 if TYPE_CHECKING:
+    from polyak.environments.additions import Additions
     from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
     from polyak.policies.critic import Q
@@ -199,11 +200,14 @@ class Run:
 
         self.require_no_links()
         environment = self.environment(environment)
+        added = additions_for(self.settings, environment, self.folder)
         return Player(
             self.best_policy if checked("best", best, bool) else self.policy,
             environment,
             max_episode_steps=self.settings["settings"]["max_episode_steps"],
             isolation=self.isolation(environment),
+            environment_settings=added.settings,
+            wrappers=added.wrappers,
             info_metrics=tuple(self.settings.get("info_metrics", ())),
             name=self.settings["environment"],
             videos=self.videos,
@@ -251,6 +255,18 @@ class Run:
         """`record`, watched by an observer; the video and what its episodes gave."""
         player = self.player(best=best, environment=environment)
         return player.film(episodes, seed=seed, output=output, observer=observer)
+
+
+def added_of(settings: Mapping[str, Any]) -> list[str]:
+    """What a run of these settings adds to its environment, each in a word: `g=5`, `RescaleAction`."""
+    given = [f"{name}={value}" for name, value in settings.get("environment_settings", {}).items()]
+    return given + [each.rpartition(":")[2] for each in settings.get("wrappers", ())]
+
+
+def label_of(settings: Mapping[str, Any]) -> str:
+    """The environment of a run of these settings, with what is added, as in `Pendulum-v1 (g=5, RescaleAction)`."""
+    added = ", ".join(added_of(settings))
+    return f"{settings['environment']} ({added})" if added else str(settings["environment"])
 
 
 def made_for(settings: Mapping[str, Any]) -> dict[str, str | int]:
@@ -301,6 +317,22 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
         told = f"{folder} was trained on {name!r}"
         refuse_code_of(folder, module_of(str(name)), told, ", or name the environment yourself")
     return name
+
+
+def additions_for(settings: Mapping[str, Any], environment: "Environment", folder: Path) -> "Additions":
+    """What a run of these settings adds to its environment; nothing to another one than it was trained on.
+
+    Raises:
+        UsageError: a wrapper's module came with the run.
+    """
+    from polyak.environments.additions import NOTHING, Additions, module_of_wrapper
+
+    if environment != settings["environment"]:
+        return NOTHING
+    added = Additions(settings.get("environment_settings", {}), tuple(settings.get("wrappers", ())))
+    for name in added.wrappers:
+        refuse_code_of(folder, module_of_wrapper(name), f"{folder} was trained with the wrapper {name!r}")
+    return added
 
 
 def algorithm_of(name: str, folder: Path) -> Algorithm:

@@ -15,12 +15,13 @@ from polyak import tracking
 from polyak.algorithm import Algorithm
 from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import titled, with_page
+from polyak.environments.additions import Additions, require_names
 from polyak.environments.history import Isolation, draws_of, generators_kept, isolation_of
 from polyak.environments.make import Environment
 from polyak.environments.probe import Found
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution
-from polyak.run.folder import Run, algorithm_of
+from polyak.run.folder import Run, algorithm_of, label_of
 from polyak.run.runs import load
 from polyak.settings import presets
 from polyak.settings.kinds import checked, require
@@ -56,6 +57,16 @@ class Plan(Options):
         return isolation_of(self.environment, self.fresh_environments, self.own_draws)
 
     @property
+    def additions(self) -> Additions:
+        """What the environment has besides what its id says."""
+        return Additions(self.environment_settings, self.wrappers)
+
+    @property
+    def label(self) -> str:
+        """The environment in a few words, with what is added to it."""
+        return label_of({"environment": self.name, **described(self)})
+
+    @property
     def name(self) -> str:
         """The environment in a word."""
         if isinstance(self.environment, str):
@@ -66,7 +77,7 @@ class Plan(Options):
     @property
     def title(self) -> str:
         """The run in a line."""
-        return f"{titled(self.algorithm.name)} on {self.name}, seed {self.seed}"
+        return f"{titled(self.algorithm.name)} on {self.label}, seed {self.seed}"
 
     @property
     def execution(self) -> Execution:
@@ -146,6 +157,7 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
     """
     named = isinstance(environment, str) and environment != ""
     require("environment", environment, named or callable(environment), "an id, or a callable that makes one")
+    require_names(Additions(options.environment_settings, options.wrappers), environment)
     asked: dict[str, Any] = {
         **vars(options.placed()),
         "preset": chosen.preset,

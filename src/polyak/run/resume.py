@@ -18,7 +18,7 @@ from polyak.experience.reenactment import SHOWED, reenact
 from polyak.run import mending
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.description import stamped, write_settings
-from polyak.run.folder import Run, environment_of
+from polyak.run.folder import Run, additions_for, environment_of
 from polyak.run.learned import sensible
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan, plan_of
@@ -140,6 +140,7 @@ def plan_to_go_on(asked: Asked, saved: Saved) -> tuple[Plan, str]:
         raise UsageError(f"steps is {steps:,}, but the run has done {done:,} already: ask for more")
     settings = {**then["settings"], **({} if steps is None else {"steps": steps})}
     environment_now = environment_of(then, environment, run.folder)
+    additions_for(then, environment_now, run.folder)
     plan = plan_of({**then, **asked.changes, "settings": settings}, environment_now, saved.algorithm)
     if environment not in (None, then["environment"]) and not then["environment_is_callable"]:
         raise UsageError(

@@ -18,6 +18,8 @@ from polyak.settings.kinds import checked
 
 LATEST = "latest"
 """The name of the run that was begun last; a folder of this name is `./latest`."""
+LONGEST = 120
+"""Letters of a folder's name."""
 SHOWN = 200
 """Characters of a path that a message shows at most, where it cannot be one."""
 NAMED = re.compile(r"([0-9]{8}-[0-9]{6})-seed[0-9]+(-[0-9]+)?", re.ASCII)
@@ -76,7 +78,7 @@ def has_checkpoint(run: Run) -> bool:
 
 
 def _parent(directory: Path, environment: str, algorithm: str) -> Path:
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in environment)
+    safe = "".join(letter if letter.isalnum() or letter in "-_.+=" else "_" for letter in environment)[:LONGEST]
     return directory / safe / algorithm
 
 

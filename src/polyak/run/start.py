@@ -19,7 +19,7 @@ from polyak.frameworks import Group
 from polyak.frameworks.execution import count_of_threads
 from polyak.policies.policy import policy_of
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.folder import Run, made_for
+from polyak.run.folder import Run, added_of, made_for
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
@@ -90,7 +90,8 @@ def new_loop(
     description = plan.description(environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
         description["together"] = runs
-    run = stack.enter_context(new_run(plan.run_dir, plan.name, plan.algorithm.name, plan.seed, description))
+    called = "+".join([plan.name, *added_of(description)])
+    run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
@@ -192,13 +193,18 @@ def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
     device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
     rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
     rhythm += ", computed while the environments go on" if config.lag else ""
+    added = {
+        "arguments": ", ".join(f"{name}={value}" for name, value in plan.environment_settings.items()),
+        "wrappers": ", ".join(plan.wrappers),
+    }
     return {
-        "preset": str(plan.preset),
+        "preset": str(plan.preset) + (", tuned without what is added below" if any(added.values()) else ""),
         **({"from": str(plan.from_run)} if plan.from_run else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
         "environments": f"{envs} ({plan.vectorization})"
         + (", each episode's made anew" if plan.isolation.afresh else ""),
+        **{name: said for name, said in added.items() if said},
         **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
         "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",

@@ -35,6 +35,7 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) ->
         vectorization=plan.vectorization,
         max_episode_steps=plan.config.max_episode_steps,
         isolation=plan.isolation,
+        additions=plan.additions,
         limit=limit,
     )
     stack.callback(training.close)
@@ -75,7 +76,10 @@ def _tried(plan: Plan, worlds: Worlds, limit: Limit) -> Found:
         return Found(said="left out: a VectorEnv makes and seeds its environments itself")
     return probe(
         lambda isolation: make_environment(
-            plan.environment, max_episode_steps=plan.config.max_episode_steps, isolation=isolation
+            plan.environment,
+            max_episode_steps=plan.config.max_episode_steps,
+            isolation=isolation,
+            additions=plan.additions,
         ),
         afresh=plan.isolation.afresh,
         limit=limit,
@@ -98,6 +102,7 @@ def _evaluation(plan: Plan, training: Environments, streams: Streams, limit: Lim
                 streams.evaluation,
                 max_episode_steps=plan.config.max_episode_steps,
                 isolation=plan.isolation,
+                additions=plan.additions,
                 limit=limit,
             )
         return make_environments(
@@ -106,6 +111,7 @@ def _evaluation(plan: Plan, training: Environments, streams: Streams, limit: Lim
             streams.evaluation,
             max_episode_steps=plan.config.max_episode_steps,
             isolation=plan.isolation,
+            additions=plan.additions,
             limit=limit,
         )
     except UsageError as error:

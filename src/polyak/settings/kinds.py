@@ -1,16 +1,17 @@
 """What a value must be: its kind and its limits, declared where the value is, and checked before anything is made.
 
-A kind is an annotation: `int`, `float`, `bool`, `str`, `Path`, a `Literal`, a tuple of one of them, each with `| None`
-where there may be none, and within `Annotated` its limits. What NumPy and the frameworks have for a single number is
-taken, and kept as the plain Python number that JSON can hold.
+A kind is an annotation: `int`, `float`, `bool`, `str`, `Path`, a `Literal`, a tuple of one of them, a `Mapping` of
+names to whatever JSON can hold, each with `| None` where there may be none, and within `Annotated` its limits. What
+NumPy and the frameworks have for a single number is taken, and kept as the plain Python number that JSON can hold.
 """
 
 import ast
 import inspect
 import itertools
+import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -85,6 +86,8 @@ def _of_kind(name: str, value: Any, kind: Any) -> Any:
         return None if value is None else checked(name, value, kind)
     if get_origin(kind) is tuple:
         return _tuple(name, value, get_args(kind)[0])
+    if get_origin(kind) is Mapping:
+        return _mapping(name, value)
     value = _single(value)
     if get_origin(kind) is Literal:
         choices = get_args(kind)
@@ -115,6 +118,59 @@ def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
         except UsageError:
             require(name, value if kind is int else item, holds=False, limit=text)
     return tuple(items)
+
+
+NAMED = 'settings by their names, as in {"g": 5.0}, or as texts NAME=VALUE, each name once'
+LARGEST = 2**63
+
+
+def _mapping(name: str, value: Any) -> dict[str, Any]:
+    """Names with what JSON can hold: a mapping, or texts `NAME=VALUE`, whose values are read as JSON, else as text."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        texts = cast(Sequence[Any], value)
+        pairs = [(each.partition("=")[0].strip(), _read(each.partition("=")[2])) for each in texts if _is_pair(each)]
+        require(name, texts, len(dict(pairs)) == len(texts), NAMED)
+        value = dict(pairs)
+    require(name, value, isinstance(value, Mapping), NAMED)
+    given = cast(Mapping[Any, Any], value)
+    for each in given:
+        require(f"a name in {name}", each, isinstance(each, str) and each.isidentifier(), "the name of an argument")
+    return {str(each): _plain(f"{name}: {each}", inner) for each, inner in given.items()}
+
+
+def _is_pair(text: Any) -> bool:
+    return isinstance(text, str) and "=" in text
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Numbers, texts, True, False, None, and lists and mappings of these, as JSON gives them back."""
+    value = _single(value)
+    if isinstance(value, Mapping):
+        given = cast(Mapping[Any, Any], value)
+        require(name, given, all(_is_text(each) for each in given), "a mapping with texts as names")
+        return {str(each): _plain(name, inner) for each, inner in given.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(name, inner) for inner in cast(Sequence[Any], value)]
+    if isinstance(value, str):
+        require(name, value, _is_text(value), "a text that can be shown in a line")
+        return str.__str__(value)
+    if isinstance(value, float):
+        return _number(name, value)
+    known = value is None or isinstance(value, bool | int)
+    require(name, value, known, "a number, a text, true, false, null, or a list or mapping of these")
+    require(name, value, not isinstance(value, int) or abs(value) < LARGEST, "a whole number of 64 bits")
+    return value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
 
 
 def _whole(name: str, value: Any) -> int:

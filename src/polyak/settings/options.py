@@ -6,8 +6,9 @@ of options follow from it. A new option is a field here, and a parameter of the 
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_type_hints
 
 from polyak.errors import UsageError
@@ -40,10 +41,12 @@ def _can_be_measured(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Flag:
-    """On the command line an option has another name than in Python."""
+    """How an option is spelled on the command line, where that is not as in Python."""
 
     name: str
     metavar: str | None
+    repeated: bool = False
+    """Whether there may be several, each behind a flag of its own."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Changeable:
     """What follows is then the same, bit for bit."""
 
 
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 EPOCH_OR_MORE = Limit("at least 1, or None for an epoch", lambda steps: steps >= 1)
 IN_TIME = Limit(
     f"above 0 and at most {LONGEST_TIMEOUT:,}, or None for no limit", lambda seconds: 0 < seconds <= LONGEST_TIMEOUT
@@ -84,6 +88,14 @@ class Options:
     """Environments stepped side by side; updates per environment step stay the same."""
     vectorization: Vectorization = "sync"
     """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
+    environment_settings: Annotated[Mapping[str, Any], Flag("env-setting", "NAME=VALUE", repeated=True)] = field(
+        default_factory=dict[str, Any]
+    )
+    """Arguments of the environment's constructor by their names, where it is an id; on the command line each value is
+    read as JSON, else as text."""
+    wrappers: Annotated[tuple[str, ...], Flag("wrapper", "MODULE:CLASS", repeated=True)] = ()
+    """Classes of gymnasium.Wrapper around each environment, where it is an id, as module:Class: the innermost first,
+    all of them inside the time limit."""
     fresh_environments: Annotated[bool, Changeable(exact=False)] = False
     """Make the environment of each episode anew, for simulators in which an episode depends on those before it; those
     of BipedalWalker always are."""
@@ -118,6 +130,12 @@ class Options:
                 f"stop_at_return is {self.stop_at_return:g}, but evaluate_in is never, so that no return is measured: "
                 "leave one of them out"
             )
+        if self.vectorization == "envpool" and (self.environment_settings or self.wrappers):
+            given = "environment_settings" if self.environment_settings else "wrappers"
+            raise UsageError(
+                f"{given} is for environments that Gymnasium makes, but the vectorization is envpool, which makes its "
+                "own: choose sync or async"
+            )
         if self.fresh_environments and self.vectorization == "envpool":
             raise UsageError(
                 "fresh_environments is for single environments, but the vectorization envpool makes all of them at "
@@ -138,7 +156,7 @@ UNDESCRIBED = ("run_dir", "probe")
 """What `settings.json` does not tell: where it lies, and what is done before it is written."""
 EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
-LATER = ("info_metrics", "track", "fresh_environments", "evaluate_in")
+LATER = ("info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in")
 """What runs of earlier versions do not tell: the default was in force."""
 
 
@@ -187,4 +205,6 @@ def described(options: Options) -> dict[str, Any]:
 def _as_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(cast(Mapping[str, Any], value))
     return list(cast(tuple[Any, ...], value)) if isinstance(value, tuple) else value

@@ -13,6 +13,7 @@ from typing import Any
 from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 
+from polyak.environments.additions import NOTHING, Additions
 from polyak.environments.closing import close
 from polyak.environments.history import NONE, Isolation
 from polyak.environments.make import Environment, make_environment, make_environments
@@ -49,6 +50,7 @@ def record(
     seed: int = 0,
     max_episode_steps: int | None = None,
     isolation: Isolation = NONE,
+    additions: Additions = NOTHING,
     name: str = "the environment",
     observer: FilmObserver | None = None,
 ) -> Recording:
@@ -65,6 +67,7 @@ def record(
         seed: from which the episodes' seeds are drawn.
         max_episode_steps: the episodes' time limit; None keeps the environment's own.
         isolation: what keeps the episodes apart.
+        additions: what an id is made with besides.
         name: of the environment, for the message of an error.
         observer: watches the recording.
 
@@ -79,7 +82,11 @@ def record(
         stack.enter_context(drawing_without_a_screen())
         made = drawn(
             lambda: make_environment(
-                environment, max_episode_steps=max_episode_steps, render_mode="rgb_array", isolation=isolation
+                environment,
+                max_episode_steps=max_episode_steps,
+                render_mode="rgb_array",
+                isolation=isolation,
+                additions=additions,
             )
         )
         stack.callback(close, made)
