@@ -198,7 +198,7 @@ def _several(asked: PrimitiveTypeInfo) -> Spec | None:
     if asked.type_origin is not tuple or get_args(asked.type)[1:] != (...,):
         return None
     item = _spec_of(get_args(asked.type)[0], asked)
-    if item is None or item.nargs != 1 or "append" in map(str, asked.markers):
+    if item is None or item.nargs != 1 or "UseAppendAction" in map(str, asked.markers):
         return None
     cut = get_args(asked.type)[0] is int
 
