@@ -88,7 +88,7 @@ def draw(store: Store, path: Path) -> None:
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(3.4 * across, 4.2 * rows), layout="constrained")
         panels = figure.subplots(2 * rows, across, squeeze=False, height_ratios=[2, 1] * rows)
-        for panel in panels.flat[2 * len(found) :] if across == 1 else panels.flat:
+        for panel in panels.flat:
             panel.set_visible(False)
         for number, pair in enumerate(found):
             high, low = (panels[2 * (number // across) + below, number % across] for below in (0, 1))
