@@ -41,7 +41,8 @@ def main() -> None:
 
 def page(store: Store) -> str:
     """The whole text."""
-    written = (compared.compared, tables.presets, tables.book, tables.tuned, tables.lander, tables.book_lander)
+    ours = (tables.presets, tables.book, tables.tuned, tables.lander, tables.book_lander)
+    written = (compared.compared, compared.published, *ours)
     sections = [INTRODUCTION, *(section(store) for section in written), left(store), versions(store), commands(store)]
     return "\n\n".join(section for section in sections if section) + "\n"
 

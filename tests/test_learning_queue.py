@@ -53,7 +53,7 @@ def test_every_seed_has_both_libraries_before_the_next_and_cheap_environments_co
     order = list(dict.fromkeys(training.case.environment for training in cases.trainings("equal")))
     assert order == ["Pendulum-v1", "InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
     groups = list(dict.fromkeys(block.cases[0].group for block in cases.BLOCKS))
-    assert groups == ["book", "tuned", "equal", "presets"]
+    assert groups == ["book", "tuned", "equal", "published", "presets"]
 
 
 def test_no_two_trainings_have_one_name() -> None:

@@ -36,6 +36,29 @@ def compared(store: Store) -> str:
     return TEXT.format(last=LAST, table=table(heads, map(row, found)), picture=PICTURE)
 
 
+PUBLISHED = {"Hopper-v5": "1,104 ± 240", "HalfCheetah-v5": "6,156 ± 457"}
+"""SAC's mean return after 100,000 steps of the v4 environment, over ten seeds, ± 1.96 standard errors."""
+
+
+def published(store: Store) -> str:
+    """The section about SAC beside somebody else's published curve; empty before there is a result."""
+    found = [each for each in done(store, "published") if each.results]
+    if not found:
+        return ""
+    heads = ("", "seeds", "polyak, v5", "published, v4")
+    rows = [
+        [each.case.environment, seeds_told([each]), told(each.scores), PUBLISHED[each.case.environment]]
+        for each in found
+    ]
+    return f"""## SAC beside a published curve
+
+100,000 steps with the settings with which the authors of CrossQ trained SAC for their comparison (step sizes of 1e-3, 5,000
+random steps, the rest as above); what they published was trained on the v4 environments, of which HalfCheetah's alone
+compares directly.
+
+{table(heads, rows)}"""
+
+
 def row(pair: Pair) -> list[str]:
     """Of the table."""
     ours, theirs = pair

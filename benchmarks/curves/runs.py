@@ -120,13 +120,14 @@ def ours(training: Training, places: Places) -> Result:
     """
     folder = places.folder(training)
     command = training.case.command(training.seed)
+    result = about(" ".join(["polyak", *command]))
     run = unfinished(folder)
     if run is None:
         run = load(polyak(*command, "--run-dir", str(folder), log=folder / "log").strip())
     elif not ended(run):
         run = load(polyak("resume", str(run.folder), log=folder / "log").strip())
     told = run.settings
-    result = about(" ".join(["polyak", *command])) | {"versions": told["versions"], "settings": told["settings"]}
+    result |= {"versions": told["versions"], "settings": told["settings"]}
     points = [(r["step"], r["seconds"], r["eval/return"]) for r in run.metrics if "eval/return" in r]
     result["curve"] = [[int(step), round(seconds, 1), round(value, 2)] for step, seconds, value in points]
     if training.case.fresh:
