@@ -52,9 +52,9 @@ def published(store: Store) -> str:
     ]
     return f"""## SAC beside a published curve
 
-100,000 steps with the settings with which the authors of CrossQ trained SAC for their comparison (step sizes of 1e-3, 5,000
-random steps, the rest as above); what they published was trained on the v4 environments, of which HalfCheetah's alone
-compares directly.
+100,000 steps with the settings with which the authors of CrossQ trained SAC for their comparison (step sizes of 1e-3,
+5,000 random steps, the rest as above). They used the v4 environments, of which HalfCheetah alone compares directly, and
+their command leaves Adam's first beta open, 0.5 or 0.9; here it is 0.9.
 
 {table(heads, rows)}"""
 
