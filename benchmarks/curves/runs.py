@@ -18,8 +18,8 @@ from curves.equal import ZOO, peer_options, settings
 from curves.store import Result, Store
 from peers.processes import trainer
 
+from polyak import Run, load
 from polyak.errors import UsageError
-from polyak.run.folder import Run, load
 from polyak.system.locking import locked
 
 FRESH_SEED = 1_000  # far from the training seeds
