@@ -45,7 +45,7 @@ RICH = {
     "learner/alpha": 0.2,
     "learner/entropy": -1.0,
     "speed/steps_per_second": 100.0,
-    **dict(zip((f"time/{part}" for part in PARTS), (1.0, 0.5, 0.5, 7.0, 0.5, 0.5), strict=True)),
+    **dict(zip((f"time/{part}" for part in PARTS), (1.0, 0.5, 0.5, 7.0, 0.5, 0.5, 0.0), strict=True)),
 }
 """What a record of SAC holds besides."""
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import tyro
 
@@ -26,16 +26,28 @@ def _spelled(name: str, kind: Any, default: Any) -> tuple[Any, str, Any]:
 
 
 def flags_of_changes() -> type[Any]:
-    """The same of those that `resume` takes; None is no change, and neither is False, which is no flag given."""
+    """The same of those that `resume` takes; `changes_in` has what was given of them."""
     fields: list[tuple[str, Any, str, Any]] = []
     for name, note in CHANGEABLE.items():
         (kind, *_), rest = get_args(KINDS[name]), "" if note.exact else "; another is not bit for bit the same"
         told = f"{MEANINGS[name]} As before unless given{rest}."
-        if kind is bool:
+        flag = note_of(name, Flag)
+        if flag is not None and flag.repeated:
+            fields.append((name, tyro.conf.UseAppendAction[tuple[str, ...]], f"{told} May be repeated.", ()))
+        elif kind is bool:
             fields.append((name, tyro.conf.FlagCreatePairsOff[bool], told, False))
         else:
             fields.append((name, kind | None, told, None))
     return _flags(fields)
+
+
+def changes_in(given: Any) -> dict[str, Any]:
+    """What the flags of `flags_of_changes` say: None where none was given, which False or no text mean too."""
+    repeated = {name for name in CHANGEABLE if (flag := note_of(name, Flag)) is not None and flag.repeated}
+    return {
+        name: None if value is False or (name in repeated and not value) else value
+        for name, value in cast(dict[str, Any], vars(given)).items()
+    }
 
 
 def _flags(declared: Iterable[tuple[str, Any, str, Any]]) -> type[Any]:

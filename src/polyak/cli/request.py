@@ -17,6 +17,7 @@ from polyak.environments.additions import NOTHING, Additions
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.experience.replay import memory_needed
+from polyak.run.callbacks import making
 from polyak.run.plan import Plan, asked_algorithm, plan_with, resolve
 from polyak.run.start import make_replay
 from polyak.settings.kinds import require
@@ -178,6 +179,7 @@ def replay_needed(plan: Plan) -> int:
     """
     frameworks.require_backend(plan.backend)
     require_page(plan.algorithm, plan.backend)
+    making.require(plan.callbacks)
     spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps, plan.additions)
     config = plan.with_fractions(spec.action_half_range).config
     require_parts(plan.algorithm, spec, config)

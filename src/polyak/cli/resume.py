@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Generic, TypeVar
 
 import tyro
 
 from polyak import training
 from polyak.cli.apart import PrintsFolder, environments_apart
-from polyak.cli.flags import flags_of_changes
+from polyak.cli.flags import changes_in, flags_of_changes
 from polyak.cli.named import Name, run_named
 from polyak.cli.parsing import HINTED, read
 from polyak.system.prints import LOG_NAME
@@ -44,8 +44,6 @@ def main(arguments: list[str]) -> None:
     """Parse and run."""
     kind = Asked[flags_of_changes()]
     asked = read(kind, arguments, "resume")
-    given = cast(dict[str, Any], vars(asked.changes))
-    changes = {name: None if value is False else value for name, value in given.items()}
     folder = run_named(asked.run, asked.run_dir).folder
     with environments_apart(folder.absolute(), folder.absolute() / LOG_NAME) as prints:
         training.resume(
@@ -55,5 +53,5 @@ def main(arguments: list[str]) -> None:
             replay_seconds=asked.replay_seconds,
             progress=False,
             observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain), folder),
-            **changes,
+            **changes_in(asked.changes),
         )

@@ -12,6 +12,7 @@ from typing import Any, cast
 from polyak import frameworks
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.frameworks import Group
+from polyak.run.callbacks import making
 from polyak.run.folder import Run
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan
@@ -42,6 +43,8 @@ def train(plan: Plan, seeds: Sequence[int], observers: Sequence[Observer] = ()) 
     """
     seeds, watchers = asked_for(seeds, observers)
     frameworks.require_together(plan.backend)
+    if len(seeds) > 1:
+        making.require_for_many(plan.callbacks)
     with signals_marked(), one_numpy_thread(), ExitStack() as stack:
         plan = settled(plan)
         group = frameworks.make_group(plan.backend, plan.execution)

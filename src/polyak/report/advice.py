@@ -19,6 +19,11 @@ LEADS = (
     ("evaluation", 0.3, "fewer evaluation_episodes or a larger steps_per_epoch would leave more of it for training"),
     ("acting", 0.3, "more environments (--envs) act in one batch, which costs little more than one action"),
     ("replay", 0.3, "it copies whole observations: smaller ones, or a smaller batch, would make it cheaper"),
+    (
+        "callbacks",
+        0.2,
+        "they are called in the run's own process, which waits for them: let them do less, or less often",
+    ),
     ("saving", 0.1, "a larger --checkpoint-every or steps_per_epoch, or a faster disk, would save most of it"),
 )
 """Each part, the share from which on it is worth a word, and the word."""
@@ -37,7 +42,7 @@ def advice(spent: Mapping[str, float]) -> str:
     """One sentence about what to change first, or that nothing stands out."""
     whole = sum(spent.values())
     for part, enough, remedy in LEADS:
-        share = spent[part] / whole
+        share = spent.get(part, 0.0) / whole
         if share >= enough:
             return f"{100 * share:.0f} % of the time is {_named(part)}: {remedy}."
     return "No part stands out: nothing that takes a minute to change would save much time."

@@ -11,6 +11,7 @@ from polyak.html import COLOURS, Chart, line
 from polyak.report.advice import time_spent
 from polyak.report.groups import Group
 from polyak.report.statistics import interval, iqm
+from polyak.run.metrics import is_own
 from polyak.system.stopwatch import PARTS
 
 STEPS = "environment steps"
@@ -143,6 +144,7 @@ def time_shares(groups: Sequence[Group], name: str) -> Chart | None:
             "hovertemplate": "%{x:.1f} %",
         }
         for index, part in enumerate(PARTS)
+        if any(found[part] for _, found in spent)
     ]
     layout: dict[str, Any] = {"barmode": "stack", "hovermode": "y unified"}
     layout |= {"xaxis": {"range": [0, 100]}, "yaxis": {"autorange": "reversed"}}
@@ -153,6 +155,15 @@ def all_measured(groups: Sequence[Group], measures: Sequence[Measure], prefix: s
     """The charts of those measures that anybody measured."""
     for measure in measures:
         chart = measured(groups, measure, f"{prefix}-{measure.name.replace('/', '-')}")
+        if chart is not None:
+            yield chart
+
+
+def logged(groups: Sequence[Group], prefix: str) -> Iterator[Chart]:
+    """A chart for each number that callbacks logged."""
+    names = dict.fromkeys(name for group in groups for name in group.metrics if not is_own(name))
+    for index, name in enumerate(names):
+        chart = measured(groups, Measure(name, name, name), f"{prefix}-logged-{index}")
         if chart is not None:
             yield chart
 

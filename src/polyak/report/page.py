@@ -90,6 +90,7 @@ def _environment(groups: Sequence[Group], prefix: str, drawn: list[Chart]) -> It
         yield f"<h2>Is the critic right?</h2>{shown(critic)}{tables.bias(groups)}"
     yield several(charts.LEARNER, "Learning")
     yield several(charts.TRAINING, "Training episodes")
+    yield section("What callbacks logged", charts.logged(groups, prefix))
     yield section("What the environment tells in its info", charts.asked_of_infos(groups, prefix))
     yield f"<h2>Time</h2>{shown(charts.time_shares(groups, f'{prefix}-time'))}"
     yield from _advice(groups)

@@ -8,12 +8,17 @@ import numpy as np
 
 from polyak.environments.infos import averaged, kept, numbers_in, recorded, success_in, success_rate
 from polyak.experience.collector import Episode
-from polyak.run.metrics import Record
-from polyak.system.stopwatch import Stopwatch
+from polyak.run.metrics import LARGEST, Record, require_name
+from polyak.settings.kinds import require, single
+from polyak.system.stopwatch import CALLBACKS, PARTS, Stopwatch
 from polyak.types import Float, Metrics
 
 FIRST_NAMES = ("critic_loss", "actor_loss", "q", "alpha", "entropy")
 """What updates measured where a state does not say so."""
+
+
+MOST = 1_000
+"""Names under which callbacks may log between two records."""
 
 
 def names_measured(state: Mapping[str, Any], today: tuple[str, ...]) -> tuple[str, ...]:
@@ -42,6 +47,8 @@ class Ledger:
         """Finished since the last record."""
         self.measured: list[Metrics] = []
         """By the updates since the last record."""
+        self._logged: dict[str, tuple[float, int]] = {}
+        """By callbacks since the last record: sum and count."""
         self.stopwatch = Stopwatch()
         """Whose parts become `time/...` in a record."""
         self.given_up = 0
@@ -59,6 +66,28 @@ class Ledger:
         """Environment steps per second since the last record."""
         return (steps - self.first_step) / max(time.monotonic() - self._epoch_started, 1e-9)
 
+    def log(self, name: str, value: Any) -> None:
+        """Take a number for the next record; it is left out if it is not finite.
+
+        Raises:
+            UsageError: this is no name for it, no number, or one name too many.
+        """
+        require_name(name)
+        number = single(value)
+        require(name, value, isinstance(number, bool | int | float), "a number, to be logged")
+        if abs(number) <= LARGEST:  # which NaN is not
+            total, count = self._logged.get(name, (0.0, 0))
+            require(
+                "the number of metrics logged", MOST + 1, count > 0 or len(self._logged) < MOST, f"at most {MOST:,}"
+            )
+            self._logged[name] = total + float(number), count + 1
+
+    def logged(self) -> dict[str, float]:
+        """The means of what has been logged since the last record; and begin anew."""
+        means = {name: total / count for name, (total, count) in self._logged.items()}
+        self._logged = {}
+        return means
+
     def record(self, steps: int, updates: int, evaluation: Mapping[str, float]) -> Record:
         """What was measured since the last record, as one; and begin anew."""
         record: Record = {"step": steps, "seconds": round(self.seconds, 3)}
@@ -75,7 +104,8 @@ class Ledger:
             if not np.isnan(column).all():
                 record[f"learner/{name}"] = float(np.nanmean(column, dtype=np.float64))
         record["learner/updates"] = updates
-        record |= {f"time/{part}": round(seconds, 4) for part, seconds in self.stopwatch.take().items()}
+        times = self.stopwatch.take()
+        record |= {f"time/{part}": round(times[part], 4) for part in PARTS if part != CALLBACKS or times[part]}
         self.episodes, self.measured, self.given_up = [], [], 0
         self.first_step, self._epoch_started = steps, time.monotonic()
         return record
@@ -86,6 +116,7 @@ class Ledger:
         state = {
             "episodes": [(*_counts(episode), kept(episode.info, self._asked)) for episode in self.episodes],
             "episodes_given_up": self.given_up,
+            "logged": dict(self._logged),
             "measured": len(values),
             "metrics": list(self._names),
             "times": self.stopwatch.state(),
@@ -106,6 +137,8 @@ class Ledger:
             for step, total, length, terminated, *info in state["episodes"]  # no info before format 6
         ]
         self.measured = [Metrics(self._names, self.of_today(state, values))]
+        logged = cast(Mapping[str, Any], state.get("logged", {}))  # since format 6
+        self._logged = {require_name(name): (float(total), int(count)) for name, (total, count) in logged.items()}
         self.stopwatch.restore(state.get("times", {}))
         self.given_up = int(state["episodes_given_up"])
         self.first_step = int(state["epoch_first_step"])

@@ -14,6 +14,8 @@ from polyak.environments.stepping import Environments
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.experience.collector import Collector
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
+from polyak.run.callbacks import Callbacks
+from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints, Content
 from polyak.run.folder import Run
 from polyak.run.learning import Updates
@@ -23,6 +25,7 @@ from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress
 from polyak.system.files import write_atomically
 from polyak.system.signals import signals_noted
+from polyak.system.stopwatch import CALLBACKS
 from polyak.types import Arrays
 
 
@@ -60,6 +63,9 @@ class Loop:
     progress: Progress
     """What the observer is shown; nothing of the run follows from it."""
     observer: Observer
+    callbacks: Callbacks
+    training: Training
+    """The run as they see it."""
     state: LoopState = dataclasses.field(default_factory=LoopState)
 
     def run_to_the_end(self) -> None:
@@ -88,23 +94,45 @@ class Loop:
         epoch, every = self.plan.config.steps_per_epoch, self.plan.checkpoint_every or self.plan.config.steps_per_epoch
         if self.checkpoints.latest is None:
             self.checkpoint()
+        self._begin()
         while not signals:
             steps = self.collector.steps
             if steps // epoch > self.state.evaluated // epoch and self._may_evaluate():
                 self._end_epoch()
             if steps // every > self.state.saved // every:
                 self.checkpoint()
-            if steps >= self.plan.config.steps or self.state.reached or signals:
+            if self._is_over or signals:
                 break
             yield from self._iterate()
+        self._conclude(signals)
+
+    def _conclude(self, signals: list[int]) -> None:
+        """Save, evaluate the last policy, and say how it went."""
         if self.state.saved < self.collector.steps:
             self.checkpoint()
         if signals:
             self._write_what_was_measured()
         elif self.state.evaluated < self.collector.steps:
             self._end_epoch()  # after the checkpoint: to a run that is extended, its end here is no end of an epoch
-        if not self.state.reached:
+        if self.training.stopped:
+            self.progress.outcome = f"stopped after {self.collector.steps:,} steps: {self.training.stopped}"
+        elif not self.state.reached:
             self.progress.outcome = f"done after {self.collector.steps:,} steps"
+
+    @property
+    def _is_over(self) -> bool:
+        return self.collector.steps >= self.plan.config.steps or self.state.reached or self.training.stopped != ""
+
+    def _begin(self) -> None:
+        """Tell callbacks; what they set in the environments of a new run holds from its first episodes on.
+
+        The first checkpoint is before it, so that a run which goes on from there is told the same once more.
+        """
+        self.callbacks.begin()
+        self._tell("started")
+        if self.collector.steps == 0 and self.collector.environments.changed:
+            self.collector.begin()
+        self.callbacks.require_all_well()
 
     def _iterate(self) -> Generator[None]:
         """One step of every environment, and the updates that are due then."""
@@ -114,6 +142,13 @@ class Loop:
             if self.updates.launch(before, self.collector.steps):
                 yield
                 self._take(behind=self.plan.config.lag)
+        if self.callbacks.failure is not None:
+            self.callbacks.require_all_well()
+
+    def _tell(self, hook: str) -> None:
+        if hook in self.callbacks.heard:
+            self.callbacks.tell(hook, self.training)
+            self.ledger.stopwatch.lap(CALLBACKS)
 
     def _collect(self) -> None:
         warming_up = self.collector.steps < self.plan.config.start_steps
@@ -125,10 +160,17 @@ class Loop:
         if episodes:
             self.ledger.episodes += episodes
             self.progress.episodes.extend(episodes)
+        if self.callbacks.stepped:
+            self.training.took(transitions, episodes)
+            self._tell("stepped")
 
     def _take(self, behind: int = 0) -> None:
+        """Take over the burst that is done, if one is: of those launched, the last `behind` are not waited for."""
+        before = self.updates.count
         self.updates.take(self.collector.steps, behind)
         self.progress.updates = self.updates.count
+        if self.callbacks.updated and self.updates.count > before:
+            self._tell("updated")
 
     def _may_evaluate(self) -> bool:
         """Whether no episode runs where the evaluation is to be."""
@@ -149,7 +191,7 @@ class Loop:
                 self.progress.best = self.state.best
                 self._write(self.run.best_policy_file, self.state.best_policy)
             self._write(self.run.policy_file, policy.content())
-            self._write_record({**_measured(result), "speed/steps_per_second": speed})
+            self._write_record({**_measured(result), "speed/steps_per_second": speed}, tell=True)
         wanted = self.plan.stop_at_return
         if result is not None and wanted is not None and result.mean >= wanted:
             self.state.reached = True
@@ -157,6 +199,7 @@ class Loop:
                 f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {steps:,} steps"
             )
         self.observer.epoch_ended(self.progress)
+        self.callbacks.require_all_well()
 
     def _evaluate(self, environments: Environments) -> Evaluation:
         self.progress.evaluating = True
@@ -181,10 +224,15 @@ class Loop:
         finally:
             self.progress.evaluating = False
 
-    def _write_record(self, evaluation: Mapping[str, float]) -> None:
-        """Write what was measured since the previous record."""
+    def _write_record(self, evaluation: Mapping[str, float], *, tell: bool = False) -> None:
+        """Write what was measured since the previous record, with what callbacks that are told of it have to add."""
         first = self.ledger.first_step == 0
         record = self.ledger.record(self.collector.steps, self.updates.count, evaluation)
+        if tell:
+            self.training.recorded(record)
+            self._tell("evaluated")
+        record |= self.ledger.logged()
+        self.training.recorded(record)
         self.progress.seconds = record["seconds"]
         with self._writing(self.run.metrics_file):
             self.writer.write(record)
@@ -218,13 +266,21 @@ class Loop:
         with _Torn(self):
             self._require_finite(learner)
         state, arrays = self._state()
-        metrics, steps = self.writer.content, self.collector.steps
+        told, kept = self.callbacks.state()
         content = Content(
-            steps, self.run.settings, state, self.plan.algorithm.name, learner, arrays, metrics, self.state.best_policy
+            step=self.collector.steps,
+            run=self.run.settings,
+            state=state | ({"callbacks": told} if told else {}),
+            algorithm=self.plan.algorithm.name,
+            learner=learner,
+            loop=arrays,
+            metrics=self.writer.content,
+            best=self.state.best_policy,
+            callbacks=kept,
         )
         self.checkpoints.save(content, self.updates.replay)
         self.ledger.stopwatch.lap("saving")
-        self.state.saved = steps
+        self.state.saved = content.step
 
     def _require_finite(self, learner: Arrays) -> None:
         bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
@@ -245,6 +301,7 @@ class Loop:
             "test_environments": None if self.evaluation is None else self.evaluation.state(),
             "evaluated": self.state.evaluated,
             "reached": self.state.reached,
+            "stopped": self.training.stopped,
             "best": self.state.best,
             **updates,
             **ledger,
@@ -288,8 +345,9 @@ class Loop:
 
     def _write_what_was_measured(self) -> None:
         """The record of an epoch that was cut short, and the latest policy; a run that goes on writes them anew."""
-        if self.state.whole:
-            self._take()
+        if self.state.whole:  # callbacks are told of this burst in the run that goes on
+            self.updates.take(self.collector.steps)
+            self.progress.updates = self.updates.count
         if self.collector.steps > self.ledger.first_step:
             self._write_record({})
         self._write(self.run.policy_file, self.updates.policy.content())

@@ -22,10 +22,38 @@ SIZE_LIMIT = 64_000_000
 LARGEST = 1e100
 """What a run writes is smaller: rewards and losses are float32, and there are fewer steps than float32 has numbers."""
 
+OWN = ("train", "eval", "learner", "speed", "time")
+"""What the names of a record's own numbers begin with, but for `step` and `seconds`."""
+LONGEST_NAME = 200
+"""Letters of the name of a logged number at most."""
+
 Record = dict[str, float]
 """One line of `metrics.jsonl`: `step`, `seconds`, and numbers such as `eval/return` (see docs/metrics.md)."""
 Ending = Literal["finished", "killed", "failed"]
 """How a run ended: by itself, by Ctrl-C or SIGTERM, by an error."""
+
+
+def is_own(name: str) -> bool:
+    """Whether a number of this name is one that polyak measures by itself."""
+    return name in ("step", "seconds") or name.partition("/")[0] in OWN
+
+
+def require_name(name: Any) -> str:
+    """Check that a callback may log a number under a name.
+
+    Raises:
+        UsageError: it is no text, cannot be printed, or is one of polyak's own.
+    """
+    if not is_text(name) or not 0 < len(name) <= LONGEST_NAME:
+        raise UsageError(
+            f"the name of a metric is {name!r:.80}, but must be a text of at most {LONGEST_NAME} printable letters"
+        )
+    if is_own(name):
+        raise UsageError(
+            f"the metric {name!r} would be one of polyak's own, which begin with {'/, '.join(OWN)}/: choose another "
+            f"name, such as my/{name.rpartition('/')[2]}"
+        )
+    return name
 
 
 def read_metrics(path: Path) -> list[Record]:

@@ -16,8 +16,9 @@ from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.reenactment import SHOWED, reenact
 from polyak.run import mending
+from polyak.run.callbacks import Callbacks, making
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.description import stamped, write_settings
+from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run, additions_for, environment_of
 from polyak.run.learned import sensible
 from polyak.run.loop import Loop
@@ -26,7 +27,7 @@ from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest
 from polyak.run.start import Parts, put_together, settled
 from polyak.run.worlds import make_worlds
-from polyak.settings.options import CHANGEABLE
+from polyak.settings.options import CHANGEABLE, Options, as_described
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
@@ -75,7 +76,8 @@ def resume(asked: Asked, observer: Observer) -> Run:
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", observer)
             return Run(run.folder)
         tracking.require(plan.track)
-        loop = _restored(stack, asked, settled(plan), checkpoints, saved, wrong, observer)
+        callbacks = restored_callbacks(asked, plan, saved)
+        loop = _restored(stack, asked, settled(plan), checkpoints, saved, wrong, observer, callbacks)
         moved = plan.name != saved.manifest.run["environment"]
         if steps is not None or changes or moved or loop.ledger.given_up:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
@@ -91,6 +93,7 @@ def _restored(
     saved: Saved,
     wrong: Mapping[str, str],
     observer: Observer,
+    callbacks: Callbacks,
 ) -> Loop:
     """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
     folder, manifest, streams = asked.run.folder, saved.manifest, Streams(plan.seed)
@@ -107,11 +110,39 @@ def _restored(
     write_settings(asked.run.settings_file, description)
     parts = Parts(plan, Run(folder), streams, collector, evaluation, saved.replay, saved.learner, checkpoints)
     parts.metrics, parts.step, parts.notes = saved.metrics, manifest.step, notes
+    parts.callbacks = callbacks
     loop = put_together(stack, parts, observer)
     with sensible(checkpoints.folder / manifest.name):
         loop.restore(manifest.state, saved.loop, saved.best)
+        stopped = stopped_in(manifest.state)
+        loop.training.go_on_stopped(stopped if asked.steps is None else "")
     loop.ledger.given_up += len(given_up)
     return loop
+
+
+def restored_callbacks(asked: Asked, plan: Plan, saved: Saved) -> Callbacks:
+    """The callbacks, made anew and where they were; nothing in the folder has been touched.
+
+    Raises:
+        UsageError: one cannot be made, came with the run, was an object and is not given again, or refuses its state.
+    """
+    folder = None if "callbacks" in asked.changes else asked.run.folder
+    callbacks = making.made(plan.callbacks, folder)
+    with sensible(asked.run.checkpoints / saved.manifest.name):
+        callbacks.restore(saved.manifest.state.get("callbacks", []), saved.callbacks)
+    return callbacks
+
+
+def stopped_in(state: Mapping[str, Any]) -> str:
+    """Why a callback had stopped a run, as a checkpoint says it; empty where none had.
+
+    Raises:
+        ValueError: this is no reason.
+    """
+    reason = state.get("stopped", "")
+    if not is_text(reason):
+        raise ValueError("stopped is no text")
+    return reason
 
 
 def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
@@ -194,14 +225,16 @@ def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
     state, steps = saved.manifest.state, saved.manifest.step
     if state["reached"]:
         return f"it reached the evaluation return of {plan.stop_at_return:g} that was asked for, after {steps:,} steps"
-    if steps < plan.config.steps:
+    stopped = stopped_in(state)
+    if steps < plan.config.steps and not stopped:
         return ""
     try:
         last = run.metrics[-1] if run.metrics else {}
     except UsageError:
         last: Mapping[str, float] = {}
     evaluated = max(int(state["evaluated"]), int(last["step"]) if "speed/steps_per_second" in last else 0)
-    return f"it has done its {steps:,} steps" if evaluated >= steps else ""
+    how = f"a callback stopped it after {steps:,} steps: {stopped}" if stopped else f"it has done its {steps:,} steps"
+    return how if evaluated >= steps else ""
 
 
 def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
@@ -215,10 +248,11 @@ def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> 
     ]
     if "together" in description:
         found.append(f"together with {int(description['together']) - 1} other runs is alone now")
+    now = {name: as_described(name, value) for name, value in changes.items()}
     return found + [
-        f"{name} {description.get(name)} is {changes[name]} now"
+        f"{name} {description.get(name)} is {now[name]} now"
         for name, note in CHANGEABLE.items()
-        if not note.exact and name in changes and changes[name] != description.get(name)
+        if not note.exact and name in now and now[name] != description.get(name, vars(Options())[name])
     ]
 
 

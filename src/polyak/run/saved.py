@@ -36,6 +36,7 @@ class Saved:
     replay: Replay
     metrics: bytes
     best: bytes | None
+    callbacks: Arrays
 
 
 def newest(checkpoints: Checkpoints, run: Run, steps: int | None = None) -> Saved:
@@ -75,7 +76,8 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
-    return Saved(of, algorithm, spec, learner, loop, replay, metrics, best)
+        callbacks = checkpoints.callbacks(of)
+    return Saved(of, algorithm, spec, learner, loop, replay, metrics, best, callbacks)
 
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:

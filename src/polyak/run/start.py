@@ -18,6 +18,8 @@ from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
 from polyak.frameworks.execution import count_of_threads
 from polyak.policies.policy import policy_of
+from polyak.run.callbacks import Callbacks, making
+from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run, added_of, made_for
 from polyak.run.learning import Updates
@@ -60,6 +62,7 @@ def settled(plan: Plan) -> Plan:
         UsageError: the framework is not installed, or has no such device.
     """
     require_page(plan.algorithm, plan.backend)
+    making.require(plan.callbacks)
     with generators_kept():  # JAX's import draws from np.random
         return plan.settled(frameworks.start(plan.backend, plan.execution))
 
@@ -90,11 +93,13 @@ def new_loop(
     description = plan.description(environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
         description["together"] = runs
+    callbacks = making.made(plan.callbacks)
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
+    parts.callbacks = callbacks
     if plan.found is not None and plan.found.said:
         parts.notes["probe"] = plan.found.said
         if plan.found.wrong and isinstance(observer, Silent):  # who watches is told with all else
@@ -145,6 +150,7 @@ class Parts:
     """Steps of a run that goes on."""
     notes: dict[str, str] = field(default_factory=dict[str, str])
     """Facts for the observer."""
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
 def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Group | None = None) -> Loop:
@@ -154,7 +160,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     writer = stack.enter_context(MetricsWriter(run.folder, parts.metrics, parts.step))
     trackers, places = tracking.track(plan.track, run)
     writer.sinks += trackers
-    shown = {**facts(plan, environments.count, parts.replay), **places, **parts.notes}
+    shown = {**facts(plan, environments.count, parts.replay), **_of_callbacks(parts.callbacks), **places, **parts.notes}
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
     observer.started(progress)
     stack.callback(tell_ended, observer, progress)
@@ -164,18 +170,30 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     ledger = Ledger(plan.algorithm.metrics, plan.info_metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
+    updates = Updates(plan, parts.streams, parts.replay, learner, policy, ledger, run.folder, in_pieces=cut)
+    training = Training(plan, run.folder, parts.collector, updates, ledger, progress)
+    stack.callback(parts.callbacks.end, training)
     return Loop(
         run=run,
         plan=plan,
         collector=parts.collector,
-        updates=Updates(plan, parts.streams, parts.replay, learner, policy, ledger, run.folder, in_pieces=cut),
+        updates=updates,
         ledger=ledger,
         evaluation=parts.evaluation,
         writer=writer,
         checkpoints=parts.checkpoints,
         progress=progress,
         observer=observer,
+        callbacks=parts.callbacks,
+        training=training,
     )
+
+
+def _of_callbacks(callbacks: Callbacks) -> dict[str, str]:
+    """Which there are; and which of them a resumed run would begin anew."""
+    names, anew = ", ".join(each.name for each in callbacks.made), ", ".join(callbacks.forgetful)
+    kept = f"; resume would begin {anew} anew, without state() and restore()" if anew else ""
+    return {"callbacks": f"{names}{kept}"} if names else {}
 
 
 EVALUATED = {

@@ -2,7 +2,8 @@
 
 A kind is an annotation: `int`, `float`, `bool`, `str`, `Path`, a `Literal`, a tuple of one of them, a `Mapping` of
 names to whatever JSON can hold, each with `| None` where there may be none, and within `Annotated` its limits. What
-NumPy and the frameworks have for a single number is taken, and kept as the plain Python number that JSON can hold.
+NumPy and the frameworks have for a single number is taken, and kept as the plain Python number that JSON can hold. A
+class with `of` is a kind of its own, which `of` reads.
 """
 
 import ast
@@ -88,7 +89,9 @@ def _of_kind(name: str, value: Any, kind: Any) -> Any:
         return _tuple(name, value, get_args(kind)[0])
     if get_origin(kind) is Mapping:
         return _mapping(name, value)
-    value = _single(value)
+    if hasattr(kind, "of"):
+        return kind.of(name, value)
+    value = single(value)
     if get_origin(kind) is Literal:
         choices = get_args(kind)
         require(name, value, isinstance(value, str) and value in choices, ", ".join(choices))
@@ -96,7 +99,7 @@ def _of_kind(name: str, value: Any, kind: Any) -> Any:
     return _READERS[kind](name, value)
 
 
-def _single(value: Any) -> Any:
+def single(value: Any) -> Any:
     """The one element of a NumPy scalar, or of an array of any framework that has no axis; else the value itself."""
     if isinstance(value, np.floating):
         return float(cast(Any, value))  # `item` would leave a long double what it is
@@ -108,7 +111,8 @@ def _single(value: Any) -> Any:
 def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     """A sequence, each item of its kind; one that is a text stands for itself alone."""
     texts = {int: "a tuple of whole numbers", str: "a list of texts"}
-    text = texts.get(kind) or f"among: {', '.join(get_args(kind))}"
+    of_its_own = hasattr(kind, "of")
+    text = kind.SEVERAL if of_its_own else texts.get(kind) or f"among: {', '.join(get_args(kind))}"
     given: Any = [value] if isinstance(value, str) else value
     require(name, value, isinstance(given, Sequence | np.ndarray) and not isinstance(given, bytes), text)
     items: list[Any] = []
@@ -116,6 +120,8 @@ def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
         try:
             items.append(_of_kind(name, item, kind))
         except UsageError:
+            if of_its_own:
+                raise
             require(name, value if kind is int else item, holds=False, limit=text)
     return tuple(items)
 
@@ -151,7 +157,7 @@ def _read(text: str) -> Any:
 
 def _plain(name: str, value: Any) -> Any:
     """Numbers, texts, True, False, None, and lists and mappings of these, as JSON gives them back."""
-    value = _single(value)
+    value = single(value)
     if isinstance(value, Mapping):
         given = cast(Mapping[Any, Any], value)
         require(name, given, all(_is_text(each) for each in given), "a mapping with texts as names")

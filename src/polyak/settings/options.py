@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_type_hints
 
 from polyak.errors import UsageError
+from polyak.settings.called import Callback, name_of
 from polyak.settings.kinds import FILLED, Count, Limit, Seed, check_fields, checked, meanings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -120,6 +121,11 @@ class Options:
     info_metrics: Annotated[tuple[str, ...], INFO_NAMES] = ()
     """Numbers in the info of each episode's last step to measure, by name, in training and evaluation; success
     (is_success or success) is measured without being asked for."""
+    callbacks: Annotated[
+        tuple[Callback, ...], Flag("callback", "MODULE:CLASS", repeated=True), Changeable(exact=False)
+    ] = ()
+    """What is told of the run's steps, updates and evaluations, in this order: objects, or texts as module:Class or
+    'module:Class(1000, name="x")', of which each run makes its own."""
     track: Annotated[tuple[Tracker, ...], Changeable()] = ()
     """Weights & Biases, MLflow or both: where the records go besides the run's folder."""
 
@@ -156,7 +162,9 @@ UNDESCRIBED = ("run_dir", "probe")
 """What `settings.json` does not tell: where it lies, and what is done before it is written."""
 EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
-LATER = ("info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in")
+LATER = (
+    *("callbacks", "info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in"),
+)
 """What runs of earlier versions do not tell: the default was in force."""
 
 
@@ -199,10 +207,13 @@ def changes_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def described(options: Options) -> dict[str, Any]:
     """Every option that a run keeps, as JSON can hold it."""
     values = {field.name: getattr(options, field.name) for field in fields(Options)}
-    return {name: _as_json(value) for name, value in values.items() if name not in UNDESCRIBED}
+    return {name: as_described(name, value) for name, value in values.items() if name not in UNDESCRIBED}
 
 
-def _as_json(value: Any) -> Any:
+def as_described(name: str, value: Any) -> Any:
+    """The value of an option as JSON can hold it; of a callback that is an object, by the name of its class."""
+    if name == "callbacks":
+        return list(map(name_of, value))
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping
 
-PARTS: tuple[str, ...] = ("environment", "acting", "replay", "learner", "evaluation", "saving")
+CALLBACKS = "callbacks"
+PARTS: tuple[str, ...] = ("environment", "acting", "replay", "learner", "evaluation", "saving", CALLBACKS)
 """Stepping the environments; the policy's actions; storing and sampling transitions; updates with their noise and
-compilation; evaluation episodes; records, policies and checkpoints."""
+compilation; evaluation episodes; records, policies and checkpoints; callbacks, where there are any."""
 
 
 class Stopwatch:

@@ -7,6 +7,7 @@
     loop-000007.safetensors         exploration noise, what was last observed, what was measured since the last record
     metrics-000007.jsonl            the metrics up to then
     best-000007.safetensors         the policy of the best evaluation up to then
+    callbacks-000007.safetensors    the arrays that callbacks keep, where any do
     replay-40000-000007.safetensors transitions from number 40,000 on, as many as were new
 
 Files are immutable. Two checkpoints share the segments of replay, nothing else.
@@ -17,7 +18,7 @@ import re
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,12 @@ from polyak.types import Arrays
 
 LEARNER = Form("polyak-learner", 1, "learner", ("F32", "I32"))
 LOOP = Form("polyak-loop", 1, "loop's state", ("F32",))
+CALLBACKS = Form(
+    "polyak-callbacks",
+    1,
+    "callbacks' state",
+    ("BOOL", *(f"{kind}{bits}" for kind in "UI" for bits in (8, 16, 32, 64)), "F16", "F32", "F64"),
+)
 HEADER = 1_000_000
 """Bytes that the header of a file of arrays takes at most."""
 
@@ -58,6 +65,8 @@ class Content:
     """`metrics.jsonl` up to now."""
     best: bytes | None
     """The file of the best policy, if there is one."""
+    callbacks: Arrays = field(default_factory=dict[str, Any])
+    """The arrays that callbacks keep."""
 
 
 class Checkpoints:
@@ -93,6 +102,8 @@ class Checkpoints:
             }
             if content.best is not None:
                 files["best"] = write("best", content.best)
+            if content.callbacks:
+                files["callbacks"] = write("callbacks", content_of(CALLBACKS, content.callbacks, {}))
             replay_files = segments.append(
                 replay,
                 previous.segments if previous else (),
@@ -173,6 +184,17 @@ class Checkpoints:
         file = of.files["loop"]
         content = self.content(file, sum(value.nbytes for value in expected.values()) + HEADER)
         return arrays_in(content, self.folder / file.name, LOOP, expected)[0]
+
+    def callbacks(self, of: Manifest) -> Arrays:
+        """The arrays that callbacks keep in a checkpoint.
+
+        Raises:
+            UsageError: the file is missing or damaged.
+        """
+        if "callbacks" not in of.files:
+            return {}
+        file = of.files["callbacks"]
+        return arrays_in(self.content(file), self.folder / file.name, CALLBACKS)[0]
 
     def replay(self, of: Manifest, empty: Replay) -> Replay:
         """Fill an empty replay with what a checkpoint holds.

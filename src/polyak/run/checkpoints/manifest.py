@@ -18,13 +18,18 @@ FORMAT = "polyak-checkpoint"
 VERSION = 6
 """Since 2, `state` names the columns of what was measured (`metrics`); since 3, there may be a burst that was launched
 and not waited for (`launched`, with a lag); since 4, `run` has the run's identity; since 5, transitions have the number
-of their episode, and the collector those of the running ones (`episode_numbers`); since 6, `episodes` have infos."""
+of their episode, and the collector those of the running ones (`episode_numbers`); since 6, `episodes` have infos,
+and there may be what callbacks keep (`callbacks`), what they have logged (`logged`) and why one has stopped the run
+(`stopped`)."""
 SIZE_LIMIT, VALUES = 16_000_000, 1_000_000
 """Bytes of a manifest at most, and values in it: a few for each of as many segments and episodes as nobody has."""
+FILES, OPTIONAL = ("learner", "loop", "metrics"), ("best", "callbacks")
 SERIALS = 10**9
 """Checkpoints of a run have smaller numbers: what claims a larger one is none, and does not count."""
 MANIFEST_NAME = re.compile(r"checkpoint-([0-9]{6,12})\.json", re.ASCII)
-FILE_NAME = re.compile(r"(learner|loop|best|metrics|replay)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)", re.ASCII)
+FILE_NAME = re.compile(
+    r"(learner|loop|best|callbacks|metrics|replay)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)", re.ASCII
+)
 """What a checkpoint's file may be called: a plain name, which leads to no other folder."""
 
 
@@ -64,7 +69,7 @@ class Manifest:
     state: Mapping[str, Any]
     """Counters and random streams."""
     files: Mapping[str, File]
-    """`learner`, `loop` and `metrics`, and `best` where there is a best policy."""
+    """`FILES`, `best` where there is a best policy, `callbacks` where they keep arrays."""
     added: int
     """Transitions ever added to replay."""
     segments: tuple[Segment, ...]
@@ -144,7 +149,7 @@ def _manifest(body: Mapping[str, Any]) -> Manifest:
     if whole["serial"] >= SERIALS:
         raise ValueError(f"number {whole['serial']}")
     files = {role: _file(described) for role, described in body["files"].items()}
-    if not {"learner", "loop", "metrics"} <= files.keys() <= {"learner", "loop", "metrics", "best"}:
+    if not {*FILES} <= files.keys() <= {*FILES, *OPTIONAL}:
         raise ValueError(f"files {sorted(files)}")
     segments = tuple(
         Segment(_file(each["file"]), _count(each["first"]), _count(each["count"])) for each in body["segments"]
