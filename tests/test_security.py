@@ -75,6 +75,8 @@ def test_nothing_in_the_tree_unpickles_or_evaluates() -> None:
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
     assert len(files) > 70
     found = {str(file): sorted(dangers(ast.parse(file.read_text(encoding="utf-8")))) for file in files}
+    # PyTorch's restricted reader, which docs/reliability.md names
+    assert found.pop(str(SOURCE / "policies" / "sb3" / "weights.py")) == ["torch.load", "weights_only="]
     assert {file: names for file, names in found.items() if names} == {}
 
 

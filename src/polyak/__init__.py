@@ -13,6 +13,7 @@ _HOMES = {
     "train_together": "polyak.training",
     "resume": "polyak.training",
     "load": "polyak.run.runs",
+    "import_sb3": "polyak.policies.sb3",
     "Run": "polyak.run.folder",
     "Player": "polyak.policies.player",
     "Policy": "polyak.policies.policy",
@@ -36,6 +37,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "__version__",
+    "import_sb3",
     "load",
     "resume",
     "train",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.player import Player
     from polyak.policies.policy import Policy
+    from polyak.policies.sb3 import import_sb3
     from polyak.run.folder import Run
     from polyak.run.runs import load
     from polyak.training import resume, train, train_together

@@ -1,6 +1,7 @@
 """The command line: `polyak COMMAND ...`. One file a command, imported only when it is called."""
 
 import importlib
+import keyword
 import os
 import sys
 import traceback
@@ -20,12 +21,13 @@ COMMANDS = {
     "evaluate": "run fresh episodes of a trained policy",
     "record": "record a video of a trained policy",
     "report": "write one HTML page about one run or many: curves, statistics, time, video",
+    "import": "write a policy file of another library's model: polyak import sb3 MODEL.zip",
     "runs": "list the runs in a folder",
     "presets": "list presets, or the settings that an environment gets",
     "lesson": "a lesson of the chapter, computed before your eyes: polyak lesson NAME",
     "doctor": "check Python, frameworks, environments and rendering",
 }
-"""Each command, in the module of its name, and its summary."""
+"""Each command, in the module of its name (`import_`, since Python has that word), and its summary."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +99,12 @@ def _run(given: list[str]) -> int:
     if command not in COMMANDS:
         answer = hint(command, COMMANDS, "polyak") or "`polyak --help` lists them"
         raise UsageError(f"there is no command {command!r}: {answer}")
-    return int(importlib.import_module(f"polyak.cli.{command}").main(given[1:]) or 0)
+    return int(importlib.import_module(f"polyak.cli.{module_of(command)}").main(given[1:]) or 0)
+
+
+def module_of(command: str) -> str:
+    """The name of a command's module within this package."""
+    return f"{command}_" if keyword.iskeyword(command) else command
 
 
 def _help() -> str:

@@ -31,6 +31,18 @@ def prepare_to_write(file: Path) -> None:
         raise UsageError(f"cannot write {file}: {error.strerror or error}; choose another place") from error
 
 
+def require_folder(file: Path) -> None:
+    """Check that the folder exists in which a user wants a file to be.
+
+    Raises:
+        UsageError: it does not; it might be a slip of the pen, and nobody asked for a new one.
+    """
+    if not file.parent.is_dir():
+        raise UsageError(
+            f"cannot write {file}: there is no folder {file.parent}; make it first, or choose another place"
+        )
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a crash leaves either the old content or the new, never a part of it.
 
