@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -169,7 +170,10 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_ended_does_not(
         return json.dumps({"mean": 1.0, "std": 2.0}) if arguments[0] == "evaluate" else f"{run.folder}\n"
 
     monkeypatch.setattr(runs, "polyak", polyak)
-    (folder / "tiny" / "ddpg" / "z-later-but-killed-at-once" / "checkpoints").mkdir(parents=True)
+    at_once = untrained_run(folder, steps=24, steps_per_epoch=8)  # killed before there was a checkpoint
+    shutil.rmtree(at_once.checkpoints)
+    (at_once.folder / "ending.json").unlink()
+    at_once.metrics_file.unlink()
     found = runs.ours(training, places)
     assert [arguments[0] for arguments in called] == ["evaluate"]
     assert [point[0] for point in found["curve"]] == [8, 16, 24]
@@ -178,9 +182,12 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_ended_does_not(
     assert found["settings"]["steps"] == 24
     lines = run.metrics_file.read_text().splitlines(keepends=True)
     run.metrics_file.write_text("".join(lines[:-1]))
+    (run.folder / "ending.json").unlink()  # as after SIGKILL
     runs.ours(training, places)
     assert called[1] == ("resume", str(run.folder.absolute()))
-    runs.ours(cases.Training(training.case, 4), places)  # of which there is no folder
+    other = cases.Training(training.case, 4)  # in whose folder there is no run
+    places.folder(other).mkdir()
+    runs.ours(other, places)
     assert called[3][:2] == ("train", "ddpg")
 
 

@@ -20,7 +20,9 @@ from peers.processes import trainer
 
 from polyak import Run, load
 from polyak.errors import UsageError
-from polyak.system.locking import locked
+from polyak.run.runs import find_runs, has_checkpoint
+from polyak.run.states import standing_of
+from polyak.system.locking import in_use, locked
 
 FRESH_SEED = 1_000  # far from the training seeds
 
@@ -81,11 +83,7 @@ def state(training: Training, places: Places) -> str:
         return "done"
     if not places.folder(training).exists():
         return "left"
-    try:
-        with locked(places.folder(training)):
-            return "cut off"
-    except UsageError:
-        return "running"
+    return "running" if in_use(places.folder(training)) else "cut off"
 
 
 def clear(folder: Path) -> None:
@@ -121,10 +119,10 @@ def ours(training: Training, places: Places) -> Result:
     folder = places.folder(training)
     command = training.case.command(training.seed)
     result = about(" ".join(["polyak", *command]))
-    run = unfinished(folder)
+    run = begun(folder)
     if run is None:
         run = load(polyak(*command, "--run-dir", str(folder), log=folder / "log").strip())
-    elif not ended(run):
+    elif standing_of(run).state != "done":
         run = load(polyak("resume", str(run.folder), log=folder / "log").strip())
     told = run.settings
     result |= {"versions": told["versions"], "settings": told["settings"]}
@@ -138,20 +136,10 @@ def ours(training: Training, places: Places) -> Result:
     return result
 
 
-def unfinished(folder: Path) -> Run | None:
-    """The latest run in a training's folder that can go on; one that was killed before it could is passed over."""
-    found = sorted(path.parent for path in folder.glob("*/*/*/checkpoints") if any(path.iterdir()))
-    return load(found[-1].absolute()) if found else None
-
-
-def ended(run: Run) -> bool:
-    """Whether a run has reached its last step or its return."""
-    evaluated = [record for record in run.metrics if "eval/return" in record]
-    if not evaluated:
-        return False
-    goal = run.settings["stop_at_return"]
-    whole = evaluated[-1]["step"] >= run.settings["settings"]["steps"]
-    return whole or (goal is not None and evaluated[-1]["eval/return"] >= goal)
+def begun(folder: Path) -> Run | None:
+    """The latest run in a training's folder; one that was killed before it had a checkpoint is passed over."""
+    found = [run for run in find_runs(folder) if has_checkpoint(run) or standing_of(run).state == "done"]
+    return found[-1].placed() if found else None
 
 
 def polyak(*arguments: str, log: Path) -> str:
