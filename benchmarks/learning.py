@@ -6,7 +6,8 @@
     python benchmarks/learning_pages.py                 # docs/results.md and its pictures of what there is
 
 Each training has one thread, and its result is a file of docs/results/learning, written when it is done. A stop loses
-nothing: polyak's runs are saved and go on, Stable-Baselines3's begin anew. Several queues may run at once.
+little: polyak's runs are saved and go on bit for bit, Stable-Baselines3's from their last evaluation, with an episode
+and random numbers that begin anew (`pieces` in the result says how often). Several queues may run at once.
 `curves/cases.py` has the trainings and their order.
 """
 

@@ -4,8 +4,10 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -189,6 +191,32 @@ def test_a_run_that_was_cut_off_goes_on_and_one_that_ended_does_not(
     places.folder(other).mkdir()
     runs.ours(other, places)
     assert called[3][:2] == ("train", "ddpg")
+
+
+def test_the_peers_curve_is_what_its_process_says_and_its_pieces_are_counted(
+    places: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [training] = cases.trainings("equal/td3-Pendulum-v1-Stable-Baselines3-4")
+    folder, asked = places.folder(training), list[dict[str, Any]]()
+    folder.mkdir(parents=True)
+
+    @contextmanager
+    def trainer(name: str, job: dict[str, Any], peers: str, **options: Any) -> Generator[Any]:
+        asked.append({**job, **options})
+        points = [[str(step), "2.04", "-150.004"] for step in range(1_000, 20_001, 1_000)]
+        yield SimpleNamespace(answer=iter([['{"python":', '"3"}'], *points]).__next__)
+
+    monkeypatch.setattr(runs, "trainer", trainer)
+    first = runs.theirs(training, places)
+    assert first["versions"] == {"python": "3"}
+    assert (len(first["curve"]), first["curve"][0], first["pieces"]) == (20, [1_000, 2.0, -150.0], 1)
+    assert asked[0].items() >= {"seed": 4, "look": 1_000, "episodes": 10, "limit": 20_000, "noise": 0.1}.items()
+    kept = folder / "kept" / "1000"
+    kept.mkdir(parents=True)
+    assert asked[0]["curve"] == str(kept.parent)
+    assert runs.theirs(training, places)["pieces"] == 2
+    runs.clear(folder)
+    assert not kept.parent.exists()
 
 
 def test_the_list_says_what_is_done_and_what_is_left(

@@ -25,6 +25,8 @@ from polyak.run.states import standing_of
 from polyak.system.locking import in_use, locked
 
 FRESH_SEED = 1_000  # far from the training seeds
+KEPT = "kept"
+"""In a training's folder: what Stable-Baselines3 goes on from."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def state(training: Training, places: Places) -> str:
 
 def clear(folder: Path) -> None:
     """Remove the checkpoints of what is done, which are large; policy and metrics stay."""
-    for checkpoints in folder.glob("*/*/*/checkpoints"):
+    for checkpoints in (*folder.glob("*/*/*/checkpoints"), *folder.glob(KEPT)):
         shutil.rmtree(checkpoints)
 
 
@@ -180,7 +182,9 @@ def _terminated(process: "subprocess.Popen[str]") -> Iterator[None]:
 
 
 def theirs(training: Training, places: Places) -> Result:
-    """Train with the settings that polyak has in the same comparison; what was cut off begins anew.
+    """Train with the settings that polyak has in the same comparison, or go on from the last evaluation.
+
+    That is not exact, as polyak's is: an episode begins, and the random numbers begin anew. `pieces` counts them.
 
     Raises:
         RuntimeError: it failed.
@@ -198,8 +202,11 @@ def theirs(training: Training, places: Places) -> Result:
     }
     options = peer_options(case.algorithm, values)
     result = about(f"benchmarks/peers/sb3.py '{json.dumps({**job, 'options': options})}'")
-    result |= {"settings": options, "curve": list[Any]()}
-    with trainer(case.library, job, places.peers, curve=True, **options) as process:
+    folder = places.folder(training)
+    pieces = folder / "pieces"
+    pieces.write_text(str(int(pieces.read_text()) + 1 if any(folder.glob(f"{KEPT}/[0-9]*")) else 1))
+    result |= {"settings": options, "pieces": int(pieces.read_text()), "curve": list[Any]()}
+    with trainer(case.library, job, places.peers, curve=str((folder / KEPT).absolute()), **options) as process:
         result["versions"] = json.loads(" ".join(process.answer()))
         while not result["curve"] or result["curve"][-1][0] < job["limit"]:
             steps, seconds, mean = map(float, process.answer())

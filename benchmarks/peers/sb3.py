@@ -2,13 +2,16 @@
 
 Its `train_freq` counts steps of all environments at once, so that a burst is `train_freq` times as many steps as there
 are environments, and `gradient_steps` as many updates. `options`: `costs` measures evaluation and checkpoint; `model`
-are arguments of the model in place of those here, `noise` the exploration noise; `curve` evaluates every `look` steps.
+are arguments of the model in place of those here, `noise` the exploration noise; `curve` evaluates every `look` steps,
+and keeps in the folder that it names what is needed to go on.
 """
 
 import json
 import platform
+import shutil
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,8 +52,11 @@ def make_model(job: Job, library: Any, **own: Any) -> Any:
 def train(job: Job, library: Any, **own: Any) -> None:
     """Train until the job is done or the process is ended."""
     model = make_model(job, library, **own)
+    if job.options.get("curve"):
+        learn_on(job, model, Path(job.options["curve"]))
+        return
     if job.goal is None:
-        model.learn(total_timesteps=job.limit, callback=Curve(job) if job.options.get("curve") else None)
+        model.learn(total_timesteps=job.limit)
         if job.options.get("costs"):
             measure_costs(job, model)
         return
@@ -65,28 +71,54 @@ def train(job: Job, library: Any, **own: Any) -> None:
     job.reached(model.num_timesteps, evaluation.last_mean_reward)
 
 
+def learn_on(job: Job, model: Any, folder: Path) -> None:
+    """Train from the start, or from what `Curve` kept: weights, optimizers and replay; episode and noise begin anew."""
+    points = list[Any]()
+    for kept in sorted(folder.glob("[0-9]*"), key=lambda path: int(path.name))[-1:]:
+        model = type(model).load(kept / "model", env=model.get_env(), device="cpu")
+        model.load_replay_buffer(kept / "replay.pkl")
+        points = json.loads((kept / "curve.json").read_text())
+    left = job.limit - model.num_timesteps
+    model.learn(total_timesteps=left, callback=Curve(job, folder, points), reset_num_timesteps=False)
+
+
 class Curve(BaseCallback):
-    """Says the versions, then at every `look` steps which mean return the policy has without noise.
+    """Says the versions, then at every `look` steps which mean return the policy has without noise; earlier ones again.
 
     The library calls back before the updates that belong to a step: the policy is one step's updates behind.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, folder: Path, points: list[Any]) -> None:
         super().__init__()
-        self._job, self._environment = job, make_vec_env(job.make, seed=job.seed + APART)
+        self._job, self._folder, self._points = job, folder, points
+        self._environment = make_vec_env(job.make, seed=job.seed + APART)
 
     def _on_training_start(self) -> None:
-        packages = ("stable_baselines3", "torch", "gymnasium", "numpy", "mujoco")
-        self._job.say(
-            "versions", json.dumps({"python": platform.python_version(), **{p: version(p) for p in packages}})
-        )
-        self._started = time.perf_counter()
+        found = {name: version(name) for name in ("stable_baselines3", "torch", "gymnasium", "numpy", "mujoco")}
+        self._job.say("versions", json.dumps({"python": platform.python_version(), **found}))
+        for point in self._points:
+            self._job.say("evaluated", *point)
+        self._started = time.perf_counter() - (self._points[-1][1] if self._points else 0.0)
 
     def _on_step(self) -> bool:
         if self.num_timesteps % self._job.look == 0:
             mean, _ = evaluate_policy(self.model, self._environment, n_eval_episodes=self._job.episodes)
-            self._job.say("evaluated", self.num_timesteps, time.perf_counter() - self._started, mean)
+            self._points.append([self.num_timesteps, time.perf_counter() - self._started, float(mean)])
+            self._job.say("evaluated", *self._points[-1])
+            self._keep()
         return True
+
+    def _keep(self) -> None:
+        """All of it or nothing, whenever the process is ended."""
+        before, partial = list(self._folder.glob("[0-9]*")), self._folder / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.model.save(partial / "model")
+        self.model.save_replay_buffer(partial / "replay.pkl")
+        (partial / "curve.json").write_text(json.dumps(self._points))
+        partial.rename(self._folder / str(self.num_timesteps))
+        for path in before:
+            shutil.rmtree(path)
 
 
 def measure_costs(job: Job, model: Any) -> None:
