@@ -13,7 +13,7 @@ import pytest
 
 from browser import opened
 from polyak import UsageError, html
-from polyak.html import Chart, bars, document, line, number, points, table, write_page
+from polyak.html import Chart, bars, document, line, number, points, table, unbroken, write_page
 
 HOSTILE = '</script><script>document.title="taken"</script><img src=x onerror=alert(1)>'
 ASSETS = Path(html.__file__).parent / "assets"
@@ -150,6 +150,71 @@ def test_browser_draws_charts_in_its_colours(tmp_path: Path) -> None:
             )
             assert tab.problems == []
     assert papers["light"] != papers["dark"]
+
+
+def test_browser_names_logarithms_in_full(tmp_path: Path) -> None:
+    expected = {
+        "narrow": ([0.21, 0.24, 0.23], ["0.21", "0.22", "0.23", "0.24"]),  # where Plotly says nothing
+        "usual": ([0.3, 40.0, 9.0], ["0.5", "1", "2", "5", "10", "20"]),  # where it says 5 2 1 5 2 10 5 2
+        "wide": ([2e-6, 3e4, 1.0], ["0.001", "0.1", "10", "1000"]),
+    }
+    log = {"yaxis": {"type": "log"}}
+    charts = [
+        Chart(name, name, line("SAC", [1.0, 2.0, 3.0], values), "steps", "loss", "", log)
+        for name, (values, _) in expected.items()
+    ]
+    path = write_page(tmp_path / "page.html", document("t", html.grid(charts), charts))
+    ticks = "name => [...document.querySelectorAll(`#${name} .ytick text`)].map(each => each.textContent)"
+    with opened(path) as tab:
+        for name, (_, said) in expected.items():
+            shown = tab.page.evaluate(ticks, name)
+            assert set(said) <= set(shown), shown
+            assert len(shown) <= 9
+        tab.page.evaluate("() => Plotly.relayout('wide', {'yaxis.range': [-1, -0.9]})")
+        tab.page.wait_for_function(f"({ticks})('wide').includes('0.11')")
+        assert tab.problems == []
+
+
+def test_browser_has_legends_that_break_where_a_line_is_full(tmp_path: Path) -> None:
+    """Plotly's own take a chart's room, and those of stacked bars stand against the order of the bars."""
+    names = ["my_folder.a_long_name_of_an_algorithm, batch_size 100, discount 0.98", HOSTILE, "third"]
+    lines = [
+        trace for index, name in enumerate(names) for trace in line(name, [0, 1], [index, 1], index, band=([0], [1]))
+    ]
+    parts = [bars(name, ["a"], [1.0]) for name in names]
+    charts = [
+        Chart("one", "Return", lines, "steps", "return"),
+        Chart("two", "Shares", parts, "%", "", "", {"barmode": "stack"}),
+        Chart("three", "Alone", line("SAC", [0, 1], [0, 1]), "steps", "return"),
+    ]
+    path = write_page(tmp_path / "page.html", document("t", "".join(each.html() for each in charts), charts))
+    with opened(path, viewport={"width": 390, "height": 800}) as tab:
+        for position in (0, 1):
+            legend = tab.page.locator(".legend").nth(position)
+            assert legend.locator("button").all_text_contents() == names
+        assert tab.page.locator(".legend").nth(2).locator("button").count() == 0  # the title says what it is
+        assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
+        height = "() => document.querySelector('#one .nsewdrag').getBoundingClientRect().height"
+        assert tab.page.evaluate(height) > 150
+        tab.page.locator(".legend button").first.click()
+        tab.page.wait_for_function("document.querySelectorAll('#one .scatterlayer .trace').length == 6")
+        assert tab.page.locator(".legend button").first.get_attribute("aria-pressed") == "false"
+        tab.page.locator(".legend button").first.click()
+        tab.page.wait_for_function("document.querySelectorAll('#one .scatterlayer .trace').length == 9")
+        assert tab.problems == []
+
+
+def test_browser_breaks_no_name_and_shows_that_a_table_goes_on(tmp_path: Path) -> None:
+    body = f"<h1>{unbroken('A heading about Pendulum-v1')}</h1>{table(['', 'b'], [['Pendulum-v1', 'x' * 90]])}"
+    with opened(write_page(tmp_path / "page.html", document("t", body)), viewport={"width": 300, "height": 400}) as tab:
+        lines = "each => new Set([...each.getClientRects()].map(box => box.top)).size"
+        assert [tab.page.locator(".whole").nth(i).evaluate(lines) for i in (0, 1)] == [1, 1]
+        assert tab.page.locator("td .whole").evaluate("each => each.offsetHeight") < 40
+        assert tab.page.locator(".scroll").evaluate("each => each.scrollWidth > each.clientWidth")
+        edge = {"x": 280, "y": tab.page.locator(".scroll").bounding_box()["y"], "width": 20, "height": 5}
+        before = tab.page.screenshot(clip=edge)
+        tab.page.locator(".scroll").evaluate("each => { each.scrollLeft = 10_000; }")
+        assert tab.page.screenshot(clip=edge) != before
 
 
 def test_browser_settles_the_margins(tmp_path: Path) -> None:

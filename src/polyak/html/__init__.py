@@ -8,6 +8,8 @@ import base64
 import html
 import json
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -52,9 +54,8 @@ class Chart:
         label = f'role="img" aria-label="{text(self.title)}"'
         if self.height is not None:
             label += f' style="height:{self.height:g}rem"'
-        return (
-            f'<figure><h3>{text(self.title)}</h3><div class="chart" id="{self.name}" {label}></div>{caption}</figure>'
-        )
+        chart = f'<div class="chart" id="{self.name}" {label}></div>'
+        return f"<figure><h3>{unbroken(self.title)}</h3>{chart}{caption}</figure>"
 
     def described(self) -> dict[str, Any]:
         """What the page's script draws."""
@@ -163,6 +164,11 @@ def text(value: object) -> str:
     return html.escape(str(value))
 
 
+def unbroken(value: object) -> str:
+    """The same, with each word that has a hyphen kept in one line: no `Pendulum-` above `v1`."""
+    return re.sub(r"\S+-\S+", lambda word: f'<span class="whole">{word[0]}</span>', text(value))
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """A readable number of so many significant digits, fewer where it has no more; nothing where there is none."""
     if value is None or not math.isfinite(value):
@@ -183,7 +189,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]], *, marked: Iter
 
     def cell(tag: str, position: int, value: object) -> str:
         shown = number(value) if isinstance(value, (int, float)) else "" if value is None else str(value)
-        return f"<{tag}{' class=number' if listed and numeric[position] else ''}>{text(shown)}</{tag}>"
+        return f"<{tag}{' class=number' if listed and numeric[position] else ''}>{unbroken(shown)}</{tag}>"
 
     def line_of(tag: str, values: Sequence[object], marked: bool = False) -> str:
         cells = "".join(cell(tag, position, value) for position, value in enumerate(values))
@@ -224,6 +230,15 @@ def _asset(name: str) -> str:
 def _numbers(values: Sequence[float]) -> list[float | None]:
     """As JSON can hold them, rounded: an axis that spans the rounding errors of a mean would be nonsense."""
     return [float(f"{value:.10g}") if math.isfinite(value) else None for value in values]
+
+
+BREAK, TICK = "<br>", 24
+"""What begins a new line in Plotly's labels; and the characters that one at an axis has room for, also on a phone."""
+
+
+def broken(name: str) -> str:
+    """A name as a label at an axis, in lines that are short."""
+    return BREAK.join(map(_label, textwrap.wrap(name, TICK, break_on_hyphens=False)))
 
 
 def _label(name: str) -> str:

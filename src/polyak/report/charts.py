@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.html import COLOURS, Chart, line
+from polyak.html import BREAK, COLOURS, Chart, broken, line
 from polyak.report.advice import time_spent
 from polyak.report.groups import Group
 from polyak.report.statistics import interval, iqm
@@ -29,6 +29,8 @@ class Measure:
     dashed: str = ""
     caption: str = ""
     log: bool = False
+    lines: tuple[str, str] = ("", "")
+    """What the solid and the dashed line are called beside their group."""
 
 
 CRITIC = Measure(
@@ -40,11 +42,12 @@ CRITIC = Measure(
     "followed: solid above dashed is over-estimation. Where a time limit cut an episode off, the critic's "
     "own value stands for the rest; a policy that is rewarded for entropy has it in its Q. Compare within a group: "
     "another discount makes other numbers.",
+    lines=("expected", "obtained"),
 )
 LEARNER = (
     Measure("Critic loss", "reward squared", "learner/critic_loss", log=True),
     Measure("Actor loss", "reward", "learner/actor_loss"),
-    Measure("Q and target on the batch", "reward", "learner/q", "learner/target"),
+    Measure("Q and target on the batch", "reward", "learner/q", "learner/target", lines=("Q", "target")),
     Measure("Spread of Q on the batch", "reward, standard deviation", "learner/q_std"),
     Measure(
         "Gradient norms",
@@ -52,6 +55,7 @@ LEARNER = (
         "learner/critic_gradient_norm",
         "learner/actor_gradient_norm",
         log=True,
+        lines=("critic", "actor"),
     ),
     Measure(
         "Saturated actions",
@@ -67,12 +71,14 @@ TRAINING = (
     Measure("Return of training episodes", "return", "train/return", caption="With exploration; undiscounted."),
     Measure("Length of training episodes", STEPS, "train/length"),
 )
+IN_BOTH = ("evaluation", "training")
 SUCCESS = Measure(
     "Success rate",
     "fraction of episodes",
     "eval/success_rate",
     "train/success_rate",
     "Episodes whose last step's info says is_success or success; in training with exploration.",
+    lines=IN_BOTH,
 )
 SPEED = Measure("Speed", "environment steps per second", "speed/steps_per_second", caption="Evaluation not counted.")
 
@@ -110,16 +116,16 @@ def measured(groups: Sequence[Group], measure: Measure, name: str) -> Chart | No
     """The mean of a metric over seeds, its band from the lowest seed to the highest; None where nobody measured it."""
     traces: list[dict[str, Any]] = []
     for group in groups:
-        for metric, dash in ((measure.name, "solid"), (measure.dashed, "dash")):
+        for metric, dash, word in zip((measure.name, measure.dashed), ("solid", "dash"), measure.lines, strict=True):
             steps, values = group.column(metric) if metric else (np.zeros(0), np.zeros((0, 0)))
             if len(steps):
-                label = group.label if dash == "solid" else f"{group.label}: {metric.split('/')[1]}"
+                label = f"{group.label}: {word}" if word else group.label
                 low, mean, high = (of(values, axis=0).tolist() for of in (np.nanmin, np.nanmean, np.nanmax))
                 band = (low, high) if len(values) > 1 and dash == "solid" else None
                 traces += line(label, steps.tolist(), mean, group.colour, band=band, dash=dash)
     if not traces:
         return None
-    layout = {"yaxis": {"type": "log", "dtick": "D2"}} if measure.log else {}
+    layout = {"yaxis": {"type": "log"}} if measure.log else {}
     named = f"Solid: {measure.name}. Dashed: {measure.dashed}." if measure.dashed else f"{measure.name}."
     several = any(len(group.runs) > 1 for group in groups)
     band_says = "Line: mean over seeds; band: lowest to highest." if several else ""
@@ -132,13 +138,14 @@ def time_shares(groups: Sequence[Group], name: str) -> Chart | None:
     spent = [(group, found) for group in groups if (found := time_spent(group.records))]
     if not spent:
         return None
-    labels = [group.label for group, _ in spent]
+    labels = [broken(group.label) for group, _ in spent]
     traces = [
         {
             "type": "bar",
             "orientation": "h",
             "name": part,
             "y": labels,
+            "width": 0.7,
             "x": [100 * found[part] / sum(found.values()) for _, found in spent],
             "marker": {"color": COLOURS[index]},
             "hovertemplate": "%{x:.1f} %",
@@ -146,9 +153,10 @@ def time_shares(groups: Sequence[Group], name: str) -> Chart | None:
         for index, part in enumerate(PARTS)
         if any(found[part] for _, found in spent)
     ]
+    height = 6 + sum(1.5 + 1.2 * (1 + label.count(BREAK)) for label in labels)
     layout: dict[str, Any] = {"barmode": "stack", "hovermode": "y unified"}
     layout |= {"xaxis": {"range": [0, 100]}, "yaxis": {"autorange": "reversed"}}
-    return Chart(name, "Where the time went", traces, "share of the time, %", "", "", layout, 9 + 2.5 * len(spent))
+    return Chart(name, "Where the time went", traces, "share of the time, %", "", "", layout, height)
 
 
 def all_measured(groups: Sequence[Group], measures: Sequence[Measure], prefix: str) -> Iterator[Chart]:
@@ -173,7 +181,7 @@ def asked_of_infos(groups: Sequence[Group], prefix: str) -> Iterator[Chart]:
     found = [re.fullmatch("(?:train|eval)/info/(.+)", name) for group in groups for name in group.metrics]
     for index, name in enumerate(dict.fromkeys(match[1] for match in found if match)):
         caption = "In the info of each episode's last step; in training with exploration."
-        measure = Measure(name, name, f"eval/info/{name}", f"train/info/{name}", caption)
+        measure = Measure(name, name, f"eval/info/{name}", f"train/info/{name}", caption, lines=IN_BOTH)
         chart = measured(groups, measure, f"{prefix}-info-{index}")
         if chart is not None:
             yield chart

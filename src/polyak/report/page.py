@@ -6,7 +6,7 @@ from typing import Any
 
 from polyak.algorithms import titled
 from polyak.errors import UnreadableError, UsageError
-from polyak.html import Chart, document, grid, table, text, video, write_page
+from polyak.html import Chart, document, grid, table, text, unbroken, video, write_page
 from polyak.report import charts, facts, tables
 from polyak.report.advice import advice, time_spent
 from polyak.report.groups import Group, grouped
@@ -45,15 +45,15 @@ def page(runs: Sequence[Run]) -> str:
     environments = list(dict.fromkeys(group.environment for group in groups))
     title = _title(groups, environments)
     drawn: list[Chart] = []
-    parts = [f"<h1>{text(title)}</h1>", _summary(groups)]
+    parts = [f"<h1>{unbroken(title)}</h1>", _summary(groups)]
     if len(environments) > 1:
-        links = (f'<a href="#environment-{i}">{text(name)}</a>' for i, name in enumerate(environments))
+        links = (f'<a href="#environment-{i}">{unbroken(name)}</a>' for i, name in enumerate(environments))
         parts.append(f"<nav>{' '.join(links)}</nav>")
         parts.append(tables.improvement_over_all(groups))
     for index, environment in enumerate(environments):
         own = [group for group in groups if group.environment == environment]
         if len(environments) > 1:
-            parts.append(f'<h1 id="environment-{index}">{text(environment)}</h1>')
+            parts.append(f'<h1 id="environment-{index}">{unbroken(environment)}</h1>')
         parts += _environment(own, f"e{index}", drawn)
     parts += ["<h2>Settings</h2>", facts.settings(groups)]
     parts += ["<h2>Versions and machine</h2>", facts.machines(groups), "<h2>Runs</h2>", facts.runs(groups)]

@@ -121,7 +121,7 @@ def _squashed(result: Result) -> html.Chart:
         "entropy (nats)",
         "SAC's target entropy is minus the number of action dimensions: of each dimension as much as the dotted line. "
         "A policy whose μ is far out cannot reach it, and a learned temperature then rises until μ comes back.",
-        {"xaxis": {"type": "log", "dtick": 1}, "yaxis": {"range": [-4.0, 3.6]}},
+        {"xaxis": {"type": "log"}, "yaxis": {"range": [-4.0, 3.6]}},
     )
 
 
@@ -156,7 +156,7 @@ def _temperature(result: Result) -> html.Chart:
         "α, temperature",
         "entropy (nats)",
         f"A learned temperature goes where the entropy equals its target, here to α = {result.target_alpha:.3g}.",
-        {"xaxis": {"type": "log", "dtick": 1}},
+        {"xaxis": {"type": "log"}},
     )
 
 
@@ -165,7 +165,7 @@ def _settled(result: Result) -> html.Chart:
     traces = html.line("best σ", alphas, [formulas.settled_sigma(alpha) for alpha in alphas])
     traces += html.line("√(α/2)", alphas, [math.sqrt(alpha / 2.0) for alpha in alphas], 7, dash="dot")
     traces += _level("widest σ", alphas, formulas.widest_sigma(0.0), 5)
-    axis = {"type": "log", "dtick": 1}
+    axis = {"type": "log"}
     near = formulas.sigmas_of_entropy(0.0, result.target)[0]
     traces += _level("σ of SAC's target", alphas, near, 2)
     return html.Chart(

@@ -121,7 +121,7 @@ def _counts(result: Result) -> html.Chart:
         "bias (units of σ)",
         "The maximum's bias grows about as √(2 ln k). The clipped one's vanishes: the chosen value is then so far up "
         "that the minimum is almost always critic 2's.",
-        {"xaxis": {"type": "log", "dtick": 1}},
+        {"xaxis": {"type": "log"}},
     )
 
 

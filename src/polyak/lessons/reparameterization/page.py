@@ -104,7 +104,7 @@ def _variances(result: Result) -> html.Chart:
         "N, samples of an estimate",
         "variance of the estimate",
         "Both fall as 1/N; between them lies the same ratio everywhere. Logarithmic axes.",
-        {"xaxis": _decades(), "yaxis": _decades()},
+        {"xaxis": {"type": "log"}, "yaxis": {"type": "log"}},
     )
 
 
@@ -125,7 +125,7 @@ def _spread(result: Result) -> html.Chart:
         "N, samples of an estimate",
         "estimate of the gradient",
         "Median and the range from the 5 % to the 95 % quantile of all repeats.",
-        {"xaxis": _decades()},
+        {"xaxis": {"type": "log"}},
     )
 
 
@@ -170,9 +170,5 @@ def _policy(mu: float) -> html.Chart:
         "σ, the policy's standard deviation",
         "variance of a term",
         "Exact. Logarithmic axes.",
-        {"xaxis": _decades(), "yaxis": _decades()},
+        {"xaxis": {"type": "log"}, "yaxis": {"type": "log"}},
     )
-
-
-def _decades() -> dict[str, Any]:
-    return {"type": "log", "dtick": 1, "exponentformat": "power"}
