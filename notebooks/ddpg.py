@@ -29,6 +29,8 @@
 #
 # Change the framework here; everything below follows. The trainings take `polyak.train`'s settings by name, over those
 # of the environment's preset.
+#
+# It needs `pip install "polyak[box2d,notebooks]"`, or `make notebooks` in a checkout, and `helpers.py` beside it.
 
 # %% tags=["parameters"]
 BACKEND = "jax"  # or "torch", "tensorflow"
@@ -39,15 +41,12 @@ LANDER = {"steps": 300_000, "stop_at_return": 220.0}  # a quarter of an hour to 
 # %%
 import dataclasses
 import importlib
-import sys
 
 import helpers
 import matplotlib.pyplot as plt
 import numpy as np
 
 import polyak
-from polyak.report.page import write_report
-from polyak.views.terminal import PlainView
 
 ddpg = importlib.import_module(f"polyak.algorithms.ddpg.with_{BACKEND}")
 common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
@@ -222,7 +221,7 @@ helpers.compare(policy.explore(s, xi), np.clip(mu + 0.1 * xi, -1, 1))
 # as good as it gets.
 
 # %%
-run = polyak.train("ddpg", "Pendulum-v1", backend=BACKEND, run_dir=RUNS, observer=PlainView(sys.stdout), **PENDULUM)
+run = polyak.train("ddpg", "Pendulum-v1", backend=BACKEND, run_dir=RUNS, **PENDULUM)
 
 # %%
 helpers.curves(run, ["train/return", "eval/return"], ["learner/critic_loss"], ["learner/q"], ["learner/saturated"])
@@ -253,9 +252,7 @@ helpers.video(run)
 # any return.
 
 # %%
-lander = polyak.train(
-    "ddpg", "LunarLanderContinuous-v3", backend=BACKEND, run_dir=RUNS, observer=PlainView(sys.stdout), **LANDER
-)
+lander = polyak.train("ddpg", "LunarLanderContinuous-v3", backend=BACKEND, run_dir=RUNS, **LANDER)
 
 # %%
 helpers.curves(lander, ["train/return", "eval/return"], ["eval/q", "eval/discounted_return"], ["learner/saturated"])
@@ -284,7 +281,7 @@ plt.show()
 
 # %%
 for each in (run, lander):
-    print(write_report([each]))
+    print(polyak.write_report([each]))
 
 # %% [markdown]
 # Where to go on: `td3.py` repairs what went wrong here. Try `exploration_noise=0.3`, or

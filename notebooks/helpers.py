@@ -11,24 +11,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML, Markdown, Video
 
-from polyak.algorithm import drawn, first_state
+import polyak
+from polyak import parts
+from polyak.algorithm import drawn
 from polyak.algorithms import algorithm as algorithm_named
-from polyak.algorithms import with_page
-from polyak.environments.make import make_environments
-from polyak.experience.batches import sample_batch
-from polyak.experience.collector import Collector
-from polyak.experience.replay import Replay
-from polyak.frameworks import make_learner
-from polyak.frameworks.execution import Execution
-from polyak.frameworks.state import state_of
-from polyak.html import COLOURS
-from polyak.lessons.common import Table
-from polyak.networks.forward import forward_of_any
-from polyak.networks.weights import plain_body
-from polyak.run.folder import Run
-from polyak.system.randomness import Streams
-from polyak.types import Arrays
+from polyak.frameworks.state import Weights, state_of
 
+COLOURS = ("#3a80c9", "#e07b39", "#2f9e77", "#c2579c", "#8a78e0", "#b8941f")
 TENSORS = {"jax": ("jax.numpy", "asarray"), "torch": ("torch", "tensor"), "tensorflow": ("tensorflow", "constant")}
 """What makes an array the framework's own."""
 
@@ -40,7 +29,7 @@ def code(*functions: Any) -> Markdown:
     return Markdown("\n\n".join(f"```python\n{inspect.getsource(function)}```" for function in functions))
 
 
-def tables(shown: Sequence[Table]) -> HTML:
+def tables(shown: Sequence[Any]) -> HTML:
     """The tables of one of polyak's lessons."""
     return HTML("".join(table.html() for table in shown))
 
@@ -85,14 +74,14 @@ class Example:
     """[B, ...], the framework's tensors."""
     noise: dict[str, Any]
     """[B, A] each, the framework's tensors."""
-    arrays: Arrays
+    arrays: dict[str, Any]
     """The state as named NumPy arrays."""
     data: Any
     """The batch in NumPy."""
     noise_data: dict[str, Any]
     """The noise in NumPy."""
 
-    def part(self, name: str) -> Arrays:
+    def part(self, name: str) -> dict[str, Any]:
         """One network of the state in float64, by the names in it: `part("target_actor")`."""
         start = f"{name}/"
         found = {key.removeprefix(start): value for key, value in self.arrays.items() if key.startswith(start)}
@@ -104,30 +93,24 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
 
     After that the targets lag behind their networks, so that a formula that confuses them does not pass.
     """
-    streams, what = Streams(0), with_page(algorithm_named(algorithm), backend)
-    environments = make_environments(environment, 1, streams.environment)
-    collector = Collector(environments, streams.warm_up, streams.exploration)
-    collector.begin()
-    spec = environments.spec
-    replay = Replay(1_000, spec.observation_size, spec.action_size)
+    streams, what = parts.Streams(0), algorithm_named(algorithm)
+    config = what.Config(batch_size=64, hidden_sizes=(32, 32), replay_size=1_000, **settings)
+    environments = parts.make_environments(environment)
+    spec, collector = environments.spec, parts.make_collector(environments, config)
+    replay = parts.make_replay(spec, config)
     for _ in range(replay.capacity):
         replay.add(collector.step(None))
     environments.close()
 
-    config = what.Config(batch_size=64, hidden_sizes=(32, 32), **settings)
-    entries = what.state(spec, config)
-    first = first_state(entries, streams.weights)
-    learner = make_learner(backend, what, spec, config, first, Execution("cpu", fast=backend == "jax"))
-    draws = drawn(what.draws(spec, config), streams.learner, updates + 1)
-    batches = sample_batch(replay, streams.replay, updates, config.batch_size, config.discount)
-    learner.update(batches, {name: value[:-1] for name, value in draws.items()})
+    learner = parts.make_learner(backend, algorithm, spec, config, device="cpu", fast=backend == "jax")
+    learner.update(parts.sample_batch(replay, streams.replay, updates, config.batch_size, config.discount))
 
     common = importlib.import_module(f"polyak.frameworks.{backend}.parts")
     arrays = learner.arrays()
-    state = state_of(entries, tensors(dict(sorted(arrays.items())), backend))
-    last = sample_batch(replay, streams.replay, 1, config.batch_size, config.discount)
+    state = state_of(what.state(spec, config), tensors(dict(sorted(arrays.items())), backend))
+    last = parts.sample_batch(replay, streams.replay, 1, config.batch_size, config.discount)
     data = common.Batch(*(getattr(last, name)[0] for name in common.Batch._fields))
-    noise = {name: value[-1] for name, value in draws.items()}
+    noise = {name: value[0] for name, value in drawn(what.draws(spec, config), streams.learner, 1).items()}
     batch = common.Batch(*tensors(tuple(data), backend))
     return Example(config, state, batch, tensors(noise, backend), arrays, data, noise)
 
@@ -149,9 +132,22 @@ def partial(function: Callable[..., Any], weights: Sequence[Any], backend: str) 
     return functools.partial(function, *weights)
 
 
-def forward(network: Arrays, inputs: Any) -> Any:
-    """What a network of these arrays computes, in NumPy, as a policy does: [..., inputs] -> [..., outputs]."""
-    return forward_of_any(plain_body(network), network)(inputs)
+def forward(network: Mapping[str, Any], inputs: Any) -> Any:
+    """What a network of these arrays computes, written out: dense layers, ReLU between them; [..., inputs]."""
+    layers = len(network) // 2
+    for layer in range(layers):
+        inputs = inputs @ network[f"{layer}/kernel"] + network[f"{layer}/bias"]
+        inputs = np.maximum(inputs, 0) if layer < layers - 1 else inputs
+    return inputs
+
+
+def weights(network: Mapping[str, Any], like: Weights, backend: str) -> Weights:
+    """The framework's own weights of a network of these arrays, whose layers are those of another."""
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in network.items():
+        layer, _, kind = name.partition("/")
+        nested.setdefault(layer, {})[kind] = np.asarray(value, np.float32)
+    return Weights(tensors(nested, backend), like.body)
 
 
 def compiled(update: Callable[..., Any], backend: str) -> Callable[..., Any]:
@@ -159,7 +155,7 @@ def compiled(update: Callable[..., Any], backend: str) -> Callable[..., Any]:
     return importlib.import_module("jax").jit(update, static_argnums=4) if backend == "jax" else update
 
 
-def curves(run: Run, *panels: Sequence[str]) -> None:
+def curves(run: polyak.Run, *panels: Sequence[str]) -> None:
     """Draw numbers of `run.metrics` against environment steps, a panel for each group of names."""
     figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 3.6), squeeze=False, layout="constrained")
     for axis, names in zip(axes[0], panels, strict=True):
@@ -176,6 +172,6 @@ def curves(run: Run, *panels: Sequence[str]) -> None:
     plt.show()
 
 
-def video(run: Run) -> Video:
+def video(run: polyak.Run) -> Video:
     """An episode of the run's best policy, inside the notebook."""
     return Video(run.record(best=True), embed=True, width=420, html_attributes="controls muted loop")

@@ -22,6 +22,8 @@
 #
 # Every equation stands beside polyak's own function, which is called and checked. Equation numbers are those of the
 # chapter "Combining policy gradient and Q-learning".
+#
+# It needs `pip install "polyak[box2d,notebooks]"`, or `make notebooks` in a checkout, and `helpers.py` beside it.
 
 # %% tags=["parameters"]
 BACKEND = "jax"  # or "torch", "tensorflow"
@@ -36,9 +38,7 @@ import helpers
 import matplotlib.pyplot as plt
 import numpy as np
 
-from polyak.frameworks.state import Weights
 from polyak.lessons import reparameterization
-from polyak.networks.names import nested
 
 sac = importlib.import_module(f"polyak.algorithms.sac.with_{BACKEND}")
 common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
@@ -169,9 +169,9 @@ alpha = helpers.tensors(np.exp(example.arrays["log_alpha"]), BACKEND)
 
 def actor_with(sigma):
     """The actor with this sigma in every state."""
-    arrays = {name: value.astype(np.float32) for name, value in example.part("actor").items()}
+    arrays = example.part("actor")
     arrays["2/kernel"][:, 1], arrays["2/bias"][1] = 0, np.log(sigma)
-    return Weights(helpers.tensors(nested(arrays), BACKEND), state.actor.parameters.body)
+    return helpers.weights(arrays, state.actor.parameters, BACKEND)
 
 
 def value_of(actor, noise):

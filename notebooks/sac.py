@@ -23,6 +23,8 @@
 # Every equation stands beside polyak's own function, which is called on a real batch and checked. Equation numbers are
 # those of the chapter "Combining policy gradient and Q-learning". `reparameterization.py` shows why SAC's actor can
 # learn from one sample a state.
+#
+# It needs `pip install "polyak[box2d,notebooks]"`, or `make notebooks` in a checkout, and `helpers.py` beside it.
 
 # %% tags=["parameters"]
 BACKEND = "jax"  # or "torch", "tensorflow"
@@ -33,7 +35,6 @@ LANDER = {"steps": 300_000, "stop_at_return": 220.0}  # a quarter of an hour to 
 
 # %%
 import importlib
-import sys
 
 import helpers
 import matplotlib.pyplot as plt
@@ -41,8 +42,6 @@ import numpy as np
 
 import polyak
 from polyak.lessons import entropy
-from polyak.report.page import write_report
-from polyak.views.terminal import PlainView
 
 sac = importlib.import_module(f"polyak.algorithms.sac.with_{BACKEND}")
 common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
@@ -314,7 +313,7 @@ helpers.compare(after.target_critic_1.arrays["0"]["kernel"], config.polyak * old
 # as good as it gets.
 
 # %%
-run = polyak.train("sac", "Pendulum-v1", backend=BACKEND, run_dir=RUNS, observer=PlainView(sys.stdout), **PENDULUM)
+run = polyak.train("sac", "Pendulum-v1", backend=BACKEND, run_dir=RUNS, **PENDULUM)
 
 # %%
 helpers.curves(run, ["train/return", "eval/return"], ["learner/critic_loss"], ["learner/q"])
@@ -336,9 +335,7 @@ helpers.video(run)
 # once an evaluation reaches 220. Two actions: the entropy's target is -2.
 
 # %%
-lander = polyak.train(
-    "sac", "LunarLanderContinuous-v3", backend=BACKEND, run_dir=RUNS, observer=PlainView(sys.stdout), **LANDER
-)
+lander = polyak.train("sac", "LunarLanderContinuous-v3", backend=BACKEND, run_dir=RUNS, **LANDER)
 
 # %%
 helpers.curves(lander, ["train/return", "eval/return"], ["learner/entropy"], ["learner/alpha"])
@@ -360,7 +357,7 @@ helpers.video(lander)
 
 # %%
 for each in (run, lander):
-    print(write_report([each]))
+    print(polyak.write_report([each]))
 
 # %% [markdown]
 # Where to go on: `learn_alpha=False, alpha=0.2` are the chapter's; `alpha=0.01` is nearly no entropy at all, and

@@ -26,6 +26,8 @@
 #
 # Every equation stands beside polyak's own function, which is called on a real batch and checked. Equation numbers are
 # those of the chapter "Combining policy gradient and Q-learning". `ddpg.py` comes first.
+#
+# It needs `pip install "polyak[box2d,notebooks]"`, or `make notebooks` in a checkout, and `helpers.py` beside it.
 
 # %% tags=["parameters"]
 BACKEND = "jax"  # or "torch", "tensorflow"
@@ -36,7 +38,6 @@ LANDER = {"steps": 300_000, "stop_at_return": 220.0}  # a quarter of an hour to 
 
 # %%
 import importlib
-import sys
 
 import helpers
 import matplotlib.pyplot as plt
@@ -46,8 +47,6 @@ import polyak
 from polyak import algorithm
 from polyak.algorithms import td3 as td3_described
 from polyak.lessons import overestimation
-from polyak.report.page import write_report
-from polyak.views.terminal import PlainView
 
 td3 = importlib.import_module(f"polyak.algorithms.td3.with_{BACKEND}")
 common = importlib.import_module(f"polyak.frameworks.{BACKEND}.parts")
@@ -230,10 +229,7 @@ helpers.compare(kernel(now.target_critic_2), config.polyak * old + (1 - config.p
 # The same environment, the same seed, the same settings where both have them.
 
 # %%
-runs = {
-    name: polyak.train(name, "Pendulum-v1", backend=BACKEND, run_dir=RUNS, observer=PlainView(sys.stdout), **PENDULUM)
-    for name in ("ddpg", "td3")
-}
+runs = {name: polyak.train(name, "Pendulum-v1", backend=BACKEND, run_dir=RUNS, **PENDULUM) for name in ("ddpg", "td3")}
 
 # %%
 for run in runs.values():
@@ -271,9 +267,7 @@ helpers.video(runs["td3"])
 # once an evaluation reaches 220.
 
 # %%
-lander = polyak.train(
-    "td3", "LunarLanderContinuous-v3", backend=BACKEND, run_dir=RUNS, observer=PlainView(sys.stdout), **LANDER
-)
+lander = polyak.train("td3", "LunarLanderContinuous-v3", backend=BACKEND, run_dir=RUNS, **LANDER)
 
 # %%
 helpers.curves(lander, ["train/return", "eval/return"], ["eval/q", "eval/discounted_return"], ["learner/saturated"])
@@ -288,7 +282,7 @@ helpers.video(lander)
 
 # %%
 for run in (*runs.values(), lander):
-    print(write_report([run]))
+    print(polyak.write_report([run]))
 
 # %% [markdown]
 # Where to go on: take the repairs out, one at a time. `target_noise=0.0` is no smoothing, `policy_delay=1` no delay.

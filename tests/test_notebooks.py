@@ -144,6 +144,24 @@ def test_compare_refuses(computed: list[Any], expected: list[Any]) -> None:
         helpers().compare(computed, expected)
 
 
+PUBLIC = r"polyak(\.(parts|callbacks|algorithm|algorithms(\.\w+)*|lessons(\.\w+)?|frameworks\.(\w+\.parts|state)))?"
+"""Modules of polyak that the documentation offers."""
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
+def test_the_notebooks_take_what_is_public_and_say_how_to_install(path: Path) -> None:
+    taken = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            taken.add(str(node.module))
+        elif isinstance(node, ast.Import):
+            taken |= {each.name for each in node.names}
+    assert [name for name in taken if name.startswith("polyak") and not re.fullmatch(PUBLIC, name)] == []
+    if path.stem in TRAINED:
+        first = jupytext.read(path).cells[0].source
+        assert re.search(r'`pip install "polyak\[[\w,]+\]"`', first)
+
+
 @pytest.mark.parametrize("name", TRAINED)
 def test_syncing_makes_the_notebook_and_leaves_its_text_as_it_is(name: str, tmp_path: Path) -> None:
     """`git status` stays clean after `make notebooks`, and after Jupyter has saved an executed notebook."""

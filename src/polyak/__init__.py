@@ -14,6 +14,7 @@ _HOMES = {
     "resume": "polyak.training",
     "load": "polyak.run.runs",
     "import_sb3": "polyak.policies.sb3",
+    "write_report": "polyak.report.page",
     "Run": "polyak.run.folder",
     "Player": "polyak.policies.player",
     "Policy": "polyak.policies.policy",
@@ -42,6 +43,7 @@ __all__ = [
     "resume",
     "train",
     "train_together",
+    "write_report",
 ]
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from polyak.policies.player import Player
     from polyak.policies.policy import Policy
     from polyak.policies.sb3 import import_sb3
+    from polyak.report.page import write_report
     from polyak.run.folder import Run
     from polyak.run.runs import load
     from polyak.training import resume, train, train_together

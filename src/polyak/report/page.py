@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polyak.algorithms import titled
 from polyak.errors import UnreadableError, UsageError
@@ -12,31 +12,35 @@ from polyak.report.advice import advice, time_spent
 from polyak.report.groups import Group, grouped
 from polyak.run.folder import Run
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
+from polyak.settings.kinds import checked, require
 
 METRICS_LIMIT, VIDEOS_LIMIT = 500_000_000, 300_000_000
 """Bytes of all runs' metrics that a page is made from, and of the videos of one environment in it, at most."""
 
 
-def write_report(runs: Sequence[Run], output: Path | None = None) -> Path:
+def write_report(runs: Run | Sequence[Run], output: str | Path | None = None) -> Path:
     """Write the page about one run or many, and return its path.
 
     Args:
-        runs: grouped by their settings; runs that differ in their seed alone are averaged.
+        runs: one, or many, grouped by their settings; runs that differ in their seed alone are averaged.
         output: where to; by default `report.html` in the folder of the run, or here where there are several.
 
     Raises:
         UsageError: there is no run, a folder holds none, or the page cannot be written.
     """
+    path: Path | None = checked("output", output, Path | None)
+    runs = [runs] if isinstance(runs, Run) else runs
     if not runs:
         raise UsageError("there are no runs to report on")
     for run in runs:
+        require("runs", run, isinstance(cast(Any, run), Run), "runs, as polyak.train and polyak.load give them")
         run.require_no_links()
     sizes = [run.metrics_file.lstat().st_size for run in runs if run.metrics_file.exists()]
     if sum(size for size in sizes if size <= SIZE_LIMIT) > METRICS_LIMIT:  # a larger one is named when it is read
         raise UsageError(
             f"the metrics of {len(runs):,} runs hold more than {METRICS_LIMIT:,} bytes together: report on fewer runs"
         )
-    return write_page(output or (runs[0].report_file if len(runs) == 1 else Path("report.html")), page(runs))
+    return write_page(path or (runs[0].report_file if len(runs) == 1 else Path("report.html")), page(runs))
 
 
 def page(runs: Sequence[Run]) -> str:
