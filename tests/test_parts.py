@@ -32,7 +32,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_loop_of_the_page_is_the_run_that_train_makes(learned: dict[str, Any], tmp_path: Path) -> None:
-    run = polyak.train("sac", "Pendulum-v1", run_dir=tmp_path, probe=False, **TINY)
+    run = polyak.train("sac", "Pendulum-v1", run_dir=tmp_path, probe=False, progress=False, **TINY)
     assert learned["learner"].updates == run.metrics[-1]["learner/updates"] == 17
     assert bits(learned["learner"].arrays()) == bits(saved(run).learner)
     assert bits(learned["policy"].parameters) == bits(run.policy.parameters)
@@ -101,6 +101,17 @@ def test_q_takes_the_environments_own_dict_and_units() -> None:
     arrays = {name: value for name, value in learner.arrays().items() if name.startswith("critic_1/")}
     hidden = np.maximum(inputs @ arrays["critic_1/0/kernel"] + arrays["critic_1/0/bias"], 0)
     assert expected == pytest.approx((hidden @ arrays["critic_1/1/kernel"] + arrays["critic_1/1/bias"])[0], rel=1e-5)
+
+
+def test_environments_take_what_a_run_s_take() -> None:
+    heavy = parts.make_environments("Pendulum-v1", environment_settings={"g": 0.0}, max_episode_steps=3)
+    light = parts.make_environments("Pendulum-v1", max_episode_steps=3)
+    np.testing.assert_array_equal(heavy.reset(), light.reset())
+    action = np.zeros((1, 1), np.float32)
+    assert heavy.step(action).observation[0, 2] != light.step(action).observation[0, 2]
+    heavy.set("g", 10.0)
+    with pytest.raises(UsageError, match="wrapper"):
+        parts.make_environments("Pendulum-v1", wrappers=["nonsense"])
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -5,6 +5,7 @@ a run adds around them (a folder, checkpoints, evaluation, the view) is left to 
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from polyak.algorithm import Algorithm, drawn, first_state
 from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import with_page
 from polyak.algorithms.checks import require_parts
+from polyak.environments.additions import Additions, require_names
 from polyak.environments.make import Environment
 from polyak.environments.make import make_environments as made
 from polyak.environments.stepping import Environments
@@ -63,6 +65,8 @@ def make_environments(
     seed: int = 0,
     vectorization: Vectorization = "sync",
     max_episode_steps: int | None = None,
+    environment_settings: Mapping[str, Any] | None = None,
+    wrappers: Sequence[str] = (),
 ) -> Environments:
     """`count` environments behind one `reset` and `step`, each with the stream of episode seeds that a run's has.
 
@@ -74,14 +78,25 @@ def make_environments(
         seed: of their episodes. An evaluation takes environments of its own, of another seed.
         vectorization: "sync", "async" (each in a process of its own) or "envpool".
         max_episode_steps: time limit of an episode; None keeps the environment's own.
+        environment_settings: arguments of the environment's constructor, where it is an id.
+        wrappers: classes around it as `module:Class`, the innermost first, where it is an id.
 
     Raises:
         UsageError: they cannot be made.
     """
-    streams = Streams(checked("seed", seed, Seed))
-    limit = checked("max_episode_steps", max_episode_steps, Count | None)
-    count = checked("count", count, Count)
-    return made(environment, count, streams.environment, vectorization=vectorization, max_episode_steps=limit)
+    options = Options(
+        vectorization=vectorization, environment_settings=environment_settings or {}, wrappers=tuple(wrappers)
+    )
+    additions = Additions(options.environment_settings, options.wrappers)
+    require_names(additions, environment)
+    return made(
+        environment,
+        checked("count", count, Count),
+        Streams(checked("seed", seed, Seed)).environment,
+        vectorization=options.vectorization,
+        max_episode_steps=checked("max_episode_steps", max_episode_steps, Count | None),
+        additions=additions,
+    )
 
 
 def make_config(
