@@ -145,7 +145,7 @@ def test_each_import_brings_no_more_than_it_needs() -> None:
         "import polyak; dir(polyak); polyak.__version__",
         "import polyak.types, polyak.networks, polyak.algorithms.ddpg, polyak.algorithms.td3, polyak.algorithms.sac",
         "import polyak.experience.replay, polyak.system.files, polyak.system.randomness; polyak.Policy",
-        "import polyak; polyak.parts.make_learner",
+        "import polyak; polyak.parts.make_learner, polyak.callbacks.StopWhen",
         "import polyak.run.folder, polyak.run.progress, polyak.training; polyak.load, polyak.Run, polyak.train",
     )
     assert packages(alone) <= {"polyak", "numpy"}

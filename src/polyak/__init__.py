@@ -25,7 +25,7 @@ _HOMES = {
     "NonFiniteError": "polyak.errors",
 }
 
-_MODULES = ("parts",)
+_MODULES = ("callbacks", "parts")
 """Public modules, each imported when it is first named."""
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from polyak import callbacks as callbacks
     from polyak import parts as parts
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.player import Player
