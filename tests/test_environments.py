@@ -251,6 +251,26 @@ def test_an_id_like_no_other_says_where_the_ids_are_listed() -> None:
         make("xyzzy")
 
 
+@pytest.mark.parametrize("by_callable", [False, True])
+def test_mujoco_warns_by_python_and_leaves_no_file(
+    by_callable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """HalfCheetah's model has an attribute that is deprecated."""
+    mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+    mujoco.set_mju_user_warning(None)
+    monkeypatch.chdir(tmp_path)
+    made = make_environment(
+        (lambda: gymnasium.make("HalfCheetah-v5", disable_env_checker=True)) if by_callable else "HalfCheetah-v5"
+    )
+    made.reset(seed=0)
+    assert capfd.readouterr() == ("", "")
+    made.unwrapped.data.qpos[:] = np.nan
+    made.step(np.zeros(6))
+    made.close()
+    assert "MuJoCo warns: Nan, Inf or huge value in QPOS" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def registering_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The name of a module that registers an environment when it is imported."""

@@ -17,6 +17,7 @@ from polyak.environments.additions import NOTHING, RESERVED, Additions, wrapped
 from polyak.environments.closing import close
 from polyak.environments.registry import registered, remedy
 from polyak.environments.rewards import require_one_number
+from polyak.environments.simulators import let_mujoco_warn_by_python
 from polyak.errors import UsageError
 from polyak.settings.options import NO_SETTINGS
 from polyak.system.foreign import code_that_raised, message_of, missing, told
@@ -48,6 +49,7 @@ def make_by_call(make: Callable[..., Any], render_mode: str | None, settings: Ma
                 f"MyEnv({name}={name})"
             )
     shown = {} if render_mode is None or not _takes(make, "render_mode") else {"render_mode": render_mode}
+    let_mujoco_warn_by_python()  # which has been imported by now, where the callable uses it
     made: Any = make(**shown, **settings)
     if not isinstance(made, gymnasium.Env | VectorEnv):
         kind = "one of the old gym" if type(made).__module__.partition(".")[0] == "gym" else _a(made)
@@ -91,6 +93,10 @@ def make_registered(
     if render_mode is not None:
         options["render_mode"] = render_mode
     try:
+        creator = gymnasium.registry[plain].entry_point
+        if isinstance(creator, str):
+            load_env_creator(creator)  # which imports the simulator
+        let_mujoco_warn_by_python()
         return gymnasium.make(plain, **options)
     except gymnasium.error.InvalidMetadata:
         return _make_without_metadata(gymnasium.registry[plain], options)
