@@ -132,7 +132,7 @@ def test_live_view_draws_the_state_and_gives_the_terminal_back(progress: Progres
 def test_live_view_says_when_it_evaluates(progress: Progress, terminal: Terminal) -> None:
     view = LiveView(terminal)
     view.started(progress)
-    progress.evaluating = True
+    progress.evaluating = lambda: "in episode 1 of 2, after 3 of its steps"
     view.ended(progress)
     assert "none finished yet" in terminal.getvalue()
     assert "evaluating" in terminal.getvalue()
@@ -155,9 +155,9 @@ def test_live_view_fits_80_columns(
 def test_the_last_evaluation_leaves_nothing_to_wait_for(progress: Progress, terminal: Terminal) -> None:
     view = LiveView(terminal)
     view.started(progress)
-    progress.steps, progress.evaluating = progress.total_steps, True
+    progress.steps, progress.evaluating = progress.total_steps, lambda: "in episode 1 of 2"
     view.ended(progress)
-    assert "20,000 of 20,000 steps  evaluating  0 updates\n" in terminal.getvalue()
+    assert "20,000 of 20,000 steps  evaluating in episode 1 of 2  0 updates\n" in terminal.getvalue()
 
 
 def test_the_time_left_is_that_of_a_run_that_learns(progress: Progress, clock: Clock) -> None:

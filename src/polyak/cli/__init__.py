@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), 1)
     except Interrupted as error:
         return _fail(str(error), 128 + error.signal_number)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as error:
+        return _fail(" ".join(["interrupted", *getattr(error, "__notes__", ())]), 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         _leave_output()
         return 1

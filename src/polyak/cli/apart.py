@@ -9,12 +9,13 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO, cast
 
 from polyak.cli.output import SPELLED, own_output
 from polyak.errors import SavingError, TrainingError
-from polyak.run.progress import Observer, Progress
+from polyak.run.progress import Observer, Progress, tell_stopping
 from polyak.system.prints import LOG_NAME, Apart, Log, warnings_are_ours
 
 SHOWN = 4_000
@@ -139,6 +140,7 @@ class PrintsFolder:
         self._start = None if given is None or given.is_absolute() else Path.cwd()
         self._view = view
         self.ended, self.epoch_ended = view.ended, view.epoch_ended
+        self.stopping = partial(tell_stopping, view)
 
     def started(self, progress: Progress) -> None:
         """Print it, and let the view begin."""

@@ -9,6 +9,8 @@ import tyro
 from polyak.cli.named import Name, player_named
 from polyak.cli.output import own_output
 from polyak.cli.parsing import call
+from polyak.policies.evaluation import MOST_STEPS
+from polyak.views.evaluation import evaluation_shown
 
 SUCCESS = {None: "", True: "  success", False: "  no success"}
 
@@ -22,6 +24,7 @@ def evaluate(
     environment: str | None = None,
     info_metrics: tuple[str, ...] | None = None,
     run_dir: Path = Path("runs"),
+    plain: bool = False,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
     """Run fresh episodes with the deterministic policy of a run.
@@ -34,11 +37,13 @@ def evaluate(
         environment: another environment than the run's, as an id or module:Id.
         info_metrics: numbers in the info of each episode's last step, by name; by default those of the run.
         run_dir: where latest, the run begun last, is looked for.
+        plain: print lines instead of the live line.
         as_json: print one JSON object with mean, std, returns, lengths, seed; success_rate and info_metrics if any.
     """
     with own_output():
         player = player_named(run, run_dir, best=best, environment=environment)
-        result = player.evaluate(episodes, seed=seed, info_metrics=info_metrics)
+        with evaluation_shown(plain=plain) as watched:
+            result = player.evaluate(episodes, seed=seed, info_metrics=info_metrics, watched=watched)
     if as_json:
         print(json.dumps(result.to_json()))
         return
@@ -46,6 +51,11 @@ def evaluate(
     for number, (total, length, success) in enumerate(told, start=1):
         print(f"episode {number:>3}  return {total:>10.2f}  length {length:>6}{SUCCESS[success]}")
     print(f"mean {result.mean:.2f}  std {result.std:.2f}  over {episodes} episodes, seed {seed}")
+    if result.cut_off:
+        print(
+            f"{result.cut_off} of {episodes} episodes cut off after {MOST_STEPS:,} steps: no time limit is known; "
+            "`polyak train --max-episode-steps` gives a run one"
+        )
     if result.success_rate is not None:
         said = sum(success is not None for success in result.successes)
         print(f"success rate {result.success_rate:.1%}  of {said} episodes")

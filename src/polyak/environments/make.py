@@ -23,6 +23,7 @@ from polyak.environments.registry import registered
 from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import Flat, require_flattenable, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
+from polyak.environments.traits import traits_of
 from polyak.environments.workers import Workers, end_a_script_run_again
 from polyak.errors import UsageError
 from polyak.settings.options import NO_SETTINGS, Vectorization
@@ -69,14 +70,14 @@ def make_environments(
         raise UsageError(f"vectorization is {vectorization!r}, but must be {', '.join(get_args(Vectorization))}")
     made = [make()]  # in this process, so that its errors are plain; reused below where environments run here
     try:
-        first = made[0]
+        first, traits = made[0], traits_of(made[0])
         if vectorization == "envpool":
             with foreign(lambda error: not_made(name, error)):
                 pool = make_pool(environment, count, first)
             close(made.pop())
-            return Environments(pool, generator_of, limit)
+            return Environments(pool, generator_of, limit, traits=traits)
         if isinstance(first, VectorEnv):
-            whole = Environments(first, generator_of, limit, Claim(made, name))
+            whole = Environments(first, generator_of, limit, Claim(made, name), traits=traits)
             whole.is_one_vector = True
             return whole
         spec_of(Flat(first.observation_space), first.action_space)
@@ -84,10 +85,11 @@ def make_environments(
             claim = Claim(made, name)
             close(made.pop())
             workers = Workers(name, _known_there(make, environment), count, first, autoreset)
-            return Environments(workers, generator_of, limit, claim, can_be_made_again=True)
+            return Environments(workers, generator_of, limit, claim, can_be_made_again=True, traits=traits)
         made += [make(index=index) for index in range(1, count)]
         claim = Claim(made, name)
-        return Environments(_beside(made, name, autoreset, make), generator_of, limit, claim, can_be_made_again=True)
+        beside = _beside(made, name, autoreset, make)
+        return Environments(beside, generator_of, limit, claim, can_be_made_again=True, traits=traits)
     except BaseException:
         for each in made:
             close(each)
@@ -122,7 +124,7 @@ def make_apart(
     declared = getattr(vector.single_observation_space, "declared", vector.single_observation_space)
     alike = SimpleNamespace(observation_space=declared, action_space=vector.single_action_space)
     worker = Workers(name, _known_there(make, environment), 1, alike, AutoresetMode.DISABLED)
-    return Environments(worker, generator_of, limit)
+    return Environments(worker, generator_of, limit, traits=like.traits)
 
 
 def _known_there(make: Callable[..., Any], environment: Environment) -> Callable[..., Any]:

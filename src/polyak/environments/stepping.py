@@ -13,6 +13,7 @@ from polyak.environments.guard import VectorGuard, WrongAnswer
 from polyak.environments.infos import Info
 from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
+from polyak.environments.traits import Traits
 from polyak.environments.workers import dead_worker
 from polyak.errors import TrainingError, UsageError
 from polyak.settings.kinds import checked
@@ -27,6 +28,9 @@ GeneratorOf = Callable[[int], np.random.Generator]
 
 
 _NONE: Mapping[int, Info] = {}
+
+
+UNKNOWN = Traits()
 
 
 class Step(NamedTuple):
@@ -78,6 +82,7 @@ class Environments:
         claim: Claim | None = None,
         *,
         can_be_made_again: bool = False,
+        traits: Traits = UNKNOWN,
     ) -> None:
         """Take a vector environment, what gives each of its environments a random stream, and a limit to its answers.
 
@@ -119,6 +124,8 @@ class Environments:
         self._limit = limit
         self._lost = False
         self._moment: Callable[[], str] | None = None
+        self.traits = traits
+        """What is known of them before they are stepped."""
         self._can_be_made_again = can_be_made_again
         self._next: Mapping[str, Any] = {}
         self._running: list[Mapping[str, Any]] = [self._next] * self.count
@@ -139,7 +146,7 @@ class Environments:
 
     def beside(self, generator_of: GeneratorOf) -> "Environments":
         """The same environments with streams and counts of their own, for other episodes between those of these."""
-        beside = Environments(self.vector, generator_of, self._limit)
+        beside = Environments(self.vector, generator_of, self._limit, traits=self.traits)
         beside._made_with = self._made_with
         return beside
 

@@ -29,6 +29,10 @@ class Seat(Trial):
         self._take(progress.record)
         self._watcher.news(self, "recorded")
 
+    def stopping(self, progress: Progress, running: int) -> None:
+        """A signal asks all that are running to stop."""
+        self._watcher.stopping(running)
+
     def ended(self, progress: Progress) -> None:
         """It has ended, however that was."""
         if progress.record.get("step", 0) > self.steps:

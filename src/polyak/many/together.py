@@ -4,7 +4,7 @@ Each round brings every run to the launch of its next burst; then all bursts are
 the runs step their environments. Everything else, a run's folder above all, is as of a run that is alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -16,7 +16,7 @@ from polyak.run.callbacks import making
 from polyak.run.folder import Run
 from polyak.run.loop import Loop
 from polyak.run.plan import Plan
-from polyak.run.progress import Observer, Silent, watching
+from polyak.run.progress import Observer, Silent, tell_stopping, watching
 from polyak.run.start import new_loop, settled
 from polyak.settings.kinds import Seed, checked, require
 from polyak.system.signals import signals_marked, signals_noted, time_limit
@@ -113,8 +113,14 @@ def _seats(
 
 def _drive(seats: Sequence[_Seat], group: Group) -> None:
     """All runs to their ends; a signal ends all of them, each after the step that it is in."""
-    with signals_noted() as signals:
-        running = {seat: seat.loop.bursts(signals) for seat in seats if seat.error is None}
+    running: dict[_Seat, Generator[None]] = {}
+
+    def told() -> None:
+        for number, seat in enumerate(running):  # the first speaks for all
+            tell_stopping(seat.loop.observer if number == 0 else Silent(), seat.loop.progress, len(running))
+
+    with signals_noted(told) as signals:
+        running |= {seat: seat.loop.bursts(signals) for seat in seats if seat.error is None}
         try:
             while running:
                 for seat, bursts in list(running.items()):

@@ -1,6 +1,8 @@
 """Episodes without exploration noise, and the return of each."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,11 +11,17 @@ import numpy as np
 from polyak.algorithm import Algorithm, networks_of
 from polyak.environments.infos import Info, averaged, success_in, success_rate
 from polyak.environments.make import Environments
+from polyak.environments.stepping import Step
 from polyak.errors import UsageError
 from polyak.policies.policy import Policy
 from polyak.settings.kinds import Count, checked
 from polyak.settings.shared import Settings
-from polyak.types import Arrays, Float
+from polyak.types import Arrays, Bool, Float
+
+MOST_STEPS = 10_000
+"""Of an evaluation's episode, where no time limit is known: some environments end no episode by themselves."""
+Watched = Callable[[Callable[[], str]], None]
+"""Is called before each step of an evaluation with what tells how far it is."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,8 @@ class Evaluation:
     """What `value` expected of each episode at its first observation."""
     successes: tuple[bool | None, ...] = ()
     """Of each episode, whether `is_success` (or `success`) in its last step's info was true; None where neither was."""
+    cut_off: int = 0
+    """Episodes that were cut off after `MOST_STEPS` steps, because no time limit of the environment is known."""
     info_metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     """Of each number of infos that was asked for: its mean over the episodes whose last step's info had it."""
 
@@ -55,7 +65,7 @@ class Evaluation:
         return success_rate(self.successes)
 
     def to_json(self) -> dict[str, Any]:
-        """`mean`, `std`, `returns`, `lengths`, `seed`; and `success_rate` and `info_metrics`, where there are any."""
+        """`mean`, `std`, `returns`, `lengths`, `seed`; `cut_off`, `success_rate`, `info_metrics`, if there are any."""
         rate, asked = self.success_rate, dict(self.info_metrics)
         return {
             "mean": self.mean,
@@ -63,6 +73,7 @@ class Evaluation:
             "returns": list(self.returns),
             "lengths": list(self.lengths),
             "seed": self.seed,
+            **({"cut_off": self.cut_off} if self.cut_off else {}),
             **({} if rate is None else {"success_rate": rate}),
             **({"info_metrics": asked} if asked else {}),
         }
@@ -78,10 +89,13 @@ def evaluate(
     value: Callable[[Float], Float] | None = None,
     info_metrics: Sequence[str] = (),
     occasion: str = "in the evaluation",
+    watched: Watched | None = None,
 ) -> Evaluation:
     """Run `episodes` whole episodes with the deterministic policy.
 
-    Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred.
+    Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred. Where no time
+    limit of the environments is known, an episode is cut off after `MOST_STEPS` steps, as if one had been; in a vector
+    that resets itself, the next one then begins where that was.
 
     Args:
         policy: acts.
@@ -92,7 +106,8 @@ def evaluate(
         value: expects a discounted return of observations, [n, O] -> [n], for instance `critic_of` a learner; without
             it, the result has no `values` and no `discounted_returns`.
         info_metrics: numbers in the infos of the episodes' last steps, which the result is to have.
-        occasion: for the message of an error.
+        occasion: for the message of an error, and of what a Ctrl-C raises.
+        watched: called before each step with what tells how far the evaluation is; what it raises ends it.
 
     Raises:
         UsageError: fewer than one episode, or spaces that are not the policy's.
@@ -105,24 +120,48 @@ def evaluate(
     quota[: episodes % environments.count] += 1
     results: list[list[_Episode]] = [[] for _ in range(environments.count)]
     running: list[_Episode] = []
-    with environments.told_as(lambda: f"{occasion}, {_moment(results, running, episodes)}"):
+
+    def moment() -> str:
+        return _moment(results, running, episodes)
+
+    with _told_as(environments, lambda: f"{occasion}, {moment()}"):
         observation = environments.reset()
         running += [_Episode(first) for first in observation]
         while any(len(result) < share for result, share in zip(results, quota, strict=True)):
+            if watched is not None:
+                watched(moment)
             step = environments.step(policy.mean(observation))
             for index in np.flatnonzero(step.valid):
-                episode = running[index]
-                episode.add(float(step.reward[index]), discount)
-                if step.terminated[index] or step.truncated[index]:
-                    episode.info = step.infos.get(int(index), {})
-                    if not step.terminated[index]:
-                        episode.cut_off_at = step.next_observation[index].copy()
-                    if len(results[index]) < quota[index]:
-                        results[index].append(episode)
+                running[index].add(float(step.reward[index]), discount)
+            too_long = _too_long(environments, step, running)
+            for index in np.flatnonzero(step.ended | too_long):
+                running[index].end(step, int(index), too_long=bool(too_long[index]))
+                if len(results[index]) < quota[index]:
+                    results[index].append(running[index])
             observation = step.observation
-            for index in np.flatnonzero(step.terminated | step.truncated | ~step.valid):
+            if too_long.any() and environments.every_episode_has_a_seed:
+                observation = environments.start_anew(too_long)
+            for index in np.flatnonzero(step.ended | too_long | ~step.valid):
                 running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
     return _result([episode for result in results for episode in result], seed, value, info_metrics)
+
+
+def _too_long(environments: Environments, step: Step, running: "list[_Episode]") -> Bool:
+    """[N]: where an episode that nothing limits is to be cut off."""
+    if environments.traits.time_limited:
+        return np.zeros(environments.count, np.bool_)
+    return ~step.ended & [episode.length >= MOST_STEPS for episode in running]
+
+
+@contextmanager
+def _told_as(environments: Environments, moment: Callable[[], str]) -> Generator[None]:
+    """Let faults within this block say when they were, and a Ctrl-C when it came, in a note."""
+    try:
+        with environments.told_as(moment):
+            yield
+    except KeyboardInterrupt as error:
+        error.add_note(moment())
+        raise
 
 
 def _moment(results: "list[list[_Episode]]", running: "list[_Episode]", episodes: int) -> str:
@@ -130,9 +169,9 @@ def _moment(results: "list[list[_Episode]]", running: "list[_Episode]", episodes
     ended = sum(map(len, results))
     if len(results) == 1:
         steps = running[0].length if running else 0
-        return f"in episode {ended + 1} of {episodes}, after {steps} of its steps"
+        return f"in episode {ended + 1} of {episodes}, after {steps:,} of its steps"
     steps = sum(episode.length for result in (*results, running) for episode in result)
-    return f"after {ended} of {episodes} episodes and {steps} steps in all"
+    return f"after {ended} of {episodes} episodes and {steps:,} steps in all"
 
 
 class _Episode:
@@ -142,6 +181,7 @@ class _Episode:
         self.first_observation = first_observation.copy()
         self.total_reward, self.discounted, self.weight, self.length = 0.0, 0.0, 1.0, 0
         self.cut_off_at: Float | None = None
+        self.too_long = False
         self.info: Info = {}
 
     def add(self, reward: float, discount: float) -> None:
@@ -151,6 +191,12 @@ class _Episode:
         self.weight *= discount
         self.length += 1
 
+    def end(self, step: Step, index: int, *, too_long: bool) -> None:
+        """Keep how it ended, in a step of environments of which its own has this index."""
+        self.info, self.too_long = step.infos.get(index, {}), too_long
+        if not step.terminated[index]:
+            self.cut_off_at = step.next_observation[index].copy()
+
 
 def _result(
     episodes: list[_Episode], seed: int | None, value: Callable[[Float], Float] | None, info_metrics: Sequence[str]
@@ -158,16 +204,31 @@ def _result(
     returns = tuple(episode.total_reward for episode in episodes)
     lengths = tuple(episode.length for episode in episodes)
     infos = [episode.info for episode in episodes]
-    successes, asked = tuple(map(success_in, infos)), averaged(infos, info_metrics)
+    told: dict[str, Any] = {
+        "successes": tuple(map(success_in, infos)),
+        "cut_off": sum(episode.too_long for episode in episodes),
+        "info_metrics": averaged(infos, info_metrics),
+    }
     if value is None:
-        return Evaluation(returns, lengths, seed, successes=successes, info_metrics=asked)
+        return Evaluation(returns, lengths, seed, **told)
     expected = value(np.stack([episode.first_observation for episode in episodes]))
     discounted = [
         episode.discounted
         + (0.0 if episode.cut_off_at is None else episode.weight * float(value(episode.cut_off_at[None])[0]))
         for episode in episodes
     ]
-    return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()), successes, asked)
+    return Evaluation(returns, lengths, seed, tuple(discounted), tuple(expected.tolist()), **told)
+
+
+def warn_of_averages(environments: Environments) -> None:
+    """Say that a policy is shown other numbers than it was trained on, where a wrapper averages what it has seen."""
+    for name in environments.traits.averages:
+        warnings.warn(
+            f"{name} normalizes by running averages, which begin anew here: the policy is shown other numbers than it "
+            "was trained on, and the returns mean little; normalize by constants instead",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def critic_of(algorithm: Algorithm, config: Settings, learner: Arrays, policy: Policy) -> Callable[[Float], Float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from polyak.environments.additions import Additions, require_names
 from polyak.environments.history import Isolation, isolation_of
 from polyak.environments.make import Environment, make_environments
-from polyak.policies.evaluation import Evaluation, evaluate
+from polyak.policies.evaluation import Evaluation, Watched, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
 from polyak.settings.kinds import Count, Seed, checked, require
 from polyak.settings.options import KINDS
@@ -77,10 +77,18 @@ class Player:
         """What keeps the episodes apart."""
         return isolation_of(self.environment, fresh=False, draws=()) if self.isolation is None else self.isolation
 
-    def evaluate(self, episodes: int = 10, *, seed: int = 0, info_metrics: Sequence[str] | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        episodes: int = 10,
+        *,
+        seed: int = 0,
+        info_metrics: Sequence[str] | None = None,
+        watched: Watched | None = None,
+    ) -> Evaluation:
         """Run fresh episodes with the deterministic policy.
 
-        `info_metrics` are the player's own, unless others are asked for.
+        `info_metrics` are the player's own, unless others are asked for; `watched` is called before each step, with
+        what tells how far it is.
 
         Raises:
             UsageError: something asked for cannot be.
@@ -99,7 +107,8 @@ class Player:
                 additions=self.additions,
             )
             try:
-                return evaluate(policy, environments, episodes, seed=seed, info_metrics=names)
+                warn_of_averages(environments)
+                return evaluate(policy, environments, episodes, seed=seed, info_metrics=names, watched=watched)
             finally:
                 environments.close()
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.metrics import MetricsWriter, Record
 from polyak.run.plan import Plan
-from polyak.run.progress import Observer, Progress
+from polyak.run.progress import Observer, Progress, tell_stopping
 from polyak.system.files import write_atomically
 from polyak.system.signals import signals_noted
 from polyak.system.stopwatch import CALLBACKS
@@ -70,7 +70,7 @@ class Loop:
 
     def run_to_the_end(self) -> None:
         """Train until the steps are done, the wanted return is reached, or something ends the run; always save."""
-        with signals_noted() as signals:
+        with signals_noted(lambda: tell_stopping(self.observer, self.progress)) as signals:
             for _ in self.bursts(signals):
                 pass
 
@@ -97,9 +97,11 @@ class Loop:
         self._begin()
         while not signals:
             steps = self.collector.steps
-            if steps // epoch > self.state.evaluated // epoch and self._may_evaluate():
-                self._end_epoch()
-            if steps // every > self.state.saved // every:
+            evaluates = steps // epoch > self.state.evaluated // epoch and self._may_evaluate()
+            if evaluates:
+                self._end_epoch(signals)
+            # One that was given up, and is done by a run that goes on, comes after its step's checkpoint.
+            if steps // every > self.state.saved // every or (evaluates and self.state.saved == steps):
                 self.checkpoint()
             if self._is_over or signals:
                 break
@@ -110,10 +112,11 @@ class Loop:
         """Save, evaluate the last policy, and say how it went."""
         if self.state.saved < self.collector.steps:
             self.checkpoint()
+        if not signals and self.state.evaluated < self.collector.steps:
+            # After the checkpoint: to a run that is extended, its end here is no end of an epoch.
+            self._end_epoch(signals)
         if signals:
             self._write_what_was_measured()
-        elif self.state.evaluated < self.collector.steps:
-            self._end_epoch()  # after the checkpoint: to a run that is extended, its end here is no end of an epoch
         if self.training.stopped:
             self.progress.outcome = f"stopped after {self.collector.steps:,} steps: {self.training.stopped}"
         elif not self.state.reached:
@@ -176,14 +179,21 @@ class Loop:
         """Whether no episode runs where the evaluation is to be."""
         return self.plan.evaluate_in != "training" or self.collector.lengths[0] == 0
 
-    def _end_epoch(self) -> None:
-        """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags."""
+    def _end_epoch(self, signals: list[int]) -> None:
+        """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags.
+
+        Where a signal comes meanwhile, the evaluation is given up, and is due again when the run goes on.
+        """
         with _Torn(self):
             self._take()
         steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
-        result = None if self.evaluation is None else self._evaluate(self.evaluation)
-        self.ledger.stopwatch.lap("evaluation")
+        try:
+            result = None if self.evaluation is None else self._evaluate(self.evaluation, signals)
+        except _Stopped:
+            return
+        finally:
+            self.ledger.stopwatch.lap("evaluation")
         with _Torn(self):
             self.state.evaluated = steps
             if result is not None and (self.state.best is None or result.mean > self.state.best[1]):
@@ -201,8 +211,12 @@ class Loop:
         self.observer.epoch_ended(self.progress)
         self.callbacks.require_all_well()
 
-    def _evaluate(self, environments: Environments) -> Evaluation:
-        self.progress.evaluating = True
+    def _evaluate(self, environments: Environments, signals: list[int]) -> Evaluation:
+        def watched(moment: Callable[[], str]) -> None:
+            self.progress.evaluating = moment
+            if signals:
+                raise _Stopped
+
         policy, before = self.updates.policy, environments.state()
         try:
             result = evaluate(
@@ -213,6 +227,7 @@ class Loop:
                 value=critic_of(self.plan.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
                 info_metrics=self.plan.info_metrics,
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
+                watched=watched,
             )
             if self.plan.evaluate_in == "training" and self._may_evaluate():
                 self.collector.begin_again()
@@ -222,7 +237,7 @@ class Loop:
         else:
             return result
         finally:
-            self.progress.evaluating = False
+            self.progress.evaluating = None
 
     def _write_record(self, evaluation: Mapping[str, float], *, tell: bool = False) -> None:
         """Write what was measured since the previous record, with what callbacks that are told of it have to add."""
@@ -366,6 +381,10 @@ class Loop:
             ) from error
 
 
+class _Stopped(Exception):  # noqa: N818 - named for what happened
+    """A signal came during an evaluation."""
+
+
 class _Torn(AbstractContextManager[None]):
     """A block in which some parts are ahead of others: where it fails, the run cannot go on from them.
 
@@ -392,6 +411,7 @@ def _measured(evaluation: Evaluation | None) -> dict[str, float]:
         "eval/return": evaluation.mean,
         "eval/return_std": evaluation.std,
         "eval/length": evaluation.mean_length,
+        **({"eval/cut_off": evaluation.cut_off} if evaluation.cut_off else {}),
         "eval/discounted_return": float(np.mean(evaluation.discounted_returns)),
         "eval/q": float(np.mean(evaluation.values)),
         **recorded(evaluation.success_rate, evaluation.info_metrics, "eval"),

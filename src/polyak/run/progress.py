@@ -2,7 +2,7 @@
 
 import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,10 @@ class Progress:
     steps: int = 0
     updates: int = 0
     seconds: float = 0.0
-    evaluating: bool = False
+    evaluating: Callable[[], str] | None = None
+    """How far the evaluation is that runs, in words; None where none does."""
+    stopping: bool = False
+    """Whether a signal asks it to stop: it saves and ends."""
     episodes: deque[Episode] = field(default_factory=lambda: deque[Episode](maxlen=10))
     """The last training episodes."""
     record: Record = field(default_factory=dict[str, float])
@@ -56,6 +59,20 @@ class Observer(Protocol):
         """Called once, whatever ended the run."""
 
 
+def tell_stopping(observer: Observer, progress: Progress, running: int = 1) -> None:
+    """Tell an observer that a signal asks `running` runs to stop, if it has a method `stopping(progress, running)`.
+
+    This is within the signal's handler: whatever goes wrong there is left, for the run to end in order.
+    """
+    progress.stopping = True
+    with suppress(Exception):
+        getattr(observer, "stopping", _nothing)(progress, running)
+
+
+def _nothing(progress: Progress, running: int) -> None:
+    """Tell nobody."""
+
+
 def tell_ended(observer: Observer, progress: Progress) -> None:
     """Tell an observer that a run has ended; nothing that it raises replaces the run's own result or error."""
     try:
@@ -83,6 +100,11 @@ class Several(Observer):
         """Tell each."""
         for each in self._observers:
             each.epoch_ended(progress)
+
+    def stopping(self, progress: Progress, running: int) -> None:
+        """Tell each."""
+        for each in self._observers:
+            tell_stopping(each, progress, running)
 
     def ended(self, progress: Progress) -> None:
         """Tell each."""

@@ -12,11 +12,13 @@ from polyak.algorithms.checks import require_parts
 from polyak.algorithms.trial import require_working
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
+from polyak.environments.traits import Traits
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
 from polyak.frameworks.execution import count_of_threads
+from polyak.policies.evaluation import MOST_STEPS
 from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
@@ -103,9 +105,13 @@ def new_loop(
     if plan.found is not None and plan.found.said:
         parts.notes["probe"] = plan.found.said
         if plan.found.wrong and isinstance(observer, Silent):  # who watches is told with all else
-            with suppress(Warning):  # where warnings are errors, too
-                warnings.warn(f"{plan.name}: {plan.found.said}", stacklevel=4)
+            _warn(plan, plan.found.said)
     return put_together(stack, parts, observer, group)
+
+
+def _warn(plan: Plan, said: str) -> None:
+    with suppress(Warning):  # where warnings are errors, too
+        warnings.warn(f"{plan.name}: {said}", stacklevel=5)
 
 
 def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int | None = None) -> Replay:
@@ -160,7 +166,11 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     writer = stack.enter_context(MetricsWriter(run.folder, parts.metrics, parts.step))
     trackers, places = tracking.track(plan.track, run)
     writer.sinks += trackers
-    shown = {**facts(plan, environments.count, parts.replay), **_of_callbacks(parts.callbacks), **places, **parts.notes}
+    said = told_of(plan, environments.traits)
+    told = {**_of_callbacks(parts.callbacks), **places, **said, **parts.notes}
+    shown = {**facts(plan, environments.count, parts.replay), **told}
+    if "averages" in said and isinstance(observer, Silent):
+        _warn(plan, said["averages"])
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
     observer.started(progress)
     stack.callback(tell_ended, observer, progress)
@@ -196,6 +206,22 @@ def _of_callbacks(callbacks: Callbacks) -> dict[str, str]:
     return {"callbacks": f"{names}{kept}"} if names else {}
 
 
+def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
+    """What the environments say of themselves that the user should know."""
+    found: dict[str, str] = {}
+    if not traits.time_limited:
+        ends = f", an evaluation's after {MOST_STEPS:,} steps at the latest" if plan.evaluate_in != "never" else ""
+        waits = "; evaluation waits for an episode's end" if plan.evaluate_in == "training" else ""
+        found["time limit"] = f"none is known: episodes end where the environment ends them{ends}{waits}{LIMIT_SAID}"
+    if traits.averages:
+        found["averages"] = (
+            f"{', '.join(traits.averages)} normalizes by running averages, which are in no checkpoint: evaluation has "
+            "others than training, and resume begins anew with them; normalize by constants instead"
+        )
+    return found
+
+
+LIMIT_SAID = "; --max-episode-steps sets one"
 EVALUATED = {
     "process": "in a process of its own",
     "training": "in the environment that trains, at the first episode's end after the epoch",

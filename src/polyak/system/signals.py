@@ -12,8 +12,10 @@ MARK = "__signal__"
 
 
 @contextmanager
-def signals_noted() -> Generator[list[int]]:
+def signals_noted(told: Callable[[], None] = lambda: None) -> Generator[list[int]]:
     """Note SIGINT and SIGTERM instead of dying, so that a step is never cut; a second one acts as usual.
+
+    `told` is called in the handler, at once.
 
     A handler that was not installed from Python could not be put back, and is left in place.
     """
@@ -31,6 +33,7 @@ def signals_noted() -> Generator[list[int]]:
     def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
         restore()
+        told()
 
     for number in usual:
         signal.signal(number, note)

@@ -54,7 +54,7 @@ def watched_together(
         "runs": f"{len(seeds)}, together in this process",
         "settings": f"preset {plan.preset}, {plan.backend}, {steps:,} steps",
     }
-    view = make_view_of_many(f"{titled(name)} on {plan.name}, seeds {', '.join(map(str, seeds))}", facts)
+    view = make_view_of_many(f"{titled(name)} on {plan.label}, seeds {', '.join(map(str, seeds))}", facts)
     seats = [Seat(Job(name, plan.name, seed, steps=steps), plan.run_dir, view) for seed in seeds]
     view.begun(seats)
     try:

@@ -10,12 +10,15 @@ SHOWN = (
     ("train/length", "train length"),
     ("eval/return", "eval return"),
     ("eval/length", "eval length"),
+    ("eval/cut_off", "eval episodes cut off"),
     ("learner/critic_loss", "critic loss"),
     ("learner/actor_loss", "actor loss"),
     ("learner/q", "Q"),
     ("learner/alpha", "alpha"),
     ("learner/entropy", "entropy"),
 )
+STOPPING = "interrupted: it saves and ends; a second Ctrl-C kills it"
+"""What follows a first Ctrl-C."""
 RECENT = 6
 """Of the last training episodes, those that are shown."""
 STILL_SECONDS = 2.0
@@ -48,9 +51,11 @@ class Pace:
 
     @property
     def state(self) -> str:
-        """What it is doing: `evaluating`, or how many steps a second."""
+        """What it is doing: saving and ending, evaluating and how far that is, or how many steps a second."""
+        if self._progress.stopping:
+            return STOPPING
         if self._progress.evaluating:
-            return "evaluating"
+            return f"evaluating {self._progress.evaluating()}"
         still = self._learns is None and self._now[0] - self._moved[0] >= STILL_SECONDS
         if still and self._begun[1] < self._progress.steps < self._progress.total_steps:
             return "waiting for the first update"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from polyak.run.progress import Progress
-from polyak.views.picture import SHOWN, Pace, aligned, closing, facts, head, numbers
+from polyak.views.picture import SHOWN, STOPPING, Pace, aligned, closing, facts, head, numbers
 from polyak.views.redrawn import Redrawn
 
 BAR = 64
@@ -40,6 +40,11 @@ class PlainView:
         parts += [f"{label} {record[name]:.4g}" for name, label in SHOWN if name in record and "length" not in name]
         parts += [f"{record['speed/steps_per_second']:.0f} steps/s", pace.left]
         self._print("  ".join(filter(None, parts)))
+
+    def stopping(self, progress: Progress, running: int) -> None:
+        """Say what follows."""
+        where = f" {progress.evaluating()}" if progress.evaluating else ""
+        self._print(f"{STOPPING}{f'; it is evaluating{where}' if where else ''}")
 
     def ended(self, progress: Progress) -> None:
         """Print how it ended."""

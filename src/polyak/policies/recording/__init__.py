@@ -18,7 +18,7 @@ from polyak.environments.closing import close
 from polyak.environments.history import NONE, Isolation
 from polyak.environments.make import Environment, make_environment, make_environments
 from polyak.errors import UsageError
-from polyak.policies.evaluation import Evaluation, evaluate
+from polyak.policies.evaluation import Evaluation, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
 from polyak.policies.recording.drawing import drawing_without_a_screen, drawn, has_display
 from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
@@ -97,6 +97,7 @@ def record(
         with video(path, rate_of(made.metadata)) as add_frame:
             filmed = _Filmed(made, pictures, add_frame, filming, watcher)
             environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
+            warn_of_averages(environments)
             result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
         if pictures.one_colour is not None:
             warnings.warn(_nothing_seen(path, pictures), stacklevel=6)  # where Run.record was called
