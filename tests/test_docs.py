@@ -168,11 +168,12 @@ def test_an_algorithm_s_page_shows_its_code_in_every_framework(site: Path, name:
 def test_an_algorithm_s_page_has_every_setting_metric_and_deviation(site: Path, name: str) -> None:
     module = algorithm(name)
     page = Page(site / f"algorithms/{name}.html")
-    head = page.rows.index(["setting", "default", "book", "paper", "meaning"])
+    head = page.rows.index(["setting", "default", "book", "paper", "meaning", "in resume"])
     rows = {row[0]: row for row in page.rows[head + 1 :]}
     for field in dataclasses.fields(module.Config):
         assert all(rows[field.name][index] for index in (1, 4)), rows[field.name]
     assert rows["polyak"][1] == "0.995"
+    assert (rows["polyak"][5], rows["actor_learning_rate"][5]) == ("", "yes, not bit for bit")
     assert rows["batch_size"][1:3] == ["256", "100"]
     assert rows["hidden_sizes"][1] == "256, 256"
     assert {f"learner/{metric}" for metric in module.metrics} <= rows.keys()

@@ -42,14 +42,8 @@ def test_the_signatures_are_what_is_declared() -> None:
     own = {"algorithm", "environment", "config", "progress", "observer", "settings"}
     assert train.keys() == KINDS.keys() | own
     assert together.keys() == (train.keys() | {"seeds", "observers"}) - {"seed", "observer"}
-    assert resume.keys() == CHANGEABLE.keys() | {
-        "folder",
-        "steps",
-        "environment",
-        "replay_seconds",
-        "progress",
-        "observer",
-    }
+    beside = {"folder", "steps", "environment", "replay_seconds", "progress", "observer", "settings"}
+    assert resume.keys() == CHANGEABLE.keys() | beside
     assert Options(**{name: train[name].default for name in KINDS}) == Options()
     assert all(together[name].default == train[name].default for name in KINDS if name != "seed")
     assert {resume[name].default for name in CHANGEABLE} == {None}

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from polyak.algorithms import algorithm as algorithm_module
-from polyak.settings.kinds import Limit, meanings
+from polyak.settings.kinds import Changeable, Limit, changeable, meanings
 from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Options
 from polyak.settings.shared import Settings
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
-COLUMNS = ("setting", "default", "`book`", "`paper`", "meaning")
+COLUMNS = ("setting", "default", "`book`", "`paper`", "meaning", "in `resume`")
 OPTION_COLUMNS = ("option", "default", "limits", "meaning", "in `resume`")
 
 
@@ -56,10 +56,10 @@ def settings(algorithm: str) -> str:
     shared = {field.name for field in dataclasses.fields(Settings)}
     told = dict([*meanings(Settings), *meanings(kind)])
     book, paper = (_preset(name, algorithm) for name in ("book", "paper"))
-    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    rows, notes = [COLUMNS, ("---",) * len(COLUMNS)], {**changeable(kind), "steps": Changeable()}
     for name in sorted(fields, key=lambda name: name in shared):
         values = (_shown(fields[name]), book.get(name, ""), paper.get(name, ""))
-        rows.append((f"`{name}`", *values, told[name].replace("|", "\\|")))
+        rows.append((f"`{name}`", *values, told[name].replace("|", "\\|"), _resumed(notes.get(name))))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -68,10 +68,14 @@ def options() -> str:
     rows = [OPTION_COLUMNS, ("---",) * len(OPTION_COLUMNS)]
     for name, default in vars(Options()).items():
         shown = repr(str(default) if isinstance(default, Path) else default)
-        changeable = CHANGEABLE.get(name)
-        resumed = "" if changeable is None else "yes" if changeable.exact else "yes, not bit for bit"
-        rows.append((f"`{name}`", f"`{shown}`", "; ".join(_limits(KINDS[name])), MEANINGS[name], resumed))
+        limits = "; ".join(_limits(KINDS[name]))
+        rows.append((f"`{name}`", f"`{shown}`", limits, MEANINGS[name], _resumed(CHANGEABLE.get(name))))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _resumed(note: Changeable | None) -> str:
+    """Whether a run that goes on may have another value."""
+    return "" if note is None else "yes" if note.exact else "yes, not bit for bit"
 
 
 def _limits(kind: Any) -> Iterator[str]:

@@ -11,6 +11,7 @@ from polyak.environments.make import Environment
 from polyak.many import together
 from polyak.run import resume as resumption
 from polyak.run import start
+from polyak.run.changes import Changes
 from polyak.run.folder import Run
 from polyak.run.plan import planned
 from polyak.run.progress import Observer
@@ -150,6 +151,7 @@ def resume(  # noqa: D417 - as above
     device: Device | None = None,
     threads: int | None = None,
     fresh_environments: bool | None = None,
+    stop_at_return: float | None = None,
     checkpoint_every: int | None = None,
     step_timeout: float | None = None,
     callbacks: str | Sequence[object] | None = None,
@@ -157,6 +159,7 @@ def resume(  # noqa: D417 - as above
     replay_seconds: float = REPLAY_SECONDS,
     progress: bool | None = None,
     observer: Observer | None = None,
+    **settings: Any,
 ) -> Run:
     """Go on with a run that was interrupted, killed or failed, from its last whole checkpoint.
 
@@ -167,7 +170,10 @@ def resume(  # noqa: D417 - as above
 
     Options that are given are others than before, from now on: with another `backend`, `device` or number of `threads`,
     or with `fresh_environments`, the run goes on, but not bit for bit; an empty `track` is none. Other `steps` move the
-    end of a `learning_rate_schedule` that is not constant, and the run is not one that was longer from the start.
+    end of a `learning_rate_schedule` that is not constant, and the run is not one that was longer from the start. Of
+    the algorithm's `settings`, those may be others whose declaration says so (`Changeable`): the learning rates, how
+    often and how long the policy is evaluated. From there on it is another run, which is said, and kept under `resumed`
+    with what was before.
 
     Args:
         folder: the run, or its folder, here or copied from elsewhere; "latest" is that in `runs` which was begun last.
@@ -177,16 +183,16 @@ def resume(  # noqa: D417 - as above
         replay_seconds: how long the running episodes may take to be enacted again.
         progress: a view of the run, as for `train`.
         observer: also watches the run.
+        **settings: settings that are others from now on, as `actor_learning_rate=1e-4`.
 
     Raises:
         UsageError: the folder holds no run, no whole checkpoint, or one in use; or something asked for cannot be.
         TrainingError, Interrupted: as for `train`.
     """
-    changes, watcher = changes_of(locals()), watched(observer, progress)
+    options, watcher = changes_of(locals()), watched(observer, progress)
     asked = resumption.Asked(
         run=named(folder).placed(),
-        changes=changes,
-        steps=checked("steps", steps, Count | None),
+        changes=Changes(options, settings, checked("steps", steps, Count | None)),
         environment=environment,
         replay_seconds=checked("replay_seconds", replay_seconds, float),
     )

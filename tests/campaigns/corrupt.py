@@ -46,6 +46,7 @@ sys.path.insert(0, str(TESTS))  # for the environment `tiny_cli:Tiny-v0`
 import polyak  # noqa: E402
 from polyak.experience.replay import Replay  # noqa: E402
 from polyak.policies.policy import Policy  # noqa: E402
+from polyak.run.changes import Changes  # noqa: E402
 from polyak.run.checkpoints import Checkpoints, Content, manifest, segments  # noqa: E402
 from polyak.run.checkpoints.manifest import Manifest  # noqa: E402
 from polyak.run.description import stamped  # noqa: E402
@@ -666,7 +667,7 @@ def checkpoint_of(folder: Path) -> tuple[Saved, list[polyak.UsageError]]:
         checkpoints = Checkpoints(run.checkpoints)
         saved = newest(checkpoints, run)
         with sensible(checkpoints.folder / saved.manifest.name):
-            plan_to_go_on(Asked(run, {}, None, None, 0.0), saved)
+            plan_to_go_on(Asked(run, Changes(), None, 0.0), saved)
     return saved, list(checkpoints.faults)
 
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import tyro
 
-from polyak.cli.parsing import HINTED
+from polyak.cli.parsing import HINTED, texts_of
+from polyak.settings.kinds import Changeable, changeable
 from polyak.settings.options import CHANGEABLE, KINDS, MEANINGS, Flag, Options, note_of
+from polyak.settings.shared import Settings
 
 
 def flags_of_options() -> type[Any]:
@@ -25,20 +27,26 @@ def _spelled(name: str, kind: Any, default: Any) -> tuple[Any, str, Any]:
     return tyro.conf.UseAppendAction[tuple[str, ...]], told, () if isinstance(default, Mapping) else default
 
 
-def flags_of_changes() -> type[Any]:
-    """The same of those that `resume` takes; `changes_in` has what was given of them."""
-    fields: list[tuple[str, Any, str, Any]] = []
-    for name, note in CHANGEABLE.items():
-        (kind, *_), rest = get_args(KINDS[name]), "" if note.exact else "; another is not bit for bit the same"
-        told = f"{MEANINGS[name]} As before unless given{rest}."
-        flag = note_of(name, Flag)
-        if flag is not None and flag.repeated:
-            fields.append((name, tyro.conf.UseAppendAction[tuple[str, ...]], f"{told} May be repeated.", ()))
-        elif kind is bool:
-            fields.append((name, tyro.conf.FlagCreatePairsOff[bool], told, False))
-        else:
-            fields.append((name, kind | None, told, None))
-    return _flags(fields)
+def flags_of_changes(*configs: type[Settings]) -> type[Any]:
+    """The same of those that `resume` takes, and of the settings of these algorithms that it does.
+
+    `changes_in` has what was given of them.
+    """
+    fields = {name: _change(name, KINDS[name], MEANINGS[name], note) for name, note in CHANGEABLE.items()}
+    for config in configs:
+        hints, texts = get_type_hints(config, include_extras=True), texts_of(config)
+        for name, note in changeable(config).items():
+            fields[name] = _change(name, hints[name], texts.get(name, ""), note)
+    return _flags((name, *each) for name, each in fields.items())
+
+
+def _change(name: str, annotated: Any, meaning: str, note: Changeable) -> tuple[Any, str, Any]:
+    """Kind, help and default of a flag by which something is changed."""
+    kind, rest = get_args(annotated)[0], "" if note.exact else "; another is not bit for bit the same"
+    told, flag = f"{meaning} As before unless given{rest}.", note_of(name, Flag)
+    if flag is not None and flag.repeated:
+        return tyro.conf.UseAppendAction[tuple[str, ...]], f"{told} May be repeated.", ()
+    return (tyro.conf.FlagCreatePairsOff[bool], told, False) if kind is bool else (kind | None, told, None)
 
 
 def changes_in(given: Any) -> dict[str, Any]:

@@ -96,13 +96,18 @@ def call(function: Callable[..., T], arguments: Sequence[str], command: str) -> 
     return read(later, arguments, command)()
 
 
-def hinted(kind: type[Any]) -> type[Any]:
-    """A dataclass of the same fields for `read`, none of them checked yet, with the texts below them as help."""
+def texts_of(kind: type[Any]) -> dict[str, str]:
+    """The text below each field of a dataclass, by name; of what was typed into an interpreter there is none."""
     told = dict[str, str]()
     for each in reversed(kind.__mro__):
-        if dataclasses.is_dataclass(each):
-            with_source = inspect.getsourcefile(each) is not None
-            told |= dict(meanings(each)) if with_source else {}
+        if dataclasses.is_dataclass(each) and inspect.getsourcefile(each) is not None:
+            told |= dict(meanings(each))
+    return told
+
+
+def hinted(kind: type[Any]) -> type[Any]:
+    """A dataclass of the same fields for `read`, none of them checked yet, with the texts below them as help."""
+    told = texts_of(kind)
     hints = get_type_hints(kind, include_extras=True)
     fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(kind):

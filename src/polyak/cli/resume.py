@@ -1,5 +1,6 @@
 """`polyak resume RUN`: go on with a run; its folder is the only line on standard output."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
@@ -7,10 +8,17 @@ from typing import Annotated, Generic, TypeVar
 import tyro
 
 from polyak import training
+from polyak.algorithms import NAMES, algorithm
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import changes_in, flags_of_changes
 from polyak.cli.named import Name, run_named
 from polyak.cli.parsing import HINTED, read
+from polyak.cli.request import value_in
+from polyak.errors import UsageError
+from polyak.run.changes import begins_anew, kept, what_may
+from polyak.run.folder import Run, algorithm_of
+from polyak.run.runs import LATEST, named
+from polyak.settings.shared import Settings
 from polyak.system.prints import LOG_NAME
 from polyak.views.choice import make_view
 
@@ -21,7 +29,7 @@ F = TypeVar("F")
 class Asked(Generic[F]):
     """Go on with a run that was interrupted, killed or failed, from its last whole checkpoint, as if nothing had been.
 
-    A run that has ended is extended with --steps.
+    A run that has ended is extended with --steps. `polyak resume RUN --help` lists the settings that may be others.
     """
 
     run: Name
@@ -40,10 +48,43 @@ class Asked(Generic[F]):
     """Print lines instead of the live view."""
 
 
+def _run_among(arguments: list[str]) -> Run | None:
+    """The run that the words name, as far as can be told before they are parsed."""
+    words = (word for word in arguments if word == LATEST or os.path.lexists(Path(word, "settings.json")))
+    word = next(words, None)
+    return None if word is None else named(word, value_in(arguments, "--run-dir") or "runs")
+
+
+def _configs(run: Run | None) -> list[type[Settings]]:
+    """The settings of a run; of one that does not tell its algorithm, those of every algorithm of polyak's."""
+    settings = None if run is None else run.settings_if_whole
+    if run is None or settings is None:
+        return [algorithm(name).Config for name in NAMES]
+    return [algorithm_of(settings["algorithm"], run.folder.absolute()).Config]
+
+
+def _require_changeable(arguments: list[str], config: type[Settings], folder: Path) -> None:
+    """Answer a flag of `train` that no run takes once it has begun.
+
+    Raises:
+        UsageError: there is one.
+    """
+    flags = (word.partition("=")[0] for word in arguments if word.startswith("--"))
+    for flag in flags:
+        name = flag[2:].replace("-", "_")
+        if name != "run_dir" and kept(name, config):
+            raise UsageError(
+                f"resume has no {flag}: a run keeps the {name} that it began with; {what_may(config)}; "
+                f"{begins_anew(folder)}"
+            )
+
+
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    kind = Asked[flags_of_changes()]
-    asked = read(kind, arguments, "resume")
+    run = _run_among(arguments)
+    configs = _configs(run)
+    _require_changeable(arguments, configs[0], Path("RUN") if run is None else run.folder)
+    asked = read(Asked[flags_of_changes(*configs)], arguments, "resume")
     folder = run_named(asked.run, asked.run_dir).folder
     with environments_apart(folder.absolute(), folder.absolute() / LOG_NAME) as prints:
         training.resume(

@@ -1,9 +1,9 @@
 """The report's tables of facts: settings and where they differ, versions and machines, the runs."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
-from polyak.html import table
+from polyak.html import table, text
 from polyak.report.groups import FREE, Group, differences, experiment, last_evaluation
 from polyak.run.folder import Run
 from polyak.run.metrics import best_evaluation
@@ -42,7 +42,18 @@ def runs(groups: Sequence[Group]) -> str:
                     _why_left_out(run) if run in group.left_out else "",
                 ]
             )
-    return table(["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""], rows)
+    head = ["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""]
+    every = (run for group in groups for run in (*group.runs, *group.left_out))
+    return table(head, rows) + "".join(f'<p class="note">{text(each)}</p>' for run in every for each in _resumed(run))
+
+
+def _resumed(run: Run) -> Iterator[str]:
+    """What was another each time that a run was resumed, as its settings say."""
+    for entry in run.settings.get("resumed", []):
+        changed: Any = entry.get("changed")
+        if isinstance(changed, list) and changed:
+            what = "; ".join(map(str, cast(list[Any], changed)))
+            yield f"{run.folder.resolve().name}, resumed at step {entry.get('step')}: {what}"
 
 
 def _why_left_out(run: Run) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -97,9 +97,23 @@ def grouped(runs: Iterable[Run]) -> list[Group]:
 
 def experiment(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's results depend on, seed, versions and machine apart: one flat table."""
-    facts = {name: settings.get(name) for name in DIFFERENT}
+    facts: dict[str, Any] = {name: settings.get(name) for name in DIFFERENT}
     facts |= {name: settings[name] for name in ADDED if settings.get(name)}
+    facts |= changed_on_resume(settings)
     return facts | {name: value for name, value in settings["settings"].items() if name not in FREE}
+
+
+def changed_on_resume(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Of each setting that became another when a run was resumed: the values that it had until then, and the steps."""
+    found: dict[str, str] = {}
+    for entry in settings.get("resumed", []):
+        others: Any = entry.get("settings", {})
+        for name, values in cast(dict[str, Any], others).items() if isinstance(others, dict) else ():
+            before: Any = next(iter(cast(list[Any], values)), None) if isinstance(values, list) else values
+            told = f"{before} until step {entry.get('step')}"
+            key = f"{name} before"
+            found[key] = f"{found[key]}, {told}" if key in found else told
+    return found
 
 
 def differences(tables: Sequence[Mapping[str, Any]]) -> list[str]:

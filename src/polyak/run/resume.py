@@ -17,6 +17,7 @@ from polyak.experience.collector import Collector
 from polyak.experience.reenactment import SHOWED, reenact
 from polyak.run import mending
 from polyak.run.callbacks import Callbacks, making
+from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run, additions_for, environment_of
@@ -27,15 +28,11 @@ from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest
 from polyak.run.start import Parts, put_together, settled
 from polyak.run.worlds import make_worlds
-from polyak.settings.options import CHANGEABLE, Options, as_described
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked, time_limit
 from polyak.system.threads import one_numpy_thread
-
-PACKAGES = {"jax": ("jax", "jaxlib"), "torch": ("torch",), "tensorflow": ("tensorflow",)}
-"""What each framework's numbers depend on."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +40,7 @@ class Asked:
     """What `resume` was asked for."""
 
     run: Run
-    changes: Mapping[str, Any]
-    """Options that are to be others from now on."""
-    steps: int | None
-    """Of the whole run, if they are to be other than before."""
+    changes: Changes
     environment: Environment | None
     replay_seconds: float
 
@@ -57,18 +51,19 @@ def resume(asked: Asked, observer: Observer) -> Run:
     Raises:
         UsageError, TrainingError, Interrupted: as `polyak.resume` says.
     """
-    run, steps, changes = asked.run, asked.steps, asked.changes
+    run, changes = asked.run, asked.changes
     run.require_no_links()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
         raise UsageError(f"{run.folder} has no checkpoint, so that nothing was trained in it: start it anew")
-    tracking.require(changes.get("track", ()))
+    tracking.require(changes.options.get("track", ()))
     with signals_marked(), one_numpy_thread(), locked(run.folder), ExitStack() as stack:
         checkpoints = Checkpoints(run.checkpoints)
         with generators_kept():  # a user's module may import JAX, which draws from np.random
-            saved = newest(checkpoints, run, steps)
+            saved = newest(checkpoints, run, changes.steps)
         with sensible(checkpoints.folder / saved.manifest.name):
-            plan, ended = plan_to_go_on(asked, saved)
+            before, plan = plan_to_go_on(asked, saved)
+            ended = "" if changes.steps is not None else _how_it_ended(run, saved, before, plan)
             wrong = mending.faults(run, saved, plan, over=bool(ended))
         if ended and (not wrong or mending.holds_the_end(saved)):
             mending.put_right(run, saved, plan, wrong)
@@ -77,9 +72,9 @@ def resume(asked: Asked, observer: Observer) -> Run:
             return Run(run.folder)
         tracking.require(plan.track)
         callbacks = restored_callbacks(asked, plan, saved)
-        loop = _restored(stack, asked, settled(plan), checkpoints, saved, wrong, observer, callbacks)
+        loop = _restored(stack, asked, (before, settled(plan)), checkpoints, saved, wrong, observer, callbacks)
         moved = plan.name != saved.manifest.run["environment"]
-        if steps is not None or changes or moved or loop.ledger.given_up:
+        if changes or moved or loop.ledger.given_up:
             loop.checkpoint()  # so that it is not forgotten if the run is killed at once
         loop.run_to_the_end()
     return Run(run.folder)
@@ -88,14 +83,18 @@ def resume(asked: Asked, observer: Observer) -> Run:
 def _restored(
     stack: ExitStack,
     asked: Asked,
-    plan: Plan,
+    plans: tuple[Plan, Plan],
     checkpoints: Checkpoints,
     saved: Saved,
     wrong: Mapping[str, str],
     observer: Observer,
     callbacks: Callbacks,
 ) -> Loop:
-    """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are."""
+    """The loop, with all its parts where the checkpoint was; nothing in the folder is touched before they are.
+
+    `plans` are that of the checkpoint and that of now.
+    """
+    before, plan = plans
     folder, manifest, streams = asked.run.folder, saved.manifest, Streams(plan.seed)
     environments, evaluation = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
     collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
@@ -103,7 +102,8 @@ def _restored(
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
         if evaluation is not None and plan.evaluate_in != "training":
             restore_evaluation(evaluation, saved)
-        notes, description = notes_and_description(checkpoints, saved, plan, asked.changes, given_up)
+        others = told(asked.changes, before, plan, manifest.run)
+        notes, description = notes_and_description(checkpoints, saved, plan, others, given_up)
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(folder)
     remove_leftovers(checkpoints.folder)
@@ -115,7 +115,7 @@ def _restored(
     with sensible(checkpoints.folder / manifest.name):
         loop.restore(manifest.state, saved.loop, saved.best)
         stopped = stopped_in(manifest.state)
-        loop.training.go_on_stopped(stopped if asked.steps is None else "")
+        loop.training.go_on_stopped(stopped if asked.changes.steps is None else "")
     loop.ledger.given_up += len(given_up)
     return loop
 
@@ -126,7 +126,7 @@ def restored_callbacks(asked: Asked, plan: Plan, saved: Saved) -> Callbacks:
     Raises:
         UsageError: one cannot be made, came with the run, was an object and is not given again, or refuses its state.
     """
-    folder = None if "callbacks" in asked.changes else asked.run.folder
+    folder = None if "callbacks" in asked.changes.options else asked.run.folder
     callbacks = making.made(plan.callbacks, folder)
     with sensible(asked.run.checkpoints / saved.manifest.name):
         callbacks.restore(saved.manifest.state.get("callbacks", []), saved.callbacks)
@@ -153,40 +153,34 @@ def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
     tell_ended(observer, progress)
 
 
-def plan_to_go_on(asked: Asked, saved: Saved) -> tuple[Plan, str]:
-    """The plan in force from now on; and how the run ended, where nothing is left to do.
+def plan_to_go_on(asked: Asked, saved: Saved) -> tuple[Plan, Plan]:
+    """The plan of a checkpoint, and the one in force from now on.
 
     Raises:
-        UsageError: fewer steps than the run has done, no environment where it was a callable, or another one where it
-            was not.
+        UsageError: fewer steps than the run has done, a change that cannot be, no environment where it was a callable,
+            or another one where it was not.
     """
-    run, steps, environment, then, done = (
-        asked.run,
-        asked.steps,
-        asked.environment,
-        saved.manifest.run,
-        saved.manifest.step,
-    )
+    run, steps, environment = asked.run, asked.changes.steps, asked.environment
+    then, done = saved.manifest.run, saved.manifest.step
     if steps is not None and steps <= done:
         raise UsageError(f"steps is {steps:,}, but the run has done {done:,} already: ask for more")
-    settings = {**then["settings"], **({} if steps is None else {"steps": steps})}
     environment_now = environment_of(then, environment, run.folder)
     additions_for(then, environment_now, run.folder)
-    plan = plan_of({**then, **asked.changes, "settings": settings}, environment_now, saved.algorithm)
+    before = plan_of(then, environment_now, saved.algorithm)
+    plan = asked.changes.made_in(before, run.folder)
     if environment not in (None, then["environment"]) and not then["environment_is_callable"]:
         raise UsageError(
             f"{run.folder} was trained on {then['environment']} and goes on with it, not with {plan.name}: leave "
             f"`environment` out; for another one, `polyak train ... --from {run.folder}` begins a new run"
         )
-    return plan, "" if steps is not None else _how_it_ended(run, saved, plan)
+    return before, plan
 
 
 def notes_and_description(
-    checkpoints: Checkpoints, saved: Saved, plan: Plan, changes: Mapping[str, Any], given_up: Mapping[int, str]
+    checkpoints: Checkpoints, saved: Saved, plan: Plan, others: Told, given_up: Mapping[int, str]
 ) -> tuple[dict[str, str], dict[str, Any]]:
     """What those who watch should know of how the run goes on, and its description from now on."""
     then, here = saved.manifest.run, stamped({})
-    others = _differences(then, changes)
     moved = [] if plan.name == then["environment"] else [f"environment {then['environment']} is {plan.name} now"]
     notes = {
         "resumed": f"from step {saved.manifest.step:,} of checkpoint {saved.manifest.serial}",
@@ -194,19 +188,15 @@ def notes_and_description(
     }
     if checkpoints.faults:
         notes["damaged"] = "; ".join(map(str, checkpoints.faults))
-    inexact = [f"{', '.join(others)}: what follows may differ in the last digits"] if others else []
-    horizon = _another_horizon(then, plan)
-    if horizon:
-        inexact.append(f"{horizon[0]}, which a run of {plan.config.steps:,} from the start would not have")
-    if inexact:
-        notes["not exact"] = "; ".join(inexact)
+    notes |= others.notes(plan.config.steps)
     if moved:
         notes["trains on"] = f"{plan.name} from now on; {then['environment']} before"
     if given_up:
         index, reason = next(iter(given_up.items()))
         count = f"{len(given_up)} running episode{'s' * (len(given_up) > 1)}"
         notes["given up"] = f"{count}, new ones started; environment {index}: {reason}{_remedy(plan, reason)}"
-    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": [*moved, *others, *horizon]}
+    entry = {"step": saved.manifest.step, "given_up": len(given_up), "changed": [*moved, *others.all]}
+    entry |= {"settings": others.settings} if others.settings else {}
     asked = plan.description(plan.envs) | {"environment_is_callable": then["environment_is_callable"]}
     resumed = [*then.get("resumed", []), entry]
     then = {name: value for name, value in then.items() if name != "together"}
@@ -220,11 +210,12 @@ def _remedy(plan: Plan, reason: str) -> str:
     return "; where an episode depends on those before it, --fresh-environments makes each in an instance of its own"
 
 
-def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
+def _how_it_ended(run: Run, saved: Saved, before: Plan, plan: Plan) -> str:
     """How a run ended that has nothing left to do, or an empty string."""
     state, steps = saved.manifest.state, saved.manifest.step
-    if state["reached"]:
-        return f"it reached the evaluation return of {plan.stop_at_return:g} that was asked for, after {steps:,} steps"
+    wanted, reached = plan.stop_at_return, before.stop_at_return
+    if state["reached"] and not (wanted is not None and reached is not None and wanted > reached):
+        return f"it reached the evaluation return of {reached:g} that was asked for, after {steps:,} steps"
     stopped = stopped_in(state)
     if steps < plan.config.steps and not stopped:
         return ""
@@ -235,35 +226,6 @@ def _how_it_ended(run: Run, saved: Saved, plan: Plan) -> str:
     evaluated = max(int(state["evaluated"]), int(last["step"]) if "speed/steps_per_second" in last else 0)
     how = f"a callback stopped it after {steps:,} steps: {stopped}" if stopped else f"it has done its {steps:,} steps"
     return how if evaluated >= steps else ""
-
-
-def _differences(description: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
-    """In what a run goes on otherwise than it began, so that it will not be the same bit for bit."""
-    then, now = description["versions"], stamped({})["versions"]
-    others = {name for backend, names in PACKAGES.items() if backend != description["backend"] for name in names}
-    found = [
-        f"{name} {then.get(name, 'none')} is {now.get(name, 'none')} now"
-        for name in sorted((then.keys() | now.keys()) - others)
-        if now.get(name) != then.get(name)
-    ]
-    if "together" in description:
-        found.append(f"together with {int(description['together']) - 1} other runs is alone now")
-    now = {name: as_described(name, value) for name, value in changes.items()}
-    return found + [
-        f"{name} {description.get(name)} is {now[name]} now"
-        for name, note in CHANGEABLE.items()
-        if not note.exact and name in now and now[name] != description.get(name, vars(Options())[name])
-    ]
-
-
-def _another_horizon(description: Mapping[str, Any], plan: Plan) -> list[str]:
-    """That step sizes fall toward another end from now on, where a run of other length has any that fall."""
-    then, config = description["settings"]["steps"], plan.config
-    if config.learning_rate_schedule == "constant" or config.steps == then:
-        return []
-    return [
-        f"learning_rate_schedule {config.learning_rate_schedule} ends at {config.steps:,} steps now, {then:,} before"
-    ]
 
 
 def restore_evaluation(environments: Environments, saved: Saved) -> None:

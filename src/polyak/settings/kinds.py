@@ -35,6 +35,14 @@ class Limit:
     holds: Callable[[Any], bool]
 
 
+@dataclass(frozen=True)
+class Changeable:
+    """A run that goes on may have another value than before: nothing that makes shapes, draws or replay."""
+
+    exact: bool = True
+    """It changes no number: what follows is the same, bit for bit, as far as both values let the run go."""
+
+
 AT_LEAST_0 = Limit("at least 0", lambda number: number >= 0)
 AT_LEAST_1 = Limit("at least 1", lambda number: number >= 1)
 ABOVE_0 = Limit("above 0", lambda number: number > 0)
@@ -70,6 +78,13 @@ def check_fields(declared: Any, kind: type[Any]) -> None:
     """Check the fields that a (frozen) dataclass `kind` declares, and keep each as plain Python has it."""
     for name, annotation in get_type_hints(kind, include_extras=True).items():
         object.__setattr__(declared, name, checked(name, getattr(declared, name), annotation))
+
+
+def changeable(kind: type[Any]) -> dict[str, Changeable]:
+    """The fields of a dataclass that a run which goes on may change, by name."""
+    hints = get_type_hints(kind, include_extras=True).items()
+    notes = ((name, note) for name, hint in hints for note in get_args(hint)[1:])
+    return {name: note for name, note in notes if isinstance(note, Changeable)}
 
 
 def meanings(kind: type[Any]) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_t
 
 from polyak.errors import UsageError
 from polyak.settings.called import Callback, name_of
-from polyak.settings.kinds import FILLED, Count, Limit, Seed, check_fields, checked, meanings
+from polyak.settings.kinds import FILLED, Changeable, Count, Limit, Seed, changeable, check_fields, checked, meanings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,14 +48,6 @@ class Flag:
     metavar: str | None
     repeated: bool = False
     """Whether there may be several, each behind a flag of its own."""
-
-
-@dataclass(frozen=True)
-class Changeable:
-    """`resume` may be asked for another value than before."""
-
-    exact: bool = True
-    """What follows is then the same, bit for bit."""
 
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
@@ -111,7 +103,7 @@ class Options:
     episodes and random streams are new."""
     run_dir: Path = Path("runs")
     """Where the run's folder is made."""
-    stop_at_return: float | None = None
+    stop_at_return: Annotated[float | None, Changeable()] = None
     """Stop once an evaluation's mean return reaches this."""
     checkpoint_every: Annotated[int | None, EPOCH_OR_MORE, Changeable()] = None
     """Environment steps between checkpoints, from which `polyak resume` goes on; by default an epoch."""
@@ -169,11 +161,11 @@ LATER = (
 
 
 def note_of(name: str, kind: type[Any]) -> Any:
-    """What an option's declaration says besides its kind, a `Flag` or a `Changeable`; None where it says no such."""
-    return next((note for note in get_args(KINDS[name])[1:] if isinstance(note, kind)), None)
+    """What an option's declaration says besides its kind, such as a `Flag`; None where it says no such."""
+    return next((note for note in get_args(KINDS.get(name))[1:] if isinstance(note, kind)), None)
 
 
-CHANGEABLE: Mapping[str, Changeable] = {name: note for name in KINDS if (note := note_of(name, Changeable)) is not None}
+CHANGEABLE: Mapping[str, Changeable] = changeable(Options)
 """The options that `resume` takes too."""
 
 

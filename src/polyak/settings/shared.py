@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from polyak.networks.layers import ActivationKind, NetworkKind
-from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Count, Limit, check_fields, require
+from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, Limit, check_fields, require
 
 Schedule = Literal["constant", "linear", "cosine"]
 
@@ -41,7 +41,10 @@ def complement(beta: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Schedule, replay, optimization and networks. Steps are environment steps, summed over all environments."""
+    """Schedule, replay, optimization and networks. Steps are environment steps, summed over all environments.
+
+    What is `Changeable` may be another on resume; `steps` may be too, which has an argument of its own there.
+    """
 
     steps: Count = 1_000_000
     """Environment steps of the whole run."""
@@ -55,9 +58,9 @@ class Settings:
     """Gradient steps per environment step, however many environments there are."""
     lag: Annotated[int, LAGS] = 0
     """1: the environments go on with the policy before it while a burst of gradient steps is computed; 0: they wait."""
-    steps_per_epoch: Count = 5_000
+    steps_per_epoch: Annotated[Count, Changeable(exact=False)] = 5_000
     """Steps between evaluations, which also write metrics and save the policy."""
-    evaluation_episodes: Count = 10
+    evaluation_episodes: Annotated[Count, Changeable(exact=False)] = 10
     """Episodes of each evaluation."""
     max_episode_steps: Annotated[int | None, ABSENT_OR_1] = None
     """Time limit of an episode in steps; None keeps the environment's own."""
@@ -71,9 +74,9 @@ class Settings:
     """Rewards that a target counts before it asks the critic; fewer at an episode's end and the newest transitions."""
     polyak: Annotated[float, BELOW_1] = 0.995
     """rho of the target networks (8.2): target <- rho target + (1 - rho) network."""
-    actor_learning_rate: Annotated[float, ABOVE_0] = 1e-3
+    actor_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 1e-3
     """Adam's step size for the actor."""
-    critic_learning_rate: Annotated[float, ABOVE_0] = 1e-3
+    critic_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 1e-3
     """Adam's step size for the critics."""
     learning_rate_schedule: Schedule = "constant"
     """How all step sizes fall over the run's updates: constant, linear, or as half a cosine."""

@@ -35,7 +35,7 @@ from polyak.algorithm import (
     critic_of,
 )
 from polyak.networks.forward import Forward
-from polyak.settings.kinds import ABOVE_0
+from polyak.settings.kinds import ABOVE_0, Changeable
 from polyak.settings.shared import Settings
 from polyak.types import Float, Spec
 
@@ -48,7 +48,7 @@ class Config(Settings):
     """Learn the temperature toward target_entropy (1812.05905); False keeps it at alpha."""
     alpha: Annotated[float, ABOVE_0] = 1.0
     """The temperature: its first value where it is learned, else its only one (0.2 in the chapter)."""
-    alpha_learning_rate: Annotated[float, ABOVE_0] = 3e-4
+    alpha_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 3e-4
     """Adam's step size for the logarithm of the temperature."""
     target_entropy: float | None = None
     """The entropy, in nats, that the temperature steers to; None is -A."""
