@@ -53,9 +53,10 @@ def main() -> int:
     require_peers(options.peers, sorted({training.case.library for training in chosen}))
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    if options.jobs == 1:
-        return 1 if work(chosen, places) else 0
-    return side_by_side(options.jobs)
+    if options.jobs > 1:
+        return side_by_side(options.jobs)
+    print(f"process {os.getpid()}: takes one training after the other", flush=True)
+    return 1 if work(chosen, places) else 0
 
 
 def side_by_side(jobs: int) -> int:
