@@ -27,13 +27,13 @@ RUN = {
     *("frameworks", "policies", "experience", "run"),
 }
 ACTING = {
-    *("algorithm", "types", "errors", "system", "networks", "settings.shared"),
+    *("algorithm", "types", "errors", "system", "networks", "settings.kinds", "settings.shared"),
     *("environments.parts", "environments.values"),  # NumPy alone, as all of this is
     *("policies.policy", "policies.contents", "policies.distribution", "policies.observed"),
 }
 ALLOWED = {
     "errors": set[str](),
-    "types": set[str](),
+    "types": {"errors"},
     "system": {"types", "errors", "system"},
     "settings": {"errors", "networks", "settings"},
     "settings.presets": {"algorithm", "errors", "system", "settings.names", "algorithms"},
@@ -68,17 +68,8 @@ ALLOWED = {
     "run.checkpoints": {*("types", "errors", "system"), "experience.links", "experience.replay", "run.checkpoints"},
     "run.metrics": {"errors", "system", "run.description"},
     "run.folder": {
-        *(
-            "errors",
-            "system",
-            "settings.kinds",
-            "settings.options",
-            "environments",
-            "algorithm",
-            "algorithms",
-            "policies",
-        ),
-        *("run.description", "run.metrics", "run.learned", "types"),
+        *("errors", "system", "settings.kinds", "settings.door", "settings.options", "environments", "algorithm"),
+        *("algorithms", "policies", "run.description", "run.metrics", "run.learned", "types"),
     },
     "run.learned": {
         *("types", "errors", "settings.shared", "networks", "algorithm", "algorithms.checks"),

@@ -5,7 +5,7 @@ Data flows one way: environments -> collector -> replay -> learner -> policy -> 
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from polyak.environments.make import Environment
 from polyak.many import together
@@ -16,7 +16,8 @@ from polyak.run.folder import Run
 from polyak.run.plan import planned
 from polyak.run.progress import Observer
 from polyak.run.runs import named
-from polyak.settings.kinds import Count, checked
+from polyak.settings.door import door
+from polyak.settings.kinds import AT_LEAST_0, Count, checked
 from polyak.settings.options import (
     NO_SETTINGS,
     Device,
@@ -33,6 +34,7 @@ REPLAY_SECONDS = 300.0
 """How long the half-finished episodes may take to be enacted again, unless said otherwise."""
 
 
+@door
 @telling_options
 def train(  # noqa: D417 - the options are told by their declaration
     algorithm: str,
@@ -52,7 +54,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     fresh_environments: bool = False,
     evaluate_in: EvaluateIn = "own",
     probe: bool = True,
-    from_run: str | Path | None = None,
+    from_run: str | Path | Run | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
     checkpoint_every: int | None = None,
@@ -87,6 +89,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     return start.train(planned(algorithm, environment, config, options, settings), watcher)
 
 
+@door
 @telling_options
 def train_together(
     algorithm: str,
@@ -106,7 +109,7 @@ def train_together(
     fresh_environments: bool = False,
     evaluate_in: EvaluateIn = "own",
     probe: bool = True,
-    from_run: str | Path | None = None,
+    from_run: str | Path | Run | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
     checkpoint_every: int | None = None,
@@ -141,6 +144,7 @@ def train_together(
         return together.train(plan, seeds, watchers)
 
 
+@door
 @telling_options
 def resume(  # noqa: D417 - as above
     folder: str | Path | Run,
@@ -194,6 +198,6 @@ def resume(  # noqa: D417 - as above
         run=named(folder).placed(),
         changes=Changes(options, settings, checked("steps", steps, Count | None)),
         environment=environment,
-        replay_seconds=checked("replay_seconds", replay_seconds, float),
+        replay_seconds=checked("replay_seconds", replay_seconds, Annotated[float, AT_LEAST_0]),
     )
     return resumption.resume(asked, watcher)

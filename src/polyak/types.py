@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.errors import UsageError
+
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
@@ -33,6 +35,16 @@ class Spec:
     """[A], in environment units."""
     observation_parts: Any = None
     """Where the environment's own observation is no array: its parts, as `polyak.environments.parts` says them."""
+
+    def __post_init__(self) -> None:
+        for name in ("observation_shape", "action_shape"):
+            shape: Any = getattr(self, name)
+            if not (isinstance(shape, tuple) and all(isinstance(size, int) and size >= 1 for size in cast(Any, shape))):
+                raise UsageError(f"{name} is {shape!r:.100}, but must be a tuple of whole numbers of at least 1")
+        for name in ("action_low", "action_high"):
+            bound: Any = getattr(self, name)
+            if not (isinstance(bound, np.ndarray) and cast(Any, bound).shape == (self.action_size,)):
+                raise UsageError(f"{name} is {bound!r:.100}, but must be an array of shape ({self.action_size},)")
 
     @cached_property
     def observation_size(self) -> int:

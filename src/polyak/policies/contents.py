@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from polyak.environments.parts import reader_of_parts, size_of
 from polyak.networks.layers import Body, outputs_of
 from polyak.networks.weights import shapes
+from polyak.settings.kinds import checked, require
 from polyak.system.arrayfiles import Form
 from polyak.types import Arrays, Spec
 
@@ -56,6 +57,21 @@ def marks_in(description: Mapping[str, Any]) -> dict[str, str | int]:
         if all(type(mark) in (str, int) for mark in marks.values()):
             return marks
     raise ValueError(f"{str(cast(Any, value))[:40]!r} does not say what it was made for")
+
+
+def require_kinds(parameters: Any, spec: Any, kind: Any, exploration_noise: Any, made_for: Any, body: Any) -> None:
+    """Check what a policy is made of by its kind alone, which costs little.
+
+    Raises:
+        UsageError: something is of another kind.
+    """
+    require("parameters", parameters, isinstance(parameters, dict) and parameters != {}, "arrays by name")
+    require("spec", spec, isinstance(spec, Spec), "a polyak.Spec")
+    require("kind", kind, isinstance(kind, str) and kind in get_args(Kind), " or ".join(get_args(Kind)))
+    require("made_for", made_for, isinstance(made_for, Mapping), "a mapping")
+    require("body", body, body is None or isinstance(body, tuple), "layers, or None")
+    noise = checked("exploration_noise", exploration_noise, float)
+    require("exploration_noise", noise, noise >= 0.0, "at least 0")
 
 
 def require_consistent(parameters: Arrays, spec: Spec, kind: str, noise: float, layers: Body) -> None:

@@ -12,7 +12,7 @@ from polyak.environments.history import Isolation, isolation_of
 from polyak.environments.make import Environment, make_environments
 from polyak.policies.evaluation import Evaluation, Watched, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
-from polyak.settings.kinds import Count, Seed, checked, require
+from polyak.settings.kinds import Count, Seed, checked, require_environment
 from polyak.settings.options import KINDS
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
@@ -51,9 +51,7 @@ class Player:
     """What a video's name begins with."""
 
     def __post_init__(self) -> None:
-        named = isinstance(self.environment, str) and self.environment != ""
-        limit = "an id, or a callable that makes one"
-        require("environment", self.environment, named or callable(self.environment), limit)
+        require_environment(self.environment)
         for name in ("environment_settings", "wrappers"):
             object.__setattr__(self, name, checked(name, getattr(self, name), KINDS[name]))
         require_names(self.additions, self.environment)

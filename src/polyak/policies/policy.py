@@ -15,9 +15,19 @@ from polyak.errors import NonFiniteError, UsageError
 from polyak.networks.forward import Forward, forward, forward_of_any
 from polyak.networks.layers import Body, from_json, plain, to_json
 from polyak.networks.weights import plain_body
-from polyak.policies.contents import FORM, FORM_WITH_BODY, Kind, described, marks_in, require_consistent, spec_in
+from polyak.policies.contents import (
+    FORM,
+    FORM_WITH_BODY,
+    Kind,
+    described,
+    marks_in,
+    require_consistent,
+    require_kinds,
+    spec_in,
+)
 from polyak.policies.distribution import Distribution
 from polyak.policies.observed import Reading, reading
+from polyak.settings.kinds import checked, require
 from polyak.settings.shared import Settings
 from polyak.system.arrayfiles import content_of, read_arrays
 from polyak.system.files import write_atomically
@@ -41,6 +51,9 @@ class Policy:
     """`algorithm`, `environment` (an id) and `seed` of the run that it was trained in; empty outside of runs."""
     body: Body | None = None
     """The layers of the network that the parameters are of; None: dense ones, with ReLU between them."""
+
+    def __post_init__(self) -> None:
+        require_kinds(**vars(self))
 
     # Acting
 
@@ -98,6 +111,9 @@ class Policy:
 
     def _acted(self, vectors: Float, deterministic: bool, generator: np.random.Generator | None) -> Float:
         outputs, size = self._any(vectors), self.spec.action_size
+        if deterministic is not True or generator is not None:
+            deterministic = checked("deterministic", deterministic, bool)
+            require("generator", generator, _draws(generator), "a numpy.random.Generator, or None")
         if deterministic:
             action = np.tanh(outputs if self.kind == "deterministic" else outputs[..., :size])
         else:
@@ -165,8 +181,16 @@ class Policy:
         return all(bool(np.isfinite(value).all()) for value in self.parameters.values())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write one safetensors file; a reader sees the old file or the new one, never a part."""
-        write_atomically(Path(path), self.content())
+        """Write one safetensors file; a reader sees the old file or the new one, never a part.
+
+        Raises:
+            UsageError: nothing can be written there.
+        """
+        place: Path = checked("path", path, Path)
+        try:
+            write_atomically(place, self.content())
+        except OSError as error:
+            raise UsageError(f"cannot write {place}: {error.strerror or error}") from error
 
     def content(self) -> bytes:
         """What `save` writes, its own SHA-256 included; equal policies are equal files."""
@@ -186,7 +210,7 @@ class Policy:
             UsageError: the file is missing, damaged, of another kind or a newer version, or holds a weight that is not
                 finite.
         """
-        arrays, metadata = read_arrays(Path(path), FORM_WITH_BODY)
+        arrays, metadata = read_arrays(checked("path", path, Path), FORM_WITH_BODY)
         try:
             description = json.loads(metadata["policy"])
             spec = spec_in(description, arrays)
@@ -218,6 +242,10 @@ def policy_of(
     """The policy that an algorithm's network `actor`, of these arrays, is."""
     head, body = algorithm.head(config), body_in(algorithm.state(spec, config), "actor")
     return Policy(actor, spec, head.kind, head.noise, made_for, body)
+
+
+def _draws(generator: object) -> bool:
+    return generator is None or isinstance(generator, np.random.Generator)
 
 
 def clipped(values: Float, low: Any, high: Any) -> Float:

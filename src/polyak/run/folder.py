@@ -13,7 +13,8 @@ from polyak.errors import UnavailableError, UsageError
 from polyak.policies.policy import Policy
 from polyak.run import metrics
 from polyak.run.description import read_settings, spaces_of
-from polyak.settings.kinds import checked
+from polyak.settings.door import door
+from polyak.settings.kinds import checked, require_environment
 from polyak.system.modules import refuse_code_of
 from polyak.types import Float
 
@@ -37,9 +38,15 @@ WRITTEN = (
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk. Reading it needs no framework and runs none of its content."""
+    """A run on disk. Reading it needs no framework and runs none of its content.
+
+    It is taken wherever the path of a run's folder is: `polyak.resume(run)`, `from_run=run`.
+    """
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", checked("folder", self.folder, Path))
 
     def __fspath__(self) -> str:
         """Its folder: a run stands wherever the path of one does."""
@@ -157,6 +164,7 @@ class Run:
         """
         from polyak.environments.history import draws_of, isolation_of
 
+        require_environment(environment)
         try:
             fresh = self.settings.get("fresh_environments", False) is True
             return isolation_of(environment, fresh, draws_of(self.settings))
@@ -214,6 +222,7 @@ class Run:
             called="best" if best else "policy",
         )
 
+    @door
     def evaluate(
         self,
         episodes: int = 10,
@@ -230,6 +239,7 @@ class Run:
         player = self.player(best=best, environment=environment)
         return player.evaluate(episodes, seed=seed, info_metrics=info_metrics)
 
+    @door
     def record(
         self,
         episodes: int = 1,
@@ -242,6 +252,7 @@ class Run:
         """Record a video (mp4) of the deterministic policy, in the episodes of `evaluate`, and return its path."""
         return self.film(episodes, seed=seed, best=best, output=output, environment=environment).path
 
+    @door
     def film(
         self,
         episodes: int = 1,
@@ -312,6 +323,8 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
             f"{folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
             "pass it as `environment`, on the command line as `--environment module:Id`"
         )
+    if given is not None:
+        require_environment(given)
     name = given or str(settings["environment"])
     if given is None:
         told = f"{folder} was trained on {name!r}"

@@ -24,12 +24,12 @@ from polyak.frameworks.execution import Execution
 from polyak.run.folder import Run, algorithm_of, label_of
 from polyak.run.runs import load
 from polyak.settings import presets
-from polyak.settings.kinds import checked, require
+from polyak.settings.kinds import checked, require_environment
 from polyak.settings.names import hint
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 from polyak.settings.shared import Settings
 
-BESIDE = ("algorithm", "environment", "config", "observer")
+BESIDE = ("algorithm", "environment", "config", "progress", "observer")
 """What `train` takes besides options and settings."""
 
 
@@ -155,8 +155,7 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
     Raises:
         UsageError: a tracker's package is not installed; or the environment is neither named nor made by a call.
     """
-    named = isinstance(environment, str) and environment != ""
-    require("environment", environment, named or callable(environment), "an id, or a callable that makes one")
+    require_environment(environment)
     require_names(Additions(options.environment_settings, options.wrappers), environment)
     asked: dict[str, Any] = {
         **vars(options.placed()),

@@ -14,6 +14,7 @@ from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.run.checkpoints import manifest
 from polyak.run.description import VERSION, stamped, write_settings
 from polyak.run.folder import Run
+from polyak.settings.door import door
 from polyak.settings.kinds import checked
 
 LATEST = "latest"
@@ -98,6 +99,7 @@ def _fresh_folder(parent: Path, name: str) -> Path:
 # One that is there
 
 
+@door
 def load(folder: str | os.PathLike[str], *, run_dir: str | os.PathLike[str] = "runs") -> Run:
     """Open the run in a folder, or with the name "latest" the one that was begun last.
 
@@ -121,9 +123,9 @@ def named(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs"
     Raises:
         UsageError: it is no path, or there is no such run.
     """
+    directory: Path = checked("run_dir", run_dir, Path)
     if not isinstance(name, str) or name != LATEST:
         return Run(_looked_at(checked("folder", name, Path)))
-    directory = checked("run_dir", run_dir, Path)
     runs = [run for _, run in sorted(_begun_in(directory), key=lambda pair: pair[0])]
     if not runs:
         raise UsageError(

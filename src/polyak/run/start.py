@@ -111,7 +111,7 @@ def new_loop(
 
 def _warn(plan: Plan, said: str) -> None:
     with suppress(Warning):  # where warnings are errors, too
-        warnings.warn(f"{plan.name}: {said}", stacklevel=5)
+        warnings.warn(f"{plan.name}: {said}", stacklevel=6)
 
 
 def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int | None = None) -> Replay:

@@ -58,6 +58,16 @@ def require(name: str, value: object, holds: bool, limit: str) -> None:
         raise UsageError(f"{name} is {_shown(value)}, but must be {limit}")
 
 
+def require_environment(given: object) -> None:
+    """Check that an environment is named, or made by a call.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    named = isinstance(given, str) and given != ""
+    require("environment", given, named or callable(given), "an id, or a callable that makes one")
+
+
 def checked(name: str, value: Any, kind: Any) -> Any:
     """A value of a kind, as plain Python has it.
 

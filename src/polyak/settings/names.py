@@ -115,9 +115,10 @@ _TABLE = {
     "env_fn make_env": _ours("environment", ", which may be a callable"),
     "algo": _ours("algorithm"),
     "n_envs num_envs": _ours("envs"),
+    "wrapper_class env_wrapper": _ours("wrappers"),
     "vec_env vec_env_cls vec_env_type": _ours("vectorization"),
     "eval_env": _ours("evaluate_in", ": another environment for evaluation is made by itself"),
-    "env_kwargs": _ours("environment", ", which may be a callable that makes it so"),
+    "env_kwargs environment_kwargs": _ours("environment_settings"),
     "normalize norm_obs norm_reward normalize_observations vec_normalize": Ours(
         (), "polyak does not normalize observations or rewards yet"
     ),
@@ -131,7 +132,7 @@ _TABLE = {
     "tensorboard_log tb_log_name log_dir logdir log_folder log_path logger_kwargs output_dir exp_name save_path": _ours(
         "run_dir", ": TensorBoard's events are always in the run's folder below it"
     ),
-    "verbose progress_bar log_interval": _ours("plain observer"),
+    "verbose progress_bar log_interval": _ours("progress plain"),
     "use_wandb wandb wandb_project_name wandb_entity": _ours(
         "track", ", as wandb; project and entity are in the variables that W&B has for them"
     ),

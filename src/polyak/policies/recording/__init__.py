@@ -24,6 +24,7 @@ from polyak.policies.recording.drawing import drawing_without_a_screen, drawn, h
 from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
 from polyak.policies.recording.pictures import Frame, Pictures
 from polyak.policies.recording.video import rate_of, video
+from polyak.settings.kinds import require
 from polyak.system.foreign import foreign, told
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
@@ -76,7 +77,9 @@ def record(
             way to render.
     """
     if path.suffix.lower() != ".mp4":
-        raise UsageError(f"the video's path is {path}, but must end in .mp4, which is what is written")
+        raise UsageError(f"output is {path}, but must end in .mp4, which is what is written")
+    lacks = any(not callable(getattr(observer, each, None)) for each in ("started", "stepped", "ended"))
+    require("observer", observer, observer is None or not lacks, "one with the methods started, stepped and ended")
     pictures = Pictures()
     with ExitStack() as stack:
         stack.enter_context(drawing_without_a_screen())
