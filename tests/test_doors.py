@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 MADE, ARRAY, PLACES = {"'10'", repr(print), repr(int)}, {"array([0., 0.])"}, {"'10'", "PosixPath('/no/where')"}
 BOUNDS = {"action_low": ARRAY, "action_high": ARRAY}
 # What is taken of the above, by its repr; all else is refused. What is taken may still have nothing to do.
-NONE, TRUE, FEW = {"None"}, {"True"}, {"[]", "()"}
+NONE, TRUE, MAYBE, FEW, TEXTS = {"None"}, {"True"}, {"None", "True"}, {"[]", "()"}, {"''", "'10'"}
 POSITIVE, FIVE, NUMBERS = {"5"}, {"None", "5"}, {"5", "1.5"}
 TAKEN: dict[str, dict[str, set[str]]] = {
     "train": {
@@ -56,12 +56,15 @@ TAKEN: dict[str, dict[str, set[str]]] = {
         "stop_at_return": {"None", "5", "-1", "1.5"},
         "step_timeout": {"None", *NUMBERS},
         "track": FEW,
+        "progress": MAYBE,
+        "environment_settings": {*FEW, "{}"},
+        "wrappers": FEW,
         "info_metrics": FEW | {"'10'"},
     },
     "resume": {
         **dict.fromkeys(("steps", "environment", "backend", "device", "observer"), NONE),
         **dict.fromkeys(("threads", "checkpoint_every"), FIVE),
-        "fresh_environments": {"None", "True"},
+        **dict.fromkeys(("fresh_environments", "progress"), MAYBE),
         "step_timeout": {"None", *NUMBERS},
         "track": {"None", *FEW},
         "replay_seconds": NUMBERS,
@@ -78,6 +81,7 @@ TAKEN: dict[str, dict[str, set[str]]] = {
     "Run.player": {"environment": {"None", *MADE}, "best": TRUE},
     "load": {"run_dir": PLACES},
     "Policy.act": {"deterministic": TRUE, "generator": NONE, "observation": ARRAY},
+    "Run.q": {"observations": ARRAY},
     "Policy.save": {"path": {"'10'"}},
     "Policy.distribution": {"observation": ARRAY},
     "Policy.predict": {"deterministic": TRUE, "observation": ARRAY, "state": {"any"}, "episode_start": {"any"}},
@@ -91,9 +95,20 @@ TAKEN: dict[str, dict[str, set[str]]] = {
     },
     "Run": {"folder": PLACES},
 }
+ADDED: dict[str, set[str]] = {"environment_settings": {*FEW, "{}"}, "wrappers": FEW}
+TAKEN["Player"] = {
+    **ADDED,
+    **dict.fromkeys(("name", "called"), TEXTS),
+    **dict.fromkeys(("policy", "videos"), PLACES),
+    "environment": MADE,
+    "isolation": NONE,
+    "max_episode_steps": FIVE,
+    "info_metrics": {"'10'", *FEW},
+}
 TAKEN["train_together"] = {**TAKEN["train"], "observers": {*FEW, "{}"}, "seeds": set()}
 TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "output": NONE}
-TAKEN["Run.film"] = {**TAKEN["Run.record"], "observer": NONE}
+TAKEN["Player.evaluate"], TAKEN["Player.record"] = TAKEN["Run.evaluate"], TAKEN["Run.record"]
+TAKEN["Player.film"] = TAKEN["Run.film"] = {**TAKEN["Run.record"], "observer": NONE}
 
 
 def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
@@ -102,14 +117,18 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "train", polyak.train, training
     yield "train_together", polyak.train_together, {**training, "seeds": [0]}
     yield "resume", polyak.resume, {"folder": run}
+    yield "import_sb3", polyak.import_sb3, {}
     yield "load", polyak.load, {"folder": run}
     yield "Run", polyak.Run, {"folder": run}
     policy = run.policy
     yield "Policy", polyak.Policy, {"parameters": policy.parameters, "spec": policy.spec, "kind": policy.kind}
     shapes = {"observation_shape": (2,), "action_shape": (2,)}
     yield "Spec", polyak.Spec, {**shapes, "action_low": -np.ones(2), "action_high": np.ones(2)}
-    right = {"observation": np.zeros(2, np.float32), "path": run.folder / "policy.safetensors", "episodes": 1}
-    for what, of in (("Run", run), ("Policy", policy)):
+    right: dict[str, Any] = {"observations": np.zeros((1, 2)), "actions": np.zeros((1, 1))}
+    right |= {"observation": np.zeros(2, np.float32), "path": run.folder / "policy.safetensors", "episodes": 1}
+    player = polyak.Player(policy, run.environment())
+    yield "Player", polyak.Player, {"policy": policy, "environment": never}
+    for what, of in (("Run", run), ("Policy", policy), ("Player", player)):
         for name, method in inspect.getmembers(of, callable):
             parameters = {} if name.startswith("_") else inspect.signature(method).parameters
             if parameters and f"{what}.{name}" not in NOT_CALLED:
@@ -152,7 +171,13 @@ def test_every_argument_of_every_public_function(run: Run, tmp_path: Path, monke
     assert not wrong, "\n".join(map(str, wrong))
     assert not list(tmp_path.iterdir())
     assert sorted(run.folder.rglob("*")) == before
+    public = {name: getattr(polyak, name) for name in polyak.__all__ if callable(getattr(polyak, name))}
+    assert {name for name, each in public.items() if not _is_error(each)} <= called
     assert {f"Run.{each}" for each in ("evaluate", "record", "film")} <= called
+
+
+def _is_error(each: Any) -> bool:
+    return isinstance(each, type) and issubclass(each, BaseException)
 
 
 def test_what_a_call_does_not_take_is_answered(run: Run) -> None:

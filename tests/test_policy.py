@@ -534,5 +534,5 @@ def survives(path: Path) -> None:
     ids=["unknown kind", "other kind", "no parameters"],
 )
 def test_an_inconsistent_policy_is_found_out(spec: Spec, change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"kind|layers"):
+    with pytest.raises(ValueError, match=r"kind|layers|parameters"):
         dataclasses.replace(constant_policy(spec, [0.0, 0.0]), **change).require_consistent()

@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from polyak.environments.additions import Additions, require_names
 from polyak.environments.history import Isolation, isolation_of
 from polyak.environments.make import Environment, make_environments
 from polyak.policies.evaluation import Evaluation, Watched, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
-from polyak.settings.kinds import Count, Seed, checked, require_environment
+from polyak.settings.door import door
+from polyak.settings.kinds import AT_LEAST_1, Count, Seed, checked, require, require_environment
 from polyak.settings.options import KINDS
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
@@ -52,8 +53,14 @@ class Player:
 
     def __post_init__(self) -> None:
         require_environment(self.environment)
-        for name in ("environment_settings", "wrappers"):
-            object.__setattr__(self, name, checked(name, getattr(self, name), KINDS[name]))
+        kinds: dict[str, Any] = {name: KINDS[name] for name in ("environment_settings", "wrappers", "info_metrics")}
+        kinds |= {"max_episode_steps": Annotated[int | None, AT_LEAST_1], "name": str, "videos": Path, "called": str}
+        if not _is_policy(self.policy):
+            kinds["policy"] = Path
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, checked(name, getattr(self, name), kind))
+        kept = self.isolation is None or _is_isolation(self.isolation)
+        require("isolation", self.isolation, kept, "as Run.isolation gives it, or None")
         require_names(self.additions, self.environment)
 
     @cached_property
@@ -63,7 +70,7 @@ class Player:
         Raises:
             UsageError: its file is missing, damaged, or no policy's.
         """
-        return self.policy if isinstance(self.policy, Policy) else Policy.load(checked("policy", self.policy, Path))
+        return self.policy if isinstance(self.policy, Policy) else Policy.load(self.policy)
 
     @property
     def additions(self) -> Additions:
@@ -75,6 +82,7 @@ class Player:
         """What keeps the episodes apart."""
         return isolation_of(self.environment, fresh=False, draws=()) if self.isolation is None else self.isolation
 
+    @door
     def evaluate(
         self,
         episodes: int = 10,
@@ -110,10 +118,12 @@ class Player:
             finally:
                 environments.close()
 
+    @door
     def record(self, episodes: int = 1, *, seed: int = 0, output: str | os.PathLike[str] | None = None) -> Path:
         """Record a video (mp4) of the deterministic policy, in the episodes of `evaluate`, and return its path."""
         return self.film(episodes, seed=seed, output=output).path
 
+    @door
     def film(
         self,
         episodes: int = 1,
@@ -139,3 +149,11 @@ class Player:
             name=self.name or (self.environment if isinstance(self.environment, str) else "the environment"),
             observer=observer,
         )
+
+
+def _is_policy(given: object) -> bool:
+    return isinstance(given, Policy)
+
+
+def _is_isolation(given: object) -> bool:
+    return isinstance(given, Isolation)

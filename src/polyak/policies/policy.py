@@ -184,12 +184,12 @@ class Policy:
         """Write one safetensors file; a reader sees the old file or the new one, never a part.
 
         Raises:
-            UsageError: nothing can be written there.
+            UsageError: there is no place to write to.
         """
         place: Path = checked("path", path, Path)
         try:
             write_atomically(place, self.content())
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
             raise UsageError(f"cannot write {place}: {error.strerror or error}") from error
 
     def content(self) -> bytes:

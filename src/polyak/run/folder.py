@@ -171,6 +171,7 @@ class Run:
         except (TypeError, ValueError) as error:
             raise UsageError(f"{self.settings_file} is not the settings of a run: {error}") from error
 
+    @door
     def q(self, observations: Any, actions: Any) -> Float:
         """Q(s, a): the discounted return that the critic of the newest checkpoint expects, in NumPy.
 

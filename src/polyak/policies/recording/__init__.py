@@ -103,7 +103,7 @@ def record(
             warn_of_averages(environments)
             result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
         if pictures.one_colour is not None:
-            warnings.warn(_nothing_seen(path, pictures), stacklevel=6)  # where Run.record was called
+            warnings.warn(_nothing_seen(path, pictures), stacklevel=9)  # where Run.record was called
     return Recording(path, result)
 
 

@@ -16,6 +16,8 @@ from polyak.networks.layers import Activation, Body, Dense, plain
 from polyak.policies.policy import Policy
 from polyak.policies.sb3.weights import read_weights
 from polyak.policies.sb3.words import Model, read_words
+from polyak.settings.door import door
+from polyak.settings.kinds import checked
 from polyak.system.archives import archive_in, read_member
 from polyak.system.arrayfiles import SIZE_LIMIT
 from polyak.types import Arrays
@@ -28,6 +30,7 @@ NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")
 """What the running averages of a VecNormalize are saved as beside a model, by the zoo and by the documentation."""
 
 
+@door
 def import_sb3(path: str | os.PathLike[str]) -> Policy:
     """The actor of a SAC, TD3 or DDPG model that Stable-Baselines3 has saved; it gives the same actions.
 
@@ -39,7 +42,7 @@ def import_sb3(path: str | os.PathLike[str]) -> Policy:
             algorithm, a features extractor, gSDE, another activation, spaces that are no Box, observations that a
             VecNormalize changes; or PyTorch is missing, or too old to read a stranger's weights.
     """
-    file = Path(path)
+    file: Path = checked("path", path, Path)
     _require_no_normalizer(file)
     with archive_in(file, MODEL_LIMIT) as archive:
         model = read_words(read_member(archive, "data", WORDS_LIMIT, file), file)
