@@ -146,6 +146,11 @@ def refused(function: Callable[..., Any], arguments: dict[str, Any]) -> str:
     return "TAKEN"
 
 
+def usual(default: Any) -> set[str]:
+    """What is taken because it is the default."""
+    return NONE if default is None else FEW if isinstance(default, tuple) and not default else set()
+
+
 def named_in(message: str, name: str, value: Any) -> bool:
     """Whether a message is one line that tells which argument is wrong: by its name, or as it was written."""
     shown = value if isinstance(value, str | Path) and value else repr(value)
@@ -162,7 +167,7 @@ def test_every_argument_of_every_public_function(run: Run, tmp_path: Path, monke
             if parameter.kind is parameter.VAR_KEYWORD:
                 continue
             for value in WRONG:
-                taken = TAKEN.get(what, {}).get(name, set[str]())
+                taken = TAKEN.get(what, {}).get(name, set[str]()) | usual(parameter.default)
                 if repr(value) in taken or "any" in taken:
                     continue
                 said = refused(function, {**right, name: value})
