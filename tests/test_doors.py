@@ -66,7 +66,8 @@ TAKEN: dict[str, dict[str, set[str]]] = {
         **dict.fromkeys(("threads", "checkpoint_every"), FIVE),
         **dict.fromkeys(("fresh_environments", "progress"), MAYBE),
         "step_timeout": {"None", *NUMBERS},
-        "track": {"None", *FEW},
+        "track": FEW,
+        "callbacks": FEW,
         "replay_seconds": NUMBERS,
     },
     "Run.evaluate": {
