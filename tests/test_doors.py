@@ -20,7 +20,7 @@ from tiny_cli import SMALL, untrained_run
 
 WRONG: tuple[Any, ...] = (
     *(None, True, 5, -1, 1.5, math.nan, "", "10", b"x", [], (), {}, object()),
-    *(print, int, Path("/no/where"), np.zeros(2), 1j),
+    *(print, int, Path("/dev/null/x"), np.zeros(2), 1j),
 )
 """Wrong for nearly everything."""
 NOT_CALLED = {
@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return untrained_run(tmp_path_factory.mktemp("runs"), algorithm="sac", steps=5, steps_per_epoch=5, start_steps=5)
 
 
-MADE, ARRAY, PLACES = {"'10'", repr(print), repr(int)}, {"array([0., 0.])"}, {"'10'", "PosixPath('/no/where')"}
+MADE, ARRAY, PLACES = {"'10'", repr(print), repr(int)}, {"array([0., 0.])"}, {"'10'", "PosixPath('/dev/null/x')"}
 BOUNDS = {"action_low": ARRAY, "action_high": ARRAY}
 # What is taken of the above, by its repr; all else is refused. What is taken may still have nothing to do.
 NONE, TRUE, MAYBE, FEW, TEXTS = {"None"}, {"True"}, {"None", "True"}, {"[]", "()"}, {"''", "'10'"}
@@ -97,6 +97,7 @@ TAKEN: dict[str, dict[str, set[str]]] = {
     "Run": {"folder": PLACES},
 }
 ADDED: dict[str, set[str]] = {"environment_settings": {*FEW, "{}"}, "wrappers": FEW}
+TAKEN["write_report"] = {"output": {"'10'"}}
 TAKEN["Player"] = {
     **ADDED,
     **dict.fromkeys(("name", "called"), TEXTS),
@@ -118,6 +119,7 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "train", polyak.train, training
     yield "train_together", polyak.train_together, {**training, "seeds": [0]}
     yield "resume", polyak.resume, {"folder": run}
+    yield "write_report", polyak.write_report, {"runs": run}
     yield "import_sb3", polyak.import_sb3, {}
     yield "load", polyak.load, {"folder": run}
     yield "Run", polyak.Run, {"folder": run}

@@ -92,7 +92,17 @@ ALLOWED = {
     "many.sweep": {"errors", "system", "settings.kinds", "run.metrics", "run.folder", "many.sweep"},
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
     "html": {"errors", "system"},
-    "report": {"errors", "system", "algorithms", "html", "run.folder", "run.metrics", "settings.kinds", "report"},
+    "report": {
+        "errors",
+        "system",
+        "algorithms",
+        "html",
+        "run.folder",
+        "run.metrics",
+        "settings.kinds",
+        "settings.door",
+        "report",
+    },
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
     "training": {"settings", "environments.make", "run", "many", "views"},
     "parts": {

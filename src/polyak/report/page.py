@@ -12,12 +12,14 @@ from polyak.report.advice import advice, time_spent
 from polyak.report.groups import Group, grouped
 from polyak.run.folder import Run
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
+from polyak.settings.door import door
 from polyak.settings.kinds import checked, require
 
 METRICS_LIMIT, VIDEOS_LIMIT = 500_000_000, 300_000_000
 """Bytes of all runs' metrics that a page is made from, and of the videos of one environment in it, at most."""
 
 
+@door
 def write_report(runs: Run | Sequence[Run], output: str | Path | None = None) -> Path:
     """Write the page about one run or many, and return its path.
 
@@ -30,6 +32,7 @@ def write_report(runs: Run | Sequence[Run], output: str | Path | None = None) ->
     """
     path: Path | None = checked("output", output, Path | None)
     runs = [runs] if isinstance(runs, Run) else runs
+    require("runs", runs, _several(runs), "a run, or a list of runs")
     if not runs:
         raise UsageError("there are no runs to report on")
     for run in runs:
@@ -41,6 +44,10 @@ def write_report(runs: Run | Sequence[Run], output: str | Path | None = None) ->
             f"the metrics of {len(runs):,} runs hold more than {METRICS_LIMIT:,} bytes together: report on fewer runs"
         )
     return write_page(path or (runs[0].report_file if len(runs) == 1 else Path("report.html")), page(runs))
+
+
+def _several(given: object) -> bool:
+    return isinstance(given, Sequence) and not isinstance(given, str | bytes)
 
 
 def page(runs: Sequence[Run]) -> str:
