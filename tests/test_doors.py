@@ -62,6 +62,7 @@ TAKEN: dict[str, dict[str, set[str]]] = {
         "info_metrics": FEW | {"'10'"},
     },
     "resume": {
+        "stop_at_return": {"5", "-1", "1.5"},
         **dict.fromkeys(("steps", "environment", "backend", "device", "observer"), NONE),
         **dict.fromkeys(("threads", "checkpoint_every"), FIVE),
         **dict.fromkeys(("fresh_environments", "progress"), MAYBE),
@@ -109,7 +110,8 @@ TAKEN["Player"] = {
 }
 TAKEN["train_together"] = {**TAKEN["train"], "observers": {*FEW, "{}"}, "seeds": set()}
 TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "output": NONE}
-TAKEN["Player.evaluate"], TAKEN["Player.record"] = TAKEN["Run.evaluate"], TAKEN["Run.record"]
+TAKEN["Player.evaluate"] = {**TAKEN["Run.evaluate"], "watched": {repr(print), repr(int)}}
+TAKEN["Player.record"] = TAKEN["Run.record"]
 TAKEN["Player.film"] = TAKEN["Run.film"] = {**TAKEN["Run.record"], "observer": NONE}
 
 

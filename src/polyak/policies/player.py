@@ -100,6 +100,7 @@ class Player:
             UsageError: something asked for cannot be.
             TrainingError: the environment raised, or returned a number that is not finite.
         """
+        require("watched", watched, watched is None or callable(watched), "a function, or None")
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
         asked = self.info_metrics if info_metrics is None else info_metrics
         names, policy = checked("info_metrics", asked, KINDS["info_metrics"]), self.acting
