@@ -278,10 +278,14 @@ def executed(script: str, steps: str) -> polyak.Run:
 
 def test_the_environment_of_the_page_trains_as_the_page_says(workplace: Path) -> None:
     scripts = blocks("environments.md", "python")
-    (workplace / "my_file.py").write_text(scripts.pop("my_file.py"))
+    for name in ("my_file.py", "my_wrappers.py"):
+        (workplace / name).write_text(scripts.pop(name))
     runs = [executed(script, "4_000") for script in scripts.values()]
-    assert [run.settings["envs"] for run in runs] == [1, 4, 4]
-    assert [run.metrics[-1]["step"] for run in runs] == [24, 24, 24]
+    assert [run.settings["envs"] for run in runs] == [1, 1, 4, 4]
+    assert [run.metrics[-1]["step"] for run in runs] == [24] * 4
+    assert {"rail": 3.0} in [run.settings["environment_settings"] for run in runs]
+    halved = importlib.import_module("my_wrappers").Halved(importlib.import_module("my_file").Cart())
+    assert halved.action_space.low.min() == -0.5
     environment = importlib.import_module("my_file").Cart(render_mode="rgb_array")
     environment.reset(seed=0)
     assert environment.render().shape == (64, 256, 3)

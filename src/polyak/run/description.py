@@ -216,6 +216,7 @@ OTHERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "versions": (_table(is_text), "a table of texts"),
     "machine": (_table(_is_setting), "a table of numbers and texts"),
     "from_run": (_is_path, "a path"),
+    "environment_settings": (_table(_is_plain), "a table of plain values"),
     "begun": (_is_time, "a time, as 2026-01-31T12:00:00+00:00"),
     "resumed": (_listed(_table(_is_plain)), "a list of tables"),
 }
