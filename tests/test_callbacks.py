@@ -1,6 +1,9 @@
 """Callbacks: when they are told what, what they may ask for, and that a resumed run goes on with them."""
 
+import importlib
 import json
+import re
+import shlex
 import shutil
 import warnings
 from collections.abc import Callable
@@ -13,18 +16,19 @@ import pytest
 import polyak
 from callers import Counts
 from polyak import Run, TrainingError, UsageError
-from polyak.callbacks import Stateless, Training
+from polyak.callbacks import Curriculum, EvaluateElsewhere, SavePolicies, Stateless, StopWhen, Training
 from polyak.cli.many import passed_on
-from polyak.environments.stepping import Environments
 from polyak.policies.policy import Policy
 from polyak.report.page import page
 from polyak.run import loop
 from polyak.run.callbacks import keeping
 from polyak.settings.called import Called, called
 from test_checkpoints import newest, rewrite
+from test_docs import TINY as DOCS_TINY
+from test_docs import blocks
 from test_resume import Told
 from test_runs import events
-from tiny_cli import SMALL, TINY, Uneven, call_cli, untrained_run
+from tiny_cli import SMALL, TINY, Lucky, Uneven, call_cli, untrained_run
 from whole_runs import assert_same, saved, snapshots
 
 ANY: Any = None
@@ -631,12 +635,130 @@ def test_the_command_line_names_several_and_passes_them_on(tmp_path: Path) -> No
     assert (code, errors.count("\n")) == (2, 1)
 
 
-# What it sets in the environments
+# What it sets in the environments, and polyak's own
 
 
-def test_settings_go_to_the_environments_that_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[tuple[str, Any]]()
-    monkeypatch.setattr(Environments, "set", lambda self, name, value: asked.append((name, value)), raising=False)
-    diary = Diary(lambda hook, training: training.set_environment("g", training.steps) if hook == "evaluated" else None)
-    untrained_run(tmp_path, callbacks=[diary])
-    assert asked == [("g", 20), ("g", 40)]
+class Shortens(Stateless):
+    """Sets how long episodes are: 2 steps from the first on, 3 after step 7."""
+
+    def started(self, training: Training) -> None:
+        if training.steps == 0:
+            training.set_environment("length", 2)
+
+    def stepped(self, training: Training) -> None:
+        if training.steps == 7:
+            training.set_environment("length", 3)
+
+
+@pytest.mark.parametrize("cut", [1, 9])
+def test_a_setting_holds_from_the_next_episode_also_where_the_run_was_killed(
+    cut: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its first step, and in the midst of an episode of three; evaluation keeps its five."""
+    taken = snapshots(monkeypatch, tmp_path / "killed", cut).taken
+    run = untrained_run(tmp_path, steps_per_epoch=10, steps=20, checkpoint_every=3, callbacks=[Shortens()])
+    lengths = [1 + int(last) for last in np.flatnonzero(np.diff(saved(run).replay.episodes(0, 20)))]
+    assert lengths == [2, 4, 6, 8, 11, 14, 17]
+    assert {record["eval/length"] for record in run.metrics} == {5}
+    assert_same(polyak.resume(taken[cut], callbacks=[Shortens()]), run)
+
+
+def test_a_setting_that_is_none_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    diary = Diary(lambda hook, training: training.set_environment("lenght", 3) if hook == "stepped" else None)
+    with pytest.raises(TrainingError, match="lenght"):
+        untrained_run(tmp_path, callbacks=[diary])
+    diary = Diary(lambda hook, training: training.set_environment("length", object()) if hook == "started" else None)
+    with pytest.raises(TrainingError, match=r"raised UsageError in started\(\) .*must be a number, a text"):
+        untrained_run(tmp_path, callbacks=[diary])
+
+
+def test_a_curriculum_goes_on_where_the_run_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps an episode until two have ended, of which the next has begun by then; three; then four to the end."""
+    asked = 'polyak.callbacks:Curriculum("length", (2, 3, 4), above=-1e3, episodes=2)'
+    taken = snapshots(monkeypatch, tmp_path / "killed", 18).taken
+    run = untrained_run(tmp_path, checkpoint_every=7, callbacks=[asked])
+    lengths = np.diff([0, *(1 + np.flatnonzero(np.diff(saved(run).replay.episodes(0, 40))))])
+    assert lengths[:8].tolist() == [2, 2, 2, 3, 3, 4, 4, 4]
+    assert [record["curriculum/length"] for record in run.metrics] == [4, 4]
+    again = polyak.resume(taken[18])
+    assert_same(again, run)
+    assert saved(again).manifest.state["callbacks"] == saved(run).manifest.state["callbacks"]
+
+
+def test_a_curriculum_waits_until_it_is_good_enough(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, callbacks=[Curriculum("length", ("2", 3), above=1e3)])
+    assert run.metrics[-1]["curriculum/length"] == 0  # of a text, how many came before it
+
+
+def test_it_stops_when_a_line_is_crossed(tmp_path: Path) -> None:
+    told = Told()
+    run = untrained_run(tmp_path, callbacks=['polyak.callbacks:StopWhen("eval/return", above=-1e3)'], observer=told)
+    assert [record["step"] for record in run.metrics] == [20]
+    value = run.metrics[0]["eval/return"]
+    assert told.progress.outcome == f"stopped after 20 steps: eval/return is {value:g}, above -1000"
+    below = untrained_run(tmp_path, callbacks=[StopWhen("eval/length", below=4)])
+    assert len(below.metrics) == 2
+
+
+def test_a_number_that_is_never_there_is_said(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        untrained_run(tmp_path, callbacks=[StopWhen("eval/retrun", above=0.0), StopWhen("eval/length", above=9)])
+    said = [str(each.message) for each in caught if "callback" in str(each.message)]
+    assert len(said) == 1
+    assert "no record had 'eval/retrun'; the last one had step, seconds, " in said[0]
+
+
+def test_it_saves_policies(tmp_path: Path) -> None:
+    """Every eight steps; three environments reach no multiple exactly."""
+    run = untrained_run(tmp_path, envs=3, steps=40, callbacks=["polyak.callbacks:SavePolicies(every=8)"])
+    files = sorted((run.folder / "policies").iterdir())
+    assert [file.name for file in files] == [f"policy-{step:09}.safetensors" for step in (9, 18, 24, 33, 42)]
+    assert Policy.load(files[-1]).parameters.keys() == run.policy.parameters.keys()
+    SavePolicies(folder=tmp_path / "elsewhere", every=3)
+    with pytest.raises(UsageError, match="every is 0, but must be at least 1"):
+        SavePolicies(every=0)
+
+
+def test_it_evaluates_elsewhere(tmp_path: Path) -> None:
+    asked = 'polyak.callbacks:EvaluateElsewhere("tiny_cli:Lucky-v0", {"length": 3}, name="far", episodes=2, seed=7)'
+    run = untrained_run(tmp_path, callbacks=[asked])
+    assert [record["far/length"] for record in run.metrics] == [3, 3]
+    assert run.metrics[0]["far/success_rate"] in (0, 0.5, 1)
+    again = run.evaluate(2, seed=7, environment=lambda: Lucky(length=3))
+    assert run.metrics[-1]["far/return"] == again.mean
+    assert again.mean > -1e3
+    stopped = untrained_run(tmp_path, callbacks=[asked, StopWhen("far/return", above=-1e3)])
+    assert [record["step"] for record in stopped.metrics] == [20]  # it sees what is logged before it
+    with pytest.raises(UsageError, match="the environment is no id"):
+        EvaluateElsewhere(Lucky, {"length": 3})
+
+
+# The page
+
+
+def test_the_examples_of_the_page_do_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    scripts = blocks("callbacks.md", "python")
+    (tmp_path / "my_callbacks.py").write_text(scripts["my_callbacks.py"])
+    settings = ", ".join(f"{name}={value!r}" for name, value in DOCS_TINY.items())
+    names = dict[str, Any]()
+    taken = snapshots(monkeypatch, tmp_path / "killed", 20).taken
+    exec(scripts["train.py"].replace("steps=10_000", f"{settings}, checkpoint_every=10"), names)
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 0
+    kind = importlib.import_module("my_callbacks").Jerk
+    assert_same(polyak.resume(taken[20], callbacks=[kind(limit=1.2)]), names["run"])
+    run = untrained_run(tmp_path, callbacks=["my_callbacks:Jerk(limit=-1.0, patience=2)"], steps=100)
+    assert run.metrics[-1]["step"] == 40
+    exec(re.sub(r"steps=20_000", settings, scripts["four.py"]), names)
+    assert {"curriculum/g", "heavy/return", "heavy/length"} <= names["run"].metrics[-1].keys()
+
+
+def test_the_commands_of_the_page_are_as_they_are_read() -> None:
+    (console,) = blocks("callbacks.md", "console").values()
+    words = [shlex.split(line) for line in console.splitlines()]
+    named = [words[i][j + 1] for i in range(len(words)) for j, word in enumerate(words[i]) if word == "--callback"]
+    assert [called(name).name for name in named] == ["Jerk", "Jerk", "SavePolicies"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from polyak.environments.additions import Additions, require_names
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
 from polyak.policies.evaluation import evaluate
@@ -105,21 +106,22 @@ class SavePolicies(Stateless):
 class EvaluateElsewhere(Stateless):
     """Evaluates the policy in another environment too, whenever the run is evaluated, and logs what that gave.
 
-    `EvaluateElsewhere("Pendulum-v1", name="long", max_episode_steps=400)` logs `long/return`, `long/length` and, where
-    the environment tells it, `long/success_rate`. Each evaluation has the same episodes, those of `seed`, in an
+    `EvaluateElsewhere("Pendulum-v1", {"g": 12.0}, name="heavy")` logs `heavy/return`, `heavy/length` and, where the
+    environment tells it, `heavy/success_rate`. Each evaluation has the same episodes, those of `seed`, in an
     environment that is made for it.
     """
 
     def __init__(
         self,
         environment: Environment,
+        environment_settings: Mapping[str, Any] | None = None,
         *,
         name: str = "elsewhere",
         episodes: int = 5,
         seed: int = 0,
         max_episode_steps: int | None = None,
     ) -> None:
-        """Take an environment as `polyak.train` does, and a time limit.
+        """Take an environment as `polyak.train` does, with arguments of its constructor and a time limit of its own.
 
         Raises:
             UsageError: a number is beyond its limit.
@@ -127,11 +129,17 @@ class EvaluateElsewhere(Stateless):
         self.environment, self.name = environment, checked("name", name, str)
         self.episodes, self.seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
         self.max_episode_steps = checked("max_episode_steps", max_episode_steps, Count | None)
+        self._added = Additions(checked("environment_settings", environment_settings or {}, Mapping[str, Any]))
+        require_names(self._added, environment)
 
     def evaluated(self, training: Training) -> None:
         """Evaluate."""
         environments = make_environments(
-            self.environment, 1, Streams(self.seed).evaluation, max_episode_steps=self.max_episode_steps
+            self.environment,
+            1,
+            Streams(self.seed).evaluation,
+            max_episode_steps=self.max_episode_steps,
+            additions=self._added,
         )
         try:
             result = evaluate(training.policy, environments, self.episodes, occasion=f"in the evaluation {self.name!r}")
@@ -178,7 +186,7 @@ class Curriculum:
             training.set_environment(self.setting, self.values[self.stage])
 
     def evaluated(self, training: Training) -> None:
-        """Log the value, or which of them it is where it is no number."""
+        """Log the value; where it is no number, how many came before it."""
         value = self.values[self.stage]
         training.log(f"curriculum/{self.setting}", value if isinstance(value, int | float) else self.stage)
 

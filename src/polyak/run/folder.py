@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WRITTEN = (
     *("settings.json", metrics.NAME, "policy.safetensors", "best.safetensors", "report.html", "tracking.json"),
     "ending.json",
-    *("train.log", "environment.log", "checkpoints", "tensorboard", "videos", "wandb", "mlflow", "mlruns"),
+    *("train.log", "environment.log", "checkpoints", "tensorboard", "videos", "policies", "wandb", "mlflow", "mlruns"),
 )
 """What polyak and those whom it calls write in a run's folder."""
 

@@ -82,10 +82,14 @@ class Ledger:
             )
             self._logged[name] = total + float(number), count + 1
 
+    @property
+    def means(self) -> dict[str, float]:
+        """Of what has been logged since the last record."""
+        return {name: total / count for name, (total, count) in self._logged.items()}
+
     def logged(self) -> dict[str, float]:
-        """The means of what has been logged since the last record; and begin anew."""
-        means = {name: total / count for name, (total, count) in self._logged.items()}
-        self._logged = {}
+        """The same; and begin anew."""
+        means, self._logged = self.means, {}
         return means
 
     def record(self, steps: int, updates: int, evaluation: Mapping[str, float]) -> Record:

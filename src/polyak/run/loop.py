@@ -244,10 +244,10 @@ class Loop:
         first = self.ledger.first_step == 0
         record = self.ledger.record(self.collector.steps, self.updates.count, evaluation)
         if tell:
-            self.training.recorded(record)
+            self.training.recorded(record, done=False)
             self._tell("evaluated")
         record |= self.ledger.logged()
-        self.training.recorded(record)
+        self.training.recorded(record, done=True)
         self.progress.seconds = record["seconds"]
         with self._writing(self.run.metrics_file):
             self.writer.write(record)

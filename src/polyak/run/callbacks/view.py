@@ -40,6 +40,7 @@ class Training:
     _transitions: Transitions | None = None
     _episodes: Sequence[Episode] = ()
     _metrics: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    _recording: bool = False
     _stopped: str = ""
     _over: bool = False
 
@@ -103,8 +104,11 @@ class Training:
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The newest record, by the names of `metrics.jsonl`; in `evaluated` the one that is about to be written."""
-        return self._metrics
+        """The newest record, by the names of `metrics.jsonl`.
+
+        In `evaluated` it is the one that is about to be written, with what has been logged for it until now.
+        """
+        return MappingProxyType({**self._metrics, **self._ledger.means}) if self._recording else self._metrics
 
     @property
     def best(self) -> tuple[int, float] | None:
@@ -169,9 +173,9 @@ class Training:
         """A step has been taken."""
         self._transitions, self._episodes = transitions, episodes
 
-    def recorded(self, record: Record) -> None:
-        """A record is about to be written, or has been."""
-        self._metrics = MappingProxyType(dict(record))
+    def recorded(self, record: Record, *, done: bool) -> None:
+        """A record is about to be written, or is `done`."""
+        self._metrics, self._recording = MappingProxyType(dict(record)), not done
 
     @property
     def stopped(self) -> str:
