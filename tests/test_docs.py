@@ -284,7 +284,8 @@ def test_the_environment_of_the_page_trains_as_the_page_says(workplace: Path) ->
     assert [run.settings["envs"] for run in runs] == [1, 1, 4, 4]
     assert [run.metrics[-1]["step"] for run in runs] == [24] * 4
     assert {"rail": 3.0} in [run.settings["environment_settings"] for run in runs]
-    halved = importlib.import_module("my_wrappers").Halved(importlib.import_module("my_file").Cart())
+    with pytest.warns(UserWarning, match="precision"):  # Gymnasium's, of its own arithmetic
+        halved = importlib.import_module("my_wrappers").Halved(importlib.import_module("my_file").Cart())
     assert halved.action_space.low.min() == -0.5
     environment = importlib.import_module("my_file").Cart(render_mode="rgb_array")
     environment.reset(seed=0)
