@@ -8,18 +8,21 @@ import html
 import importlib
 import os
 import re
+import runpy
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import polyak
 from browser import Tab, opened
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli import COMMANDS
 from polyak.settings import presets
+from tiny_cli import untrained_run
 from whole_runs import assert_same, saved, snapshots
 
 ROOT = Path(__file__).parent.parent
@@ -202,9 +205,56 @@ def test_every_public_name_is_in_the_reference(site: Path) -> None:
             assert f"{getattr(module, name).__module__}.{name}" in ids
 
 
+def numbers_in(text: str) -> set[int]:
+    """N of each (8.N), also of those between the ends of a range."""
+    found = re.findall(r"8\.(\d+)(?:(?: to |\u2013)8\.(\d+))?", text)
+    return {number for low, high in found for number in range(int(low), int(high or low) + 1)}
+
+
+def test_every_equation_that_is_cited_stands_in_a_page() -> None:
+    """A reader without the chapter needs nothing of it."""
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "notebooks").glob("*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in sources]
+    cited = numbers_in(" ".join(part for text in texts for part in re.findall(r"\((?:8\.\d+[ ,\w.]*)\)", text)))
+    pages = " ".join(path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md"))
+    shown = numbers_in(" ".join(re.findall(r"\\tag\{([^}]*)\}", pages)))
+    assert {2, 5, 9, 26} <= cited
+    assert cited <= shown
+    assert pages.count("*Combining policy\ngradient and Q-learning*") == 1
+
+
+def test_the_pictures_of_the_front_page_move_without_end_and_are_small() -> None:
+    named = re.findall(r"!\[[^]]+\]\((docs/assets/\S+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(named) == 3
+    for name in named:
+        assert (ROOT / name).stat().st_size < 1_500_000
+        with Image.open(ROOT / name) as picture:
+            assert picture.width <= 720
+            if name.endswith("webp"):
+                assert getattr(picture, "n_frames", 1) > 50
+                assert picture.info["loop"] == 0
+
+
+def test_a_policy_becomes_a_moving_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = untrained_run(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["loop.py", str(run.folder), str(tmp_path / "it.webp"), "--seed", "3", "--width", "33"]
+    )
+    runpy.run_path(str(ROOT / "benchmarks" / "loop.py"), run_name="__main__")
+    with Image.open(tmp_path / "it.webp") as picture:
+        assert (picture.size, getattr(picture, "n_frames", 1)) == ((33, 21), 4)  # steps 0, 2, 4 and the last, 5
+
+
 GAPS = """() => [...document.querySelectorAll(".katex-tag")].map(tag =>
     tag.getBoundingClientRect().left - tag.previousElementSibling.getBoundingClientRect().right)"""
 """Pixels between each equation and its number."""
+CUT_OFF = """() => {
+    const shaded = each => getComputedStyle(each).backgroundImage.includes("linear-gradient");
+    const all = [...document.querySelectorAll(".md-typeset__scrollwrap, div.arithmatex, pre > code")];
+    const cut = all.filter(each => each.offsetWidth && each.scrollWidth > each.clientWidth);
+    return cut.length;
+}"""
+"""How many tables, equations and pieces of code go on beyond the edge of the page."""
 PAGES = [f"algorithms/{name}.html" for name in NAMES] + [f"lessons/{name}.html" for name in LESSONS]
 
 
@@ -223,6 +273,9 @@ def test_equations_are_typeset_and_search_works_from_disk(site: Path) -> None:
             tab.page.set_viewport_size({"width": width, "height": 800})
             assert tab.page.evaluate(GAPS)
             assert min(tab.page.evaluate(GAPS)) > 0
+        tab.page.set_viewport_size({"width": 390, "height": 800})
+        assert tab.page.evaluate(CUT_OFF) > 10
+        assert tab.page.evaluate(CUT_OFF.replace("return cut", "return cut.filter(each => !shaded(each))")) == 0
         assert tab.problems == []
 
 

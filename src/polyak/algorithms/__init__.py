@@ -1,6 +1,8 @@
 """The algorithms, a folder each: WHAT is learned, and beside it HOW each framework computes it, a page each.
 
 polyak's own are found here by their folders. Any other is a module that its user names, one file or such a folder.
+Numbers such as (8.5) are those of the chapter "Combining policy gradient and Q-learning"; each equation that is cited
+stands with its number in docs/algorithms and docs/lessons, so that nobody needs the chapter.
 """
 
 import importlib

@@ -13,7 +13,7 @@ import tyro
 from polyak.cli.parsing import call
 from polyak.errors import UsageError
 from polyak.html import number, write_page
-from polyak.lessons import LESSONS, entropy, overestimation, reparameterization
+from polyak.lessons import CHAPTER, LESSONS, entropy, overestimation, reparameterization
 from polyak.lessons.common import Progress, Table
 from polyak.settings.names import nearest
 from polyak.system.files import prepare_to_write
@@ -125,7 +125,8 @@ def main(arguments: list[str]) -> None:
     """Parse and run."""
     listed = "\n".join(f"  {name:<20}{summary}" for name, summary in LESSONS.items())
     if arguments[:1] in (["-h"], ["--help"]):
-        print(f"usage: polyak lesson NAME [options]\n\n{listed}\n\n`polyak lesson NAME --help` lists its options.")
+        options = "`polyak lesson NAME --help` lists its options."
+        print(f"usage: polyak lesson NAME [options]\n\n{listed}\n\n{options}\n{CHAPTER}")
         return
     if not arguments or arguments[0] not in COMMANDS:
         said = f"there is no lesson {arguments[0]!r}" if arguments else "lesson needs the NAME of one"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from polyak import html
 from polyak.errors import UsageError
+from polyak.lessons import CHAPTER
 
 Progress = Callable[[int, int], None]
 """Told, from the calling thread, how much is done and how much there is, in a unit that the lesson names."""
@@ -65,6 +66,7 @@ def coverage(measured: Sequence[Measured]) -> str:
 def page(title: str, parts: Sequence[str | Table | html.Chart]) -> str:
     """A self-contained page from HTML, tables and charts in their order."""
     body = [part if isinstance(part, str) else part.html() for part in parts]
+    body.append(f'<p class="faint">{html.text(CHAPTER)}</p>')
     return html.document(title, "\n".join(body), [part for part in parts if isinstance(part, html.Chart)])
 
 
