@@ -226,6 +226,25 @@ def test_evaluate_json(polyak_: Command, trained: Run) -> None:
     assert result["returns"] == list(trained.evaluate(4, best=True).returns)
 
 
+def test_actions_are_drawn_and_the_policy_chosen_where_that_is_asked(
+    polyak_: Command, trained: Run, tmp_path: Path
+) -> None:
+    code, output, _ = polyak_("evaluate", trained.folder, "--stochastic", "--policy", "best", "--episodes", 2)
+    expected = trained.evaluate(2, best=True, deterministic=False)
+    assert code == 0
+    assert output.endswith(
+        f"mean {expected.mean:.2f}  std {expected.std:.2f}  over 2 episodes, seed 0, actions drawn\n"
+    )
+    film = tmp_path / "film.mp4"
+    code, output, errors = polyak_("record", trained.folder, "--steps", 7, "--stochastic", "--output", film)
+    seen = trained.evaluate(1, deterministic=False).returns[0]
+    assert (code, output) == (0, f"{film}\n")
+    assert errors.startswith(f"returns: {seen:.1f}, ")
+    code, _, errors = polyak_("record", trained.folder, "--output", tmp_path / "nowhere" / "film.mp4")
+    assert code == 2
+    assert "there is no folder" in errors
+
+
 @pytest.mark.parametrize("command", [["evaluate", "--json"], ["record"]])
 def test_output_for_programs_is_not_mixed_with_what_environments_print(
     command: list[str], polyak_: Command, trained: Run, tmp_path: Path

@@ -75,6 +75,7 @@ TAKEN: dict[str, dict[str, set[str]]] = {
         "episodes": POSITIVE,
         "seed": POSITIVE,
         "best": TRUE,
+        "deterministic": TRUE,
         "environment": NONE,
         "info_metrics": {"None", "'10'", *FEW},
     },
@@ -109,7 +110,9 @@ TAKEN["Player"] = {
     "info_metrics": {"'10'", *FEW},
 }
 TAKEN["train_together"] = {**TAKEN["train"], "observers": {*FEW, "{}"}, "seeds": set()}
-TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "output": NONE}
+TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "steps": POSITIVE, "output": NONE}
+# a screen, of which tests have none, is asked for before an environment is made
+TAKEN["Player.watch"] = TAKEN["Run.watch"] = {**TAKEN["Run.evaluate"], "environment": {"None", *MADE}}
 TAKEN["Player.evaluate"] = {**TAKEN["Run.evaluate"], "watched": {repr(print), repr(int)}}
 TAKEN["Player.record"] = TAKEN["Run.record"]
 TAKEN["Player.film"] = TAKEN["Run.film"] = {**TAKEN["Run.record"], "observer": NONE}
@@ -165,6 +168,8 @@ def named_in(message: str, name: str, value: Any) -> bool:
 
 def test_every_argument_of_every_public_function(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
     before, called, wrong = sorted(run.folder.rglob("*")), set[str](), list[Any]()
     for what, function, right in doors(run):
         called.add(what)
@@ -183,7 +188,7 @@ def test_every_argument_of_every_public_function(run: Run, tmp_path: Path, monke
     assert sorted(run.folder.rglob("*")) == before
     public = {name: getattr(polyak, name) for name in polyak.__all__ if callable(getattr(polyak, name))}
     assert {name for name, each in public.items() if not _is_error(each)} <= called
-    assert {f"Run.{each}" for each in ("evaluate", "record", "film")} <= called
+    assert {f"Run.{each}" for each in ("evaluate", "record", "film", "watch")} <= called
 
 
 def _is_error(each: Any) -> bool:
@@ -201,7 +206,7 @@ def test_what_a_call_does_not_take_is_answered(run: Run) -> None:
         (lambda: polyak.train("sac", "Pendulum-v1", 10_000), "train(): too many positional arguments; it takes algo"),
         (lambda: run.evaluate(n_eval_episodes=3), "evaluate has no 'n_eval_episodes': polyak calls it episodes"),
         (lambda: run.record(episods=3), "record has no 'episods': did you mean 'episodes'?"),
-        (lambda: run.record(video="x.mp4"), "record has no 'video': it takes episodes, seed, "),
+        (lambda: run.record(video="x.mp4"), "record has no 'video': it takes episodes, steps, seed, "),
     ):
         with pytest.raises(UsageError, match=f"^{re.escape(said)}"):
             call()

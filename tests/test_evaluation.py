@@ -45,6 +45,35 @@ def test_returns_and_lengths_are_exact(mode: AutoresetMode, count: int, episodes
     np.testing.assert_allclose(result.returns, 2.125 * np.array(expected), rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["deterministic", "squashed_gaussian"])
+def test_actions_are_drawn_from_the_generator(kind: Any) -> None:
+    """A Diary's reward is the sum of the action, so that returns tell what was drawn."""
+    policy = make_policy(make(Diary).spec, kind, noise=0.3)
+    first, again, other, plain = (
+        evaluate(policy, make(Diary, 2), 5, generator=generator).returns
+        for generator in (*(np.random.default_rng(seed) for seed in (1, 1, 2)), None)
+    )
+    assert first == again
+    assert len({first, other, plain}) == 3
+
+
+def test_an_evaluation_that_is_ended_counts_the_episodes_that_run_as_cut_off() -> None:
+    environments = make(Diary, 2)
+    policy = constant_policy(environments.spec, [0.5, -0.5])
+    ended = evaluate(policy, environments, 100, until=lambda: environments.steps >= 12)
+    assert ended.lengths == (3, 1, 2, 1, 4, 1)  # 3 + 1 + 2 of an episode of 4; 1 + 4 + 1 of one of 2
+    np.testing.assert_allclose(ended.returns, 2.125 * np.array(ended.lengths), rtol=1e-6)
+
+
+def test_what_has_nothing_to_draw_is_refused(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, exploration_noise=0.0, steps=2)
+    for call in (run.evaluate, run.record, run.watch):
+        with pytest.raises(UsageError, match=r"deterministic is False \(--stochastic\), but this policy has nothing"):
+            call(1, deterministic=False)
+    with pytest.raises(UsageError, match="deterministic is 'no', but must be True or False"):
+        run.evaluate(1, deterministic="no")  # type: ignore[arg-type]
+
+
 class Uneven(Shown):
     """Episodes of environment 0 last one step, those of all others twenty; each step's reward is 1."""
 

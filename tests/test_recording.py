@@ -63,6 +63,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_every_step_is_in_the_video_from_the_first_to_the_last(tiny: Run, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
     made = record(tiny, 2, seed=3, output=tmp_path / "new" / "film.mp4")
     assert made.path == tmp_path / "new" / "film.mp4"
     frames, rate = frames_of(made.path)
@@ -171,6 +172,30 @@ def test_environment_that_draws_nothing_is_refused(environment: Any, tmp_path: P
     assert not run.videos.exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "lengths"),
+    [({"steps": 7}, (5, 2)), ({"steps": 5}, (5,)), ({"steps": 12, "episodes": 2}, (5, 5)), ({"steps": 3}, (3,))],
+)
+def test_a_video_of_so_many_steps_is_cut_off_there(
+    asked: dict[str, int], lengths: tuple[int, ...], tiny: Run, tmp_path: Path
+) -> None:
+    made = record(tiny, output=tmp_path / "film.mp4", **asked)
+    assert made.evaluation.lengths == lengths
+    assert len(frames_of(made.path)[0]) == sum(lengths) + len(lengths)
+
+
+def test_no_folder_is_made_that_nobody_asked_for(tiny: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot write .*film\.mp4: there is no folder .*nowhere; make it"):
+        tiny.record(output=tmp_path / "nowhere" / "film.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_video_of_actions_that_are_drawn_has_the_episodes_of_its_evaluation(tiny: Run, tmp_path: Path) -> None:
+    made = record(tiny, 2, seed=3, deterministic=False, output=tmp_path / "film.mp4")
+    assert made.evaluation == tiny.evaluate(2, seed=3, deterministic=False)
+    assert made.evaluation.returns != tiny.evaluate(2, seed=3).returns
+
+
 def test_environment_whose_pictures_are_none_is_refused(tmp_path: Path) -> None:
     run = untrained_run(tmp_path)
     with pytest.raises(UsageError, match="render"):
@@ -183,6 +208,14 @@ def test_callable_is_asked_for_pictures(tmp_path: Path) -> None:
         return Tiny(render_mode=render_mode)
 
     assert len(frames_of(record(untrained_run(tmp_path, make), environment=make).path)[0]) == 6
+
+
+def test_how_far_it_is_in_steps() -> None:
+    filming = Filming(Path("film.mp4"), 40, steps=40, ended=2, step=3, taken=13, frames=15)
+    assert filming.line() == "recording step 13 of 40  episode 3  15 frames"
+    assert not filming.enough()
+    filming.taken = 40
+    assert filming.enough()
 
 
 def test_failure_leaves_no_file_and_keeps_an_older_video(tmp_path: Path) -> None:

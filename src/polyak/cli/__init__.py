@@ -20,6 +20,7 @@ COMMANDS = {
     "resume": "go on with a run that was interrupted or killed, or extend it",
     "evaluate": "run fresh episodes of a trained policy",
     "record": "record a video of a trained policy",
+    "watch": "watch a trained policy in a window",
     "report": "write one HTML page about one run or many: curves, statistics, time, video",
     "import": "write a policy file of another library's model: polyak import sb3 MODEL.zip",
     "runs": "list the runs in a folder",

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,6 +16,8 @@ from polyak.run.runs import LATEST, named
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A text and no path: `./latest` is a folder, and a path would forget how it was written."""
+Which = Literal["last", "best"]
+"""The policy of a run: its latest, or that of the best evaluation."""
 
 
 def run_named(name: str, run_dir: Path, *, acting: bool = False) -> Run:
@@ -40,7 +42,7 @@ def player_named(name: str, run_dir: Path, *, best: bool = False, environment: s
     if file.suffix != ".safetensors" and not os.path.isfile(file):  # noqa: PTH113 - a name of any length is asked for
         return run_named(name, run_dir, acting=True).player(best=best, environment=environment)
     if best:
-        raise UsageError(f"{file} is a policy alone, which has no better one beside it: leave --best out")
+        raise UsageError(f"{file} is a policy alone, which has no better one beside it: leave --policy best out")
     policy = Policy.load(file)
     if environment is None:
         made_for = policy.made_for.get("environment")

@@ -1,4 +1,4 @@
-"""Episodes without exploration noise, and the return of each."""
+"""Episodes of a policy outside of training, and the return of each."""
 
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -22,6 +22,9 @@ MOST_STEPS = 10_000
 """Of an evaluation's episode, where no time limit is known: some environments end no episode by themselves."""
 Watched = Callable[[Callable[[], str]], None]
 """Is called before each step of an evaluation with what tells how far it is."""
+
+WITHOUT_END = 10**9
+"""Episodes, where nobody says how many: three years of those that last a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,10 @@ class Evaluation:
         }
 
 
+def _never() -> bool:
+    return False
+
+
 def evaluate(
     policy: Policy,
     environments: Environments,
@@ -88,10 +95,12 @@ def evaluate(
     discount: float = 1.0,
     value: Callable[[Float], Float] | None = None,
     info_metrics: Sequence[str] = (),
+    generator: np.random.Generator | None = None,
+    until: Callable[[], bool] = _never,
     occasion: str = "in the evaluation",
     watched: Watched | None = None,
 ) -> Evaluation:
-    """Run `episodes` whole episodes with the deterministic policy.
+    """Run `episodes` whole episodes with the deterministic policy, or with one that draws its actions.
 
     Every environment runs its fair share, fixed beforehand, so that short episodes are not preferred. Where no time
     limit of the environments is known, an episode is cut off after `MOST_STEPS` steps, as if one had been; in a vector
@@ -106,6 +115,8 @@ def evaluate(
         value: expects a discounted return of observations, [n, O] -> [n], for instance `critic_of` a learner; without
             it, the result has no `values` and no `discounted_returns`.
         info_metrics: numbers in the infos of the episodes' last steps, which the result is to have.
+        generator: where actions are to be drawn (`Policy.explore`), what they are drawn from.
+        until: asked after each step; once it says so, that is all, and the episodes that run count as cut off there.
         occasion: for the message of an error, and of what a Ctrl-C raises.
         watched: called before each step with what tells how far the evaluation is; what it raises ends it.
 
@@ -130,7 +141,7 @@ def evaluate(
         while any(len(result) < share for result, share in zip(results, quota, strict=True)):
             if watched is not None:
                 watched(moment)
-            step = environments.step(policy.mean(observation))
+            step = environments.step(_actions(policy, observation, generator))
             for index in np.flatnonzero(step.valid):
                 running[index].add(float(step.reward[index]), discount)
             too_long = _too_long(environments, step, running)
@@ -143,7 +154,27 @@ def evaluate(
                 observation = environments.start_anew(too_long)
             for index in np.flatnonzero(step.ended | too_long | ~step.valid):
                 running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
+            if until():
+                _cut_off(results, running, quota, observation)
+                break
     return _result([episode for result in results for episode in result], seed, value, info_metrics)
+
+
+def _actions(policy: Policy, observation: Float, generator: np.random.Generator | None) -> Float:
+    """Normalized actions, [N, A]."""
+    if generator is None:
+        return policy.mean(observation)
+    return policy.explore(
+        observation, generator.standard_normal((len(observation), policy.spec.action_size), np.float32)
+    )
+
+
+def _cut_off(results: "list[list[_Episode]]", running: "list[_Episode]", quota: Any, observation: Float) -> None:
+    """Let the episodes that run count as cut off where they are."""
+    for index, episode in enumerate(running):
+        if episode.length and len(results[index]) < quota[index]:
+            episode.cut_off_at = observation[index].copy()
+            results[index].append(episode)
 
 
 def _too_long(environments: Environments, step: Step, running: "list[_Episode]") -> Bool:
@@ -169,7 +200,8 @@ def _moment(results: "list[list[_Episode]]", running: "list[_Episode]", episodes
     ended = sum(map(len, results))
     if len(results) == 1:
         steps = running[0].length if running else 0
-        return f"in episode {ended + 1} of {episodes}, after {steps:,} of its steps"
+        of = "" if episodes >= WITHOUT_END else f" of {episodes}"
+        return f"in episode {ended + 1}{of}, after {steps:,} of its steps"
     steps = sum(episode.length for result in (*results, running) for episode in result)
     return f"after {ended} of {episodes} episodes and {steps:,} steps in all"
 

@@ -1,4 +1,4 @@
-"""A policy in the environment that it plays in: fresh episodes, measured or filmed."""
+"""A policy in the environment that it plays in: fresh episodes, measured, filmed or watched."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,20 +7,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
 from polyak.environments.additions import Additions, require_names
 from polyak.environments.history import Isolation, isolation_of
 from polyak.environments.make import Environment, make_environments
+from polyak.errors import UsageError
 from polyak.policies.evaluation import Evaluation, Watched, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
 from polyak.settings.door import door
 from polyak.settings.kinds import AT_LEAST_1, Count, Seed, checked, require, require_environment
 from polyak.settings.options import KINDS
+from polyak.system.files import require_folder
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
 
 if TYPE_CHECKING:
     from polyak.policies.recording import Recording
     from polyak.policies.recording.filming import FilmObserver
+    from polyak.policies.watching import Viewer
 
 
 @dataclass(frozen=True)
@@ -88,68 +93,143 @@ class Player:
         episodes: int = 10,
         *,
         seed: int = 0,
+        deterministic: bool = True,
         info_metrics: Sequence[str] | None = None,
         watched: Watched | None = None,
     ) -> Evaluation:
-        """Run fresh episodes with the deterministic policy.
+        """Run fresh episodes with the deterministic policy, or with actions that it draws (`Policy.act` says how).
 
-        `info_metrics` are the player's own, unless others are asked for; `watched` is called before each step, with
-        what tells how far it is.
+        The same seed gives the same episodes. `info_metrics` are the player's own, unless others are asked for;
+        `watched` is called before each step, with what tells how far it is.
 
         Raises:
-            UsageError: something asked for cannot be.
+            UsageError: something asked for cannot be, such as actions drawn of a policy that has nothing to draw.
             TrainingError: the environment raised, or returned a number that is not finite.
         """
         require("watched", watched, watched is None or callable(watched), "a function, or None")
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
         asked = self.info_metrics if info_metrics is None else info_metrics
         names, policy = checked("info_metrics", asked, KINDS["info_metrics"]), self.acting
+        generator = self._drawing_from(seed, deterministic)
         with signals_marked():
-            environments = make_environments(
-                self.environment,
-                1,
-                Streams(seed).evaluation,
-                max_episode_steps=self.max_episode_steps,
-                isolation=self.kept_apart,
-                additions=self.additions,
-            )
+            environments = make_environments(self.environment, 1, Streams(seed).evaluation, **self._kept)
             try:
                 warn_of_averages(environments)
-                return evaluate(policy, environments, episodes, seed=seed, info_metrics=names, watched=watched)
+                chosen: dict[str, Any] = {"seed": seed, "generator": generator, "watched": watched}
+                return evaluate(policy, environments, episodes, info_metrics=names, **chosen)
             finally:
                 environments.close()
 
     @door
-    def record(self, episodes: int = 1, *, seed: int = 0, output: str | os.PathLike[str] | None = None) -> Path:
-        """Record a video (mp4) of the deterministic policy, in the episodes of `evaluate`, and return its path."""
-        return self.film(episodes, seed=seed, output=output).path
+    def record(
+        self,
+        episodes: int | None = None,
+        *,
+        steps: int | None = None,
+        seed: int = 0,
+        deterministic: bool = True,
+        output: str | os.PathLike[str] | None = None,
+    ) -> Path:
+        """Record a video (mp4) of the policy, in the episodes of `evaluate`, and return its path.
+
+        One episode, or `episodes`; or with `steps`, as many as there are in so many steps, the last one cut off. The
+        folder of `output` must be there.
+        """
+        return self.film(episodes, steps=steps, seed=seed, deterministic=deterministic, output=output).path
 
     @door
     def film(
         self,
-        episodes: int = 1,
+        episodes: int | None = None,
         *,
+        steps: int | None = None,
         seed: int = 0,
+        deterministic: bool = True,
         output: str | os.PathLike[str] | None = None,
         observer: "FilmObserver | None" = None,
     ) -> "Recording":
         """`record`, watched by an observer; the video and what its episodes gave."""
         from polyak.policies.recording import record
 
-        episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
+        steps, seed = checked("steps", steps, Count | None), checked("seed", seed, Seed)
         path: Path | None = checked("output", output, Path | None)
+        if path is not None:
+            require_folder(path)
         return record(
             self.acting,
             self.environment,
             (path or self.videos / f"{self.called}-seed{seed}.mp4").absolute(),
-            episodes,
+            checked("episodes", episodes, Count | None) or steps or 1,  # an episode has one step at least
+            steps=steps,
             seed=seed,
-            max_episode_steps=self.max_episode_steps,
-            isolation=self.kept_apart,
-            additions=self.additions,
-            name=self.name or (self.environment if isinstance(self.environment, str) else "the environment"),
+            generator=self._drawing_from(seed, deterministic),
+            name=self._name,
             observer=observer,
+            **self._kept,
         )
+
+    @door
+    def watch(
+        self,
+        episodes: int | None = None,
+        *,
+        seed: int = 0,
+        deterministic: bool = True,
+        viewer: "Viewer | None" = None,
+    ) -> Evaluation:
+        """Play the episodes of `evaluate` in a window, at the environment's own rate; without `episodes`, until Ctrl-C.
+
+        Closing the window ends it too, in the middle of an episode, which counts as cut off.
+
+        Args:
+            episodes: how many.
+            seed: from which the episodes' seeds are drawn.
+            deterministic: whether the policy takes its best action, or draws one.
+            viewer: told of each step and of each episode's end.
+
+        Raises:
+            UsageError: there is no screen, or the environment opens no window; a video needs neither (`record`).
+            TrainingError: the environment raised, or returned a number that is not finite.
+        """
+        from polyak.policies.watching import watch
+
+        told = all(callable(getattr(viewer, each, None)) for each in ("stepped", "episode_ended"))
+        require("viewer", viewer, viewer is None or told, "what has stepped and episode_ended, or None")
+        episodes, seed = checked("episodes", episodes, Count | None), checked("seed", seed, Seed)
+        generator = self._drawing_from(seed, deterministic)
+        with signals_marked():
+            kept: dict[str, Any] = {**self._kept, "name": self._name, "viewer": viewer}
+            return watch(self.acting, self.environment, episodes, seed=seed, generator=generator, **kept)
+
+    def require_screen(self) -> None:
+        """Check that `watch` has something to open a window on; errors as there."""
+        from polyak.policies.watching import require_screen
+
+        require_screen()
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        """How the environment is made."""
+        return {
+            "max_episode_steps": self.max_episode_steps,
+            "isolation": self.kept_apart,
+            "additions": self.additions,
+        }
+
+    @property
+    def _name(self) -> str:
+        return self.name or (self.environment if isinstance(self.environment, str) else "the environment")
+
+    def _drawing_from(self, seed: int, deterministic: bool) -> np.random.Generator | None:
+        """What actions are drawn from, if they are."""
+        if checked("deterministic", deterministic, bool):
+            return None
+        if not self.acting.draws:
+            raise UsageError(
+                "deterministic is False (--stochastic), but this policy has nothing to draw: it is a deterministic one "
+                "without exploration noise"
+            )
+        return Streams(seed).evaluation_actions()
 
 
 def _is_policy(given: object) -> bool:

@@ -230,43 +230,65 @@ class Run:
         *,
         seed: int = 0,
         best: bool = False,
+        deterministic: bool = True,
         environment: "Environment | None" = None,
         info_metrics: Sequence[str] | None = None,
     ) -> "Evaluation":
-        """Run fresh episodes with the deterministic policy; `environment` is needed where training got a callable.
+        """Run fresh episodes with the policy, as `Player.evaluate` does.
 
-        `info_metrics` are those of the run, unless others are asked for.
+        `environment` is needed where training got a callable. `info_metrics` are those of the run, unless others are
+        asked for.
         """
         player = self.player(best=best, environment=environment)
-        return player.evaluate(episodes, seed=seed, info_metrics=info_metrics)
+        return player.evaluate(episodes, seed=seed, deterministic=deterministic, info_metrics=info_metrics)
 
     @door
     def record(
         self,
-        episodes: int = 1,
+        episodes: int | None = None,
         *,
+        steps: int | None = None,
         seed: int = 0,
         best: bool = False,
+        deterministic: bool = True,
         output: str | Path | None = None,
         environment: "Environment | None" = None,
     ) -> Path:
-        """Record a video (mp4) of the deterministic policy, in the episodes of `evaluate`, and return its path."""
-        return self.film(episodes, seed=seed, best=best, output=output, environment=environment).path
+        """Record a video (mp4) of the policy, in the episodes of `evaluate`, and return its path: `Player.record`."""
+        player = self.player(best=best, environment=environment)
+        return player.film(episodes, steps=steps, seed=seed, deterministic=deterministic, output=output).path
 
     @door
     def film(
         self,
-        episodes: int = 1,
+        episodes: int | None = None,
         *,
+        steps: int | None = None,
         seed: int = 0,
         best: bool = False,
+        deterministic: bool = True,
         output: str | Path | None = None,
         environment: "Environment | None" = None,
         observer: "FilmObserver | None" = None,
     ) -> "Recording":
-        """`record`, watched by an observer; the video and what its episodes gave."""
+        """`record`, watched by an observer; the video and what its episodes gave: `Player.film`."""
         player = self.player(best=best, environment=environment)
-        return player.film(episodes, seed=seed, output=output, observer=observer)
+        chosen: dict[str, Any] = {"seed": seed, "deterministic": deterministic, "output": output, "observer": observer}
+        return player.film(episodes, steps=steps, **chosen)
+
+    @door
+    def watch(
+        self,
+        episodes: int | None = None,
+        *,
+        seed: int = 0,
+        best: bool = False,
+        deterministic: bool = True,
+        environment: "Environment | None" = None,
+    ) -> "Evaluation":
+        """Play the episodes of `evaluate` in a window, at the environment's rate: `Player.watch`."""
+        player = self.player(best=best, environment=environment)
+        return player.watch(episodes, seed=seed, deterministic=deterministic)
 
 
 def added_of(settings: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,10 @@ class Streams:
         """The stream that seeds the episodes of evaluation environment `index`."""
         return stream(self.seed, f"evaluation/{index}")
 
+    def evaluation_actions(self) -> np.random.Generator:
+        """The stream from which an evaluation draws actions, where they are not to be deterministic."""
+        return stream(self.seed, "evaluation-actions")
+
 
 def episode_seed(generator: np.random.Generator) -> int:
     """A seed to reset an environment with: below 2**31, which every simulator takes."""

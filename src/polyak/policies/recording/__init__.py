@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gymnasium import Wrapper
 from gymnasium.vector import VectorEnv
 
@@ -48,7 +49,9 @@ def record(
     path: Path,
     episodes: int = 1,
     *,
+    steps: int | None = None,
     seed: int = 0,
+    generator: np.random.Generator | None = None,
     max_episode_steps: int | None = None,
     isolation: Isolation = NONE,
     additions: Additions = NOTHING,
@@ -65,7 +68,9 @@ def record(
         environment: an id, `module:Id`, or a callable that makes one.
         path: the video, which must end in .mp4.
         episodes: how many, one after another.
+        steps: of all episodes together; then it ends, in the middle of an episode or not.
         seed: from which the episodes' seeds are drawn.
+        generator: where actions are to be drawn, what they are drawn from.
         max_episode_steps: the episodes' time limit; None keeps the environment's own.
         isolation: what keeps the episodes apart.
         additions: what an id is made with besides.
@@ -94,14 +99,15 @@ def record(
         )
         stack.callback(close, made)
         _require_rendering(made, name)
-        filming, watcher = Filming(path, episodes), observer or Unwatched()
+        filming, watcher = Filming(path, episodes, steps), observer or Unwatched()
         watcher.started(filming)
         stack.callback(watcher.ended, filming)
         with video(path, rate_of(made.metadata)) as add_frame:
             filmed = _Filmed(made, pictures, add_frame, filming, watcher)
             environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
             warn_of_averages(environments)
-            result = evaluate(policy, environments, episodes, seed=seed, occasion="in the recording")
+            chosen: dict[str, Any] = {"seed": seed, "generator": generator, "until": filming.enough}
+            result = evaluate(policy, environments, episodes, occasion="in the recording", **chosen)
         if pictures.one_colour is not None:
             warnings.warn(_nothing_seen(path, pictures), stacklevel=9)  # where Run.record was called
     return Recording(path, result)
@@ -157,6 +163,7 @@ class _Filmed(Wrapper[Any, Any, Any, Any]):
         result = self.env.step(action)
         self._film()
         self._filming.step += 1
+        self._filming.taken += 1
         self._watcher.stepped(self._filming)
         return result
 

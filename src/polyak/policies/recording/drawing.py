@@ -52,7 +52,7 @@ def drawn(draw: Callable[[], T]) -> T:
     try:
         return draw()
     except Exception as error:
-        if has_display() or "SDL_VIDEODRIVER" in os.environ or not _is_pygames(error):
+        if has_display() or "SDL_VIDEODRIVER" in os.environ or not is_pygames(error):
             raise
         return _drawn_by_a_driver(draw, error)
 
@@ -64,13 +64,13 @@ def _drawn_by_a_driver(draw: Callable[[], T], failed: Exception) -> T:
         try:
             return draw()
         except Exception as error:
-            if not _is_pygames(error):
+            if not is_pygames(error):
                 raise
     del os.environ["SDL_VIDEODRIVER"]
     raise failed
 
 
-def _is_pygames(error: BaseException) -> bool:
+def is_pygames(error: BaseException) -> bool:
     """Whether pygame raised this, or what led to it."""
     kind: Any = getattr(sys.modules.get("pygame"), "error", None)
     now: BaseException | None = error

@@ -21,16 +21,26 @@ class Filming:
 
     path: Path
     episodes: int
+    steps: int | None = None
+    """After so many steps of all episodes together it ends, if not before."""
     ended: int = 0
     """Episodes."""
     step: int = 0
     """Of the running episode."""
+    taken: int = 0
+    """Steps of all episodes."""
     frames: int = 0
 
     def line(self) -> str:
         """How far it is, in a line."""
         episode = min(self.ended + 1, self.episodes)
+        if self.steps is not None:
+            return f"recording step {self.taken:,} of {self.steps:,}  episode {episode:,}  {self.frames:,} frames"
         return f"recording episode {episode} of {self.episodes}  step {self.step:,}  {self.frames:,} frames"
+
+    def enough(self) -> bool:
+        """Whether all steps that were asked for have been taken."""
+        return self.steps is not None and self.taken >= self.steps
 
 
 class FilmObserver(Protocol):
