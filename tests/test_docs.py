@@ -6,11 +6,13 @@ import fcntl
 import hashlib
 import html
 import importlib
+import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -245,6 +247,19 @@ def test_a_policy_becomes_a_moving_picture(tmp_path: Path, monkeypatch: pytest.M
         assert (picture.size, getattr(picture, "n_frames", 1)) == ((33, 21), 4)  # steps 0, 2, 4 and the last, 5
 
 
+SOUGHT = (
+    *("callback", "ONNX", "export", "prioritized", "demonstration", "hyperparameter", "migrate"),
+    *("Windows", "Colab", "GPU"),
+)
+"""What people look for, also where polyak does not have it yet: then a page says so."""
+
+
+def test_what_people_look_for_finds_a_page(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))
+    pages = [each["text"] for each in index["docs"] if not each["location"].startswith("changelog")]
+    assert [word for word in SOUGHT if not any(re.search(rf"\b{word}", page, re.IGNORECASE) for page in pages)] == []
+
+
 GAPS = """() => [...document.querySelectorAll(".katex-tag")].map(tag =>
     tag.getBoundingClientRect().left - tag.previousElementSibling.getBoundingClientRect().right)"""
 """Pixels between each equation and its number."""
@@ -311,11 +326,14 @@ def test_what_the_site_brings_with_it_is_unchanged(folder: str) -> None:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to stand in, from which modules are imported."""
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to stand in, from which modules are imported, which are forgotten: pages have equal names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def executed(script: str, steps: str) -> polyak.Run:

@@ -8,6 +8,7 @@ from typing import Any
 import algorithm_pages
 import command_reference
 import measured_tables
+import names_table
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
@@ -29,6 +30,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "deviations": algorithm_pages.deviations,
     "function": algorithm_pages.function,
     "measured": algorithm_pages.measured,
+    "names": names_table.names,
     "options": algorithm_pages.options,
     "peers": measured_tables.peers,
     "peers_against": measured_tables.peers_against,
