@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import polyak
 from polyak.system.locking import locked
 from tiny_cli import untrained_run
 
@@ -118,27 +119,30 @@ def test_a_half_written_result_is_said_and_run_again(
 # Work
 
 
-def runner(done: list[str], failing: str = "") -> Callable[[Any, Any], dict[str, Any]]:
+def runner(
+    done: list[str], failing: str = "", error: type[Exception] = RuntimeError
+) -> Callable[[Any, Any], dict[str, Any]]:
     """What trains, in place of polyak and of its peer."""
 
     def run(training: Any, places: Any) -> dict[str, Any]:
         done.append(training.name)
         if training.name == failing:
-            raise RuntimeError("out of luck")
+            raise error("out of luck")
         return result(-1.0)
 
     return run
 
 
+@pytest.mark.parametrize("error", [RuntimeError, polyak.UsageError])
 def test_the_next_that_is_neither_done_nor_running_is_run(
-    places: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    places: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: type[Exception]
 ) -> None:
     chosen, done = cases.trainings("equal/td3-Pendulum")[:5], list[str]()
     names = [training.name for training in chosen]
     places.results.write(names[0], result(-1.0))
     running = places.folder(chosen[1])
     running.mkdir(parents=True)
-    monkeypatch.setattr(runs, "ours", runner(done, failing=names[2]))
+    monkeypatch.setattr(runs, "ours", runner(done, names[2], error))
     monkeypatch.setattr(runs, "theirs", runner(done))
     with locked(running):
         assert [runs.state(training, places) for training in chosen[:3]] == ["done", "running", "left"]

@@ -53,7 +53,7 @@ def work(chosen: list[Training], places: Places) -> list[str]:
         with lock:
             try:
                 result = ours(training, places) if training.case.library == OURS else theirs(training, places)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:  # of the command, or in what it left
                 failed.append(training.name)
                 print(f"{training.name} failed: {error}", flush=True)
                 continue
