@@ -379,7 +379,7 @@ def test_a_notebook_has_a_cell_that_replaces_itself(
     options: dict[str, Any] = {**SMALL, "update_after": 1_000, "seeds": [3, 4], "run_dir": tmp_path}
     polyak.train_together("ddpg", TINY, **options)
     one, together = cells
-    assert "done after 40 steps; best evaluation" in one["text/html"]
+    assert "done after 40 steps; nothing is learned: learning begins at step 1,000" in one["text/html"]
     assert run.folder.name in one["text/html"]
     assert re.search(r"eval length +5\n", one["text/plain"])
     assert '<progress max="1" value="1.0000"' in one["text/html"]

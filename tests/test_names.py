@@ -200,3 +200,18 @@ def test_help_reads_well(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_command_is_read_in_one_place() -> None:
     files = Path(polyak.__file__).parent.rglob("*.py")
     assert [file.name for file in files if "tyro.cli" in file.read_text(encoding="utf-8")] == ["parsing.py"]
+
+
+# Presets
+
+
+def test_presets_of_an_unknown_environment_say_that_there_are_none() -> None:
+    for name, said in (
+        ("Pendulm-v1", "polyak: there is no preset for Pendulm-v1 (did you mean Pendulum-v1?): paper is in force\n"),
+        ("tiny_cli:Tiny-v0", "polyak: there is no preset for tiny_cli:Tiny-v0: paper is in force\n"),
+        ("Pendulum-v1", ""),
+    ):
+        code, shown, errors = call_cli("presets", name)
+        assert (code, errors) == (0, said)
+        assert "batch_size" in shown
+    assert call_cli("presets", "Pendulm-v1", "--preset", "paper")[2] == ""

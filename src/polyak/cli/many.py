@@ -125,9 +125,14 @@ def said_of(variants: Sequence[Variant]) -> dict[str, str]:
     """Preset, framework and steps of each variant."""
     return {
         variant.name or "settings": f"preset {variant.request.plan.preset}, {variant.request.plan.backend}, "
-        f"{variant.request.plan.config.steps:,} steps"
+        f"{variant.request.plan.config.steps:,} steps{_untrained(variant)}"
         for variant in variants
     }
+
+
+def _untrained(variant: Variant) -> str:
+    said = variant.request.plan.config.learns_nothing
+    return f"; {said}" if said else ""
 
 
 # What became of it

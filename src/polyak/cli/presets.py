@@ -1,6 +1,7 @@
 """`polyak presets [ENV]`: the presets there are, or what an environment gets."""
 
 import functools
+import sys
 from typing import Annotated
 
 import tyro
@@ -25,6 +26,9 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
         print("\n".join(presets.names()))
         return
     name = preset or presets.default_for(environment)
+    said = presets.untuned(environment)
+    if said and preset is None:
+        print(f"polyak: {said}", file=sys.stderr)
     console = Console()
     console = Console(width=None if console.is_terminal else 1_000)
     half_range = functools.cache(lambda: spec_of_instance(environment).action_half_range)

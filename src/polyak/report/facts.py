@@ -36,7 +36,7 @@ def runs(groups: Sequence[Group]) -> str:
                     str(run.settings["seed"]),
                     f"{int(records[-1]['step']):,} of {run.settings['settings']['steps']:,}" if records else "none",
                     f"{records[-1]['seconds']:.0f} s" if records else "",
-                    f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
+                    _best(best, trained=not records or records[-1].get("learner/updates") != 0),
                     f"resumed {len(run.settings['resumed'])} x" if run.settings.get("resumed") else "",
                     run.folder.resolve().name,
                     _why_left_out(run) if run in group.left_out else "",
@@ -45,6 +45,11 @@ def runs(groups: Sequence[Group]) -> str:
     head = ["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""]
     every = (run for group in groups for run in (*group.runs, *group.left_out))
     return table(head, rows) + "".join(f'<p class="note">{text(each)}</p>' for run in every for each in _resumed(run))
+
+
+def _best(best: tuple[int, float] | None, *, trained: bool) -> str:
+    told = f"{best[1]:.1f} at step {best[0]:,}" if best else "none"
+    return told if trained else f"{told}; nothing was learned: there was no gradient step"
 
 
 def _resumed(run: Run) -> Iterator[str]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from polyak import tracking
 from polyak.algorithm import Algorithm
 from polyak.algorithms import algorithm as algorithm_named
-from polyak.algorithms import titled, with_page
+from polyak.algorithms import is_built_in, titled, with_page
 from polyak.environments.additions import Additions, require_names
 from polyak.environments.history import Isolation, draws_of, generators_kept, isolation_of
 from polyak.environments.make import Environment
@@ -156,6 +156,8 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
         UsageError: a tracker's package is not installed; or the environment is neither named nor made by a call.
     """
     require_environment(environment)
+    if options.from_run is not None:
+        _require_same_networks(load(options.from_run), algorithm, chosen.config)
     require_names(Additions(options.environment_settings, options.wrappers), environment)
     asked: dict[str, Any] = {
         **vars(options.placed()),
@@ -170,6 +172,19 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
         in_environment_units=chosen.in_environment_units,
         **asked,
     )
+
+
+def _require_same_networks(earlier: Run, algorithm: Algorithm, config: Settings) -> None:
+    """Check that a run's learner can go on in networks of these settings."""
+    had: Mapping[str, Any] = earlier.settings["settings"]
+    for name in ("hidden_sizes", "network"):
+        asked, before = getattr(config, name), had.get(name, getattr(config, name))
+        before = tuple(cast(Any, before)) if isinstance(before, list) else before
+        if is_built_in(algorithm.name) and asked != before:
+            raise UsageError(
+                f"{name} is {asked}, but the run that is gone on from, {earlier.folder}, has {before}: a learner goes "
+                f"on in networks of its own sizes; leave {name} out, or give {before}"
+            )
 
 
 def resolve(

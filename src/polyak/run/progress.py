@@ -36,6 +36,8 @@ class Progress:
     """The last record of the metrics."""
     best: tuple[int, float] | None = None
     """Step and mean return of the best evaluation."""
+    untrained: str = ""
+    """Why nothing is learned, in words; empty where something is."""
     outcome: str = ""
     """One sentence, once the run has ended."""
     error: BaseException | None = None

@@ -23,6 +23,7 @@ from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
+from polyak.run.description import spaces_of
 from polyak.run.folder import Run, added_of, made_for
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
@@ -89,6 +90,7 @@ def new_loop(
     learner = first_state(plan.algorithm.state(spec, plan.config), streams.weights)
     if plan.from_run is not None:
         earlier, arrays = Run(plan.from_run), learner
+        _require_same_spaces(earlier, plan, spec)
         kept = Checkpoints(earlier.checkpoints)
         learner = kept.newest(lambda made: kept.learner(made, plan.algorithm.name, arrays), earlier.settings)
     replay = make_replay(plan, spec, environments.count, runs)
@@ -109,9 +111,20 @@ def new_loop(
     return put_together(stack, parts, observer, group)
 
 
-def _warn(plan: Plan, said: str) -> None:
+def _require_same_spaces(earlier: Run, plan: Plan, spec: Spec) -> None:
+    before = spaces_of(earlier.settings)
+    sizes = (spec.observation_size, spec.action_size)
+    if before is not None and (before.observation_size, before.action_size) != sizes:
+        raise UsageError(
+            f"{plan.name} has {sizes[0]} numbers in an observation and {sizes[1]} in an action, but the run that is "
+            f"gone on from, {earlier.folder}, was trained on {before.observation_size} and {before.action_size} "
+            f"({earlier.settings['environment']}): a learner goes on where both are the same"
+        )
+
+
+def _warn(plan: Plan, said: str, stacklevel: int = 6) -> None:
     with suppress(Warning):  # where warnings are errors, too
-        warnings.warn(f"{plan.name}: {said}", stacklevel=6)
+        warnings.warn(f"{plan.name}: {said}", stacklevel=stacklevel)
 
 
 def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int | None = None) -> Replay:
@@ -172,6 +185,9 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     if "averages" in said and isinstance(observer, Silent):
         _warn(plan, said["averages"])
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
+    progress.untrained = plan.config.learns_nothing
+    if progress.untrained and isinstance(observer, Silent):
+        _warn(plan, progress.untrained, stacklevel=7)
     observer.started(progress)
     stack.callback(tell_ended, observer, progress)
     described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
@@ -250,6 +266,7 @@ def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
         + (", each episode's made anew" if plan.isolation.afresh else ""),
         **{name: said for name, said in added.items() if said},
         **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
-        "updates": f"{config.updates_per_step:g} per environment step, however many environments; "
+        "updates": config.learns_nothing
+        or f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }

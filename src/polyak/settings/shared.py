@@ -118,6 +118,17 @@ class Settings:
         bursts = self.steps // self.update_every - (self.update_after - 1) // self.update_every
         return max(int(bursts * self.update_every * self.updates_per_step + 1e-9), 0)
 
+    @property
+    def learns_nothing(self) -> str:
+        """What is said of a run that ends before learning begins, or as it does; empty of one that learns."""
+        if self.steps > self.update_after:
+            return ""
+        count = f"next to nothing is learned ({self.updates:,} updates)" if self.updates else "nothing is learned"
+        return (
+            f"{count}: learning begins at step {self.update_after:,} (update_after), and the run has {self.steps:,}; "
+            "more steps or a lower update_after would train"
+        )
+
     def optimizer(self, trained: str) -> Optimizer:
         """How a network or a parameter is stepped, by its name."""
         return Optimizer(

@@ -116,7 +116,7 @@ def numbers(progress: Progress) -> dict[str, str]:
     recent = "  ".join(f"{episode.total_reward:.1f}" for episode in list(progress.episodes)[-RECENT:])
     shown = {"last episodes": recent or "none finished yet"}
     shown |= {label: f"{record[name]:.4g}" for name, label in SHOWN if name in record}
-    if progress.best is not None:
+    if progress.best is not None and not progress.untrained:
         shown["best eval return"] = f"{progress.best[1]:.4g} at step {progress.best[0]:,}"
     return shown
 
@@ -124,7 +124,8 @@ def numbers(progress: Progress) -> dict[str, str]:
 def closing(progress: Progress) -> str:
     """How it ended, in a line."""
     best = f"; best evaluation {progress.best[1]:.1f} at step {progress.best[0]:,}" if progress.best else ""
-    return f"{progress.outcome or 'ended'}{best}"
+    said = f"; {progress.untrained}" if progress.untrained else best
+    return f"{progress.outcome or 'ended'}{said}"
 
 
 def readable_time(seconds: float) -> str:

@@ -88,6 +88,8 @@ def ending(trial: Trial) -> list[str]:
         after = f" after {trial.steps:,} steps" if trial.steps else ""
         return [f"{trial.job.name}  failed{after}: {trial.reason}", *(f"  | {line}" for line in trial.tail), *where]
     best = f"; best evaluation {trial.best[1]:.1f} at step {trial.best[0]:,}" if trial.best else ""
+    if trial.record.get("learner/updates") == 0:
+        best = "; nothing was learned: there was no gradient step"
     return [f"{trial.job.name}  {trial.state} after {trial.steps:,} steps{best}"]
 
 

@@ -63,6 +63,15 @@ def default_for(environment: str) -> str:
     return identity if _tuned(identity) else "paper"
 
 
+def untuned(environment: str) -> str:
+    """What is said of an environment that no preset is tuned for, with the nearest that has one; empty of others."""
+    identity = environment.rpartition(":")[2]
+    if _tuned(identity):
+        return ""
+    near = nearest(identity, [name for name in names() if _tuned(name)])
+    return f"there is no preset for {environment}{f' (did you mean {near}?)' if near else ''}: paper is in force"
+
+
 def load(
     name: str, algorithm: Algorithm, environment: str, half_range: Callable[[], ArrayLike] | None = None
 ) -> Preset:
