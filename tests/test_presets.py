@@ -68,6 +68,7 @@ PLAIN = {
     "adam_beta_1",
     "adam_beta_2",
     "weight_decay",
+    "n_step",
     "network",
     "activation",
 }
