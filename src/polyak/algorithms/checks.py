@@ -36,7 +36,10 @@ LOSS = "critic_loss"
 """The metric by which a run is known to have diverged."""
 UPDATES = "updates"
 """What records say of the learner already, beside what an update measures."""
-TAKEN = (*OPTIONS, "algorithm", "environment", "config", "observer", "observers", "seeds", "together", "jobs", "plain")
+TAKEN = (
+    *(*OPTIONS, "algorithm", "environment", "config", "progress", "observer", "observers", "seeds"),
+    *("together", "jobs", "plain"),
+)
 """What `train` and its command line take besides settings."""
 KINDS = "int, float, bool, str, a Literal or a tuple of one of them, with `| None` or limits where need be"
 """Of settings."""
