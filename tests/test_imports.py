@@ -100,7 +100,7 @@ ALLOWED = {
         "report",
     },
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
-    "training": {"settings", "environments.make", "run", "many", "views"},
+    "training": {"settings", "environments.handed", "run", "many", "views"},
     "parts": {
         *("types", "errors", "system", "settings", "environments", "algorithm", "algorithms", "frameworks"),
         *("policies", "experience", "run.plan", "run.learning"),

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from polyak.environments.additions import Additions, require_names
-from polyak.environments.make import Environment, make_environments
+from polyak.environments.handed import Given
+from polyak.environments.make import make_environments
 from polyak.errors import UsageError
 from polyak.policies.evaluation import evaluate
 from polyak.run.callbacks.view import Training
@@ -113,7 +114,7 @@ class EvaluateElsewhere(Stateless):
 
     def __init__(
         self,
-        environment: Environment,
+        environment: Given,
         environment_settings: Mapping[str, Any] | None = None,
         *,
         name: str = "elsewhere",

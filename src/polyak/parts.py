@@ -16,7 +16,7 @@ from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import with_page
 from polyak.algorithms.checks import require_parts
 from polyak.environments.additions import Additions, require_names
-from polyak.environments.make import Environment
+from polyak.environments.handed import Given
 from polyak.environments.make import make_environments as made
 from polyak.environments.stepping import Environments
 from polyak.errors import TrainingError, UsageError
@@ -59,7 +59,7 @@ __all__ = [
 
 
 def make_environments(
-    environment: Environment,
+    environment: Given,
     count: int = 1,
     *,
     seed: int = 0,
@@ -73,7 +73,7 @@ def make_environments(
     `close()` ends them; within `contextlib.closing(...)` they always are.
 
     Args:
-        environment: as for `polyak.train`: an id, `module:Id`, or a callable.
+        environment: as for `polyak.train`: an id, `module:Id`, a callable, or one that is there already.
         count: how many; of a callable that makes a whole VectorEnv, there are as many as it has.
         seed: of their episodes. An evaluation takes environments of its own, of another seed.
         vectorization: "sync", "async" (each in a process of its own) or "envpool".

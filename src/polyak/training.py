@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from polyak.environments.make import Environment
+from polyak.environments.handed import Given
 from polyak.many import together
 from polyak.run import resume as resumption
 from polyak.run import start
@@ -38,7 +38,7 @@ REPLAY_SECONDS = 300.0
 @telling_options
 def train(  # noqa: D417 - the options are told by their declaration
     algorithm: str,
-    environment: Environment,
+    environment: Given,
     *,
     config: Settings | None = None,
     preset: str | None = None,
@@ -72,7 +72,8 @@ def train(  # noqa: D417 - the options are told by their declaration
 
     Args:
         algorithm: "ddpg", "td3", "sac", or the name of a module of your own, as "my_folder.my_algorithm".
-        environment: an id, `module:Id`, or a callable that makes a Gymnasium environment or a whole VectorEnv.
+        environment: an id, `module:Id`, a callable that makes a Gymnasium environment or a whole VectorEnv, or one of
+            these as an object: it is trained in and left open, and a second one, to evaluate in, is made from its spec.
         config: all settings at once, instead of `preset` and single `settings`.
         progress: a view of the run: live in a terminal (on standard error) or a notebook's cell, lines elsewhere. By
             default where somebody watches, a terminal or a notebook; True: in any case; False: never.
@@ -93,7 +94,7 @@ def train(  # noqa: D417 - the options are told by their declaration
 @telling_options
 def train_together(
     algorithm: str,
-    environment: Environment,
+    environment: Given,
     *,
     seeds: Sequence[int],
     config: Settings | None = None,
@@ -150,7 +151,7 @@ def resume(  # noqa: D417 - as above
     folder: str | Path | Run,
     *,
     steps: int | None = None,
-    environment: Environment | None = None,
+    environment: Given | None = None,
     backend: str | None = None,
     device: Device | None = None,
     threads: int | None = None,

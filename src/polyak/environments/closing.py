@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 
+from polyak.environments.handed import LentVector
 from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST, end
 from polyak.system.foreign import message_of
 from polyak.system.prints import environments_speak
@@ -18,6 +19,8 @@ def close(environment: Any, *, lost: bool = False) -> None:
     Processes that have not ended in time are killed, sooner where one of them has not answered before (`lost`). In this
     process the time is limited where this is its main thread.
     """
+    if isinstance(environment, LentVector):
+        return
     inner: Any = getattr(environment, "unwrapped", environment)
     faults: list[BaseException] = []
     if isinstance(inner, AsyncVectorEnv) and not inner.closed:

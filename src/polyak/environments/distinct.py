@@ -39,6 +39,11 @@ class Claim:
         self.objects = {}
 
 
+def is_in_use(environment: Any) -> bool:
+    """Whether somebody in this process has it, or what it wraps."""
+    return any(key in claim.objects for key in parts_of(environment) for claim in _claims)
+
+
 _claims: WeakSet[Claim] = WeakSet()
 
 

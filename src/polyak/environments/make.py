@@ -17,6 +17,7 @@ from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
 from polyak.environments.distinct import Claim, parts_of
 from polyak.environments.guard import Guard
+from polyak.environments.handed import Given, Handed, Lent, callable_of
 from polyak.environments.history import NONE, Isolation, isolated
 from polyak.environments.pools import make_pool
 from polyak.environments.registry import registered
@@ -33,11 +34,9 @@ from polyak.system.signals import Limit
 Environment = str | Callable[..., Any]
 """An id (`Pendulum-v1`), `module:Id`, or a callable that makes a `gymnasium.Env` or a `gymnasium.vector.VectorEnv`."""
 
-"""Where environments run: one after another in this process, each in a process of its own, or in EnvPool's threads."""
-
 
 def make_environments(
-    environment: Environment,
+    environment: Given,
     count: int,
     generator_of: GeneratorOf,
     *,
@@ -56,6 +55,9 @@ def make_environments(
         UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
     """
     end_a_script_run_again()
+    environment = callable_of(environment)
+    if isinstance(environment, Handed):
+        environment.require(envs=count, vectorization=vectorization, afresh=isolation.afresh)
     name = _name(environment)
     make = functools.partial(
         make_environment,
@@ -89,7 +91,8 @@ def make_environments(
         made += [make(index=index) for index in range(1, count)]
         claim = Claim(made, name)
         beside = _beside(made, name, autoreset, make)
-        return Environments(beside, generator_of, limit, claim, can_be_made_again=True, traits=traits)
+        again = not isinstance(environment, Handed)
+        return Environments(beside, generator_of, limit, claim, can_be_made_again=again, traits=traits)
     except BaseException:
         for each in made:
             close(each)
@@ -238,6 +241,11 @@ def _limited(made: Any, steps: int) -> Any:
             raise UsageError(
                 f"max_episode_steps is {steps}, but the {type(part).__name__} within {made} keeps a limit of its own: "
                 "set it there, or take that wrapper away"
+            )
+        if limit < steps and isinstance(made, Lent):
+            raise UsageError(
+                f"max_episode_steps is {steps}, but the environment that was handed over ends its episodes after "
+                f"{limit} steps: set it there"
             )
         if limit < steps:
             part._max_episode_steps = steps  # noqa: SLF001 - wrappers above may hold this very object

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 
 from polyak.environments.additions import Additions, require_names
+from polyak.environments.handed import Given, callable_of
 from polyak.environments.history import Isolation, isolation_of
 from polyak.environments.make import Environment, make_environments
 from polyak.errors import UsageError
@@ -37,8 +38,8 @@ class Player:
 
     policy: Policy | str | os.PathLike[str]
     """Or the path of its file."""
-    environment: Environment
-    """An id, `module:Id`, or a callable that makes one."""
+    environment: Given
+    """An id, `module:Id`, a callable that makes one, or one that is there already, which is left open."""
     max_episode_steps: int | None = None
     """Time limit of an episode in steps; None keeps the environment's own."""
     isolation: Isolation | None = None
@@ -66,6 +67,7 @@ class Player:
             object.__setattr__(self, name, checked(name, getattr(self, name), kind))
         kept = self.isolation is None or _is_isolation(self.isolation)
         require("isolation", self.isolation, kept, "as Run.isolation gives it, or None")
+        object.__setattr__(self, "environment", callable_of(self.environment))
         require_names(self.additions, self.environment)
 
     @cached_property
@@ -157,7 +159,7 @@ class Player:
             require_folder(path)
         return record(
             self.acting,
-            self.environment,
+            cast(Environment, self.environment),
             (path or self.videos / f"{self.called}-seed{seed}.mp4").absolute(),
             checked("episodes", episodes, Count | None) or steps or 1,  # an episode has one step at least
             steps=steps,
@@ -199,7 +201,9 @@ class Player:
         generator = self._drawing_from(seed, deterministic)
         with signals_marked():
             kept: dict[str, Any] = {**self._kept, "name": self._name, "viewer": viewer}
-            return watch(self.acting, self.environment, episodes, seed=seed, generator=generator, **kept)
+            return watch(
+                self.acting, cast(Environment, self.environment), episodes, seed=seed, generator=generator, **kept
+            )
 
     def require_screen(self) -> None:
         """Check that `watch` has something to open a window on; errors as there."""

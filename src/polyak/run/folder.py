@@ -20,6 +20,7 @@ from polyak.types import Float
 
 if TYPE_CHECKING:
     from polyak.environments.additions import Additions
+    from polyak.environments.handed import Given
     from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
     from polyak.policies.critic import Q
@@ -148,7 +149,7 @@ class Run:
         require_own(policy, self.settings, file)
         return policy
 
-    def environment(self, given: "Environment | None" = None) -> "Environment":
+    def environment(self, given: "Given | None" = None) -> "Environment":
         """What the run was trained on, or what is `given` instead.
 
         Raises:
@@ -199,7 +200,7 @@ class Run:
         """The same by a path that leads there wherever an environment may go."""
         return Run(self.folder.absolute())
 
-    def player(self, *, best: bool = False, environment: "Environment | None" = None) -> "Player":
+    def player(self, *, best: bool = False, environment: "Given | None" = None) -> "Player":
         """Its policy, the latest or the best, in what it was trained on or what is given instead, as the run had it.
 
         Raises:
@@ -231,7 +232,7 @@ class Run:
         seed: int = 0,
         best: bool = False,
         deterministic: bool = True,
-        environment: "Environment | None" = None,
+        environment: "Given | None" = None,
         info_metrics: Sequence[str] | None = None,
     ) -> "Evaluation":
         """Run fresh episodes with the policy, as `Player.evaluate` does.
@@ -252,7 +253,7 @@ class Run:
         best: bool = False,
         deterministic: bool = True,
         output: str | Path | None = None,
-        environment: "Environment | None" = None,
+        environment: "Given | None" = None,
     ) -> Path:
         """Record a video (mp4) of the policy, in the episodes of `evaluate`, and return its path: `Player.record`."""
         player = self.player(best=best, environment=environment)
@@ -268,7 +269,7 @@ class Run:
         best: bool = False,
         deterministic: bool = True,
         output: str | Path | None = None,
-        environment: "Environment | None" = None,
+        environment: "Given | None" = None,
         observer: "FilmObserver | None" = None,
     ) -> "Recording":
         """`record`, watched by an observer; the video and what its episodes gave: `Player.film`."""
@@ -284,7 +285,7 @@ class Run:
         seed: int = 0,
         best: bool = False,
         deterministic: bool = True,
-        environment: "Environment | None" = None,
+        environment: "Given | None" = None,
     ) -> "Evaluation":
         """Play the episodes of `evaluate` in a window, at the environment's rate: `Player.watch`."""
         player = self.player(best=best, environment=environment)
@@ -335,7 +336,7 @@ def _kind_of(algorithm: str) -> str:
     return known.head(known.Config()).kind
 
 
-def environment_of(settings: Mapping[str, Any], given: "Environment | None", folder: Path) -> "Environment":
+def environment_of(settings: Mapping[str, Any], given: "Given | None", folder: Path) -> "Environment":
     """What a run of these settings was trained on, or what is `given` instead.
 
     Raises:
@@ -348,11 +349,14 @@ def environment_of(settings: Mapping[str, Any], given: "Environment | None", fol
         )
     if given is not None:
         require_environment(given)
-    name = given or str(settings["environment"])
     if given is None:
+        name = str(settings["environment"])
         told = f"{folder} was trained on {name!r}"
-        refuse_code_of(folder, module_of(str(name)), told, ", or name the environment yourself")
-    return name
+        refuse_code_of(folder, module_of(name), told, ", or name the environment yourself")
+        return name
+    from polyak.environments.handed import callable_of
+
+    return callable_of(given)
 
 
 def additions_for(settings: Mapping[str, Any], environment: "Environment", folder: Path) -> "Additions":

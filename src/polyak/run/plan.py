@@ -16,6 +16,7 @@ from polyak.algorithm import Algorithm
 from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import is_built_in, titled, with_page
 from polyak.environments.additions import Additions, require_names
+from polyak.environments.handed import Given, Handed, callable_of
 from polyak.environments.history import Isolation, draws_of, generators_kept, isolation_of
 from polyak.environments.make import Environment
 from polyak.environments.probe import Found
@@ -127,7 +128,7 @@ class Chosen(NamedTuple):
 
 
 def planned(
-    algorithm: str, environment: Environment, config: Settings | None, options: Options, settings: Mapping[str, Any]
+    algorithm: str, environment: Given, config: Settings | None, options: Options, settings: Mapping[str, Any]
 ) -> Plan:
     """What `train` was asked for, checked; nothing has been made, nor a framework imported.
 
@@ -136,7 +137,8 @@ def planned(
     """
     with generators_kept():  # a user's module may import JAX, which draws from np.random
         found = asked_algorithm(algorithm, options.from_run)
-    return plan_with(found, environment, options, resolve(found, environment, config, options, settings))
+    made_by = callable_of(environment)
+    return plan_with(found, made_by, options, resolve(found, made_by, config, options, settings))
 
 
 def asked_algorithm(name: str, from_run: Path | None) -> Algorithm:
@@ -158,6 +160,7 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
     require_environment(environment)
     if options.from_run is not None:
         _require_same_networks(load(options.from_run), algorithm, chosen.config)
+    require_fitting(environment, options)
     require_names(Additions(options.environment_settings, options.wrappers), environment)
     asked: dict[str, Any] = {
         **vars(options.placed()),
@@ -185,6 +188,17 @@ def _require_same_networks(earlier: Run, algorithm: Algorithm, config: Settings)
                 f"{name} is {asked}, but the run that is gone on from, {earlier.folder}, has {before}: a learner goes "
                 f"on in networks of its own sizes; leave {name} out, or give {before}"
             )
+
+
+def require_fitting(environment: Environment, options: Options) -> None:
+    """Check that a run of these options can use an environment that is there already, if it is one.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if isinstance(environment, Handed):
+        fresh, place = options.fresh_environments, options.evaluate_in
+        environment.require(envs=options.envs, vectorization=options.vectorization, afresh=fresh, evaluate_in=place)
 
 
 def resolve(
@@ -222,7 +236,7 @@ def resolve(
     if earlier is not None and options.preset is None:
         values: dict[str, Any] = {**_settings_of(earlier, algorithm.name, known), "start_steps": 0, **settings}
         return Chosen(f"that of {earlier.folder.absolute().name}", kind(**values))
-    called = environment if isinstance(environment, str) else ""
+    called = environment if isinstance(environment, str) else environment.id if isinstance(environment, Handed) else ""
     preset = presets.load(options.preset or presets.default_for(called), algorithm, called)
     units = tuple(name for name in preset.in_environment_units if name not in settings)
     return Chosen(Path(preset.name).name, kind(**{**preset.values, **settings}), units)

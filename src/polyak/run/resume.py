@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polyak import tracking
+from polyak.environments.handed import Given, Handed
 from polyak.environments.history import generators_kept
-from polyak.environments.make import Environment
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
@@ -23,7 +23,7 @@ from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run, additions_for, environment_of
 from polyak.run.learned import sensible
 from polyak.run.loop import Loop
-from polyak.run.plan import Plan, plan_of
+from polyak.run.plan import Plan, plan_of, require_fitting
 from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest
 from polyak.run.start import Parts, put_together, settled
@@ -41,7 +41,7 @@ class Asked:
 
     run: Run
     changes: Changes
-    environment: Environment | None
+    environment: Given | None
     replay_seconds: float
 
 
@@ -168,12 +168,17 @@ def plan_to_go_on(asked: Asked, saved: Saved) -> tuple[Plan, Plan]:
     additions_for(then, environment_now, run.folder)
     before = plan_of(then, environment_now, saved.algorithm)
     plan = asked.changes.made_in(before, run.folder)
+    require_fitting(environment_now, plan)
     if environment not in (None, then["environment"]) and not then["environment_is_callable"]:
         raise UsageError(
-            f"{run.folder} was trained on {then['environment']} and goes on with it, not with {plan.name}: leave "
+            f"{run.folder} was trained on {then['environment']} and goes on with it, not with {_named(plan)}: leave "
             f"`environment` out; for another one, `polyak train ... --from {run.folder}` begins a new run"
         )
     return before, plan
+
+
+def _named(plan: Plan) -> str:
+    return f"an object ({plan.name})" if isinstance(plan.environment, Handed) else plan.name
 
 
 def notes_and_description(

@@ -4,6 +4,7 @@ import dataclasses
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from polyak.environments.handed import Handed
 from polyak.environments.history import generators_kept
 from polyak.environments.make import make_apart, make_environment, make_environments
 from polyak.environments.probe import Found, probe, unknown
@@ -115,7 +116,8 @@ def _evaluation(plan: Plan, training: Environments, streams: Streams, limit: Lim
             limit=limit,
         )
     except UsageError as error:
-        apart = "" if plan.evaluate_in == "process" else "process (in a process of its own), "
+        no_process = plan.evaluate_in == "process" or isinstance(plan.environment, Handed)
+        apart = "" if no_process else "process (in a process of its own), "
         raise UsageError(
             f"a second environment cannot be made beside the one that trains: {error}. polyak makes one for training "
             f"and one for evaluation; where there can be only one, choose evaluate_in (--evaluate-in) {apart}training "

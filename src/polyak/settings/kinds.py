@@ -59,13 +59,15 @@ def require(name: str, value: object, holds: bool, limit: str) -> None:
 
 
 def require_environment(given: object) -> None:
-    """Check that an environment is named, or made by a call.
+    """Check that an environment is named, made by a call, or there already.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
     """
     named = isinstance(given, str) and given != ""
-    require("environment", given, named or callable(given), "an id, or a callable that makes one")
+    there = all(callable(getattr(given, each, None)) for each in ("reset", "step"))
+    limit = "an id, or a callable that makes one, or an environment of Gymnasium's"
+    require("environment", given, named or callable(given) or there, limit)
 
 
 def checked(name: str, value: Any, kind: Any) -> Any:
