@@ -80,7 +80,15 @@ ALLOWED = {
         *("run.learning", "run.ledger", "run.metrics", "run.plan", "run.progress"),
     },
     "callbacks": {
-        *("errors", "system", "settings.kinds", "environments.additions", "environments.make", "policies.evaluation"),
+        *(
+            "errors",
+            "system",
+            "settings.kinds",
+            "environments.additions",
+            "environments.handed",
+            "environments.make",
+            "policies.evaluation",
+        ),
         "run.callbacks.view",
     },
     "tracking": {"errors", "system", "settings.options", "run.metrics", "run.folder"},
