@@ -135,6 +135,13 @@ def test_it_acts_on_the_environments_own_observation(space: Any, tmp_path: Path)
         np.testing.assert_allclose(policy.predict(stacked(samples))[0], expected, rtol=1e-5)
 
 
+def test_as_many_choices_as_a_vector_has_numbers_are_choices_to_predict_and_a_vector_to_act(tmp_path: Path) -> None:
+    policy = short_run(tmp_path, lambda: Shown(spaces.Discrete(4)), steps=2).policy
+    shown = np.array([0, 1, 0, 0])
+    np.testing.assert_allclose(policy.predict(shown)[0], policy.act(np.eye(4)[shown]), rtol=1e-5)
+    np.testing.assert_allclose(policy.act(shown), policy.act(1), rtol=1e-5)
+
+
 def test_what_is_none_of_the_environments_observations_is_refused(tmp_path: Path) -> None:
     policy = short_run(tmp_path, lambda: Shown(MIXED), steps=2).policy
     sample = MIXED.sample()
