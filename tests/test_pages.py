@@ -207,6 +207,7 @@ def test_browser_has_legends_that_break_where_a_line_is_full(tmp_path: Path) -> 
 def test_browser_breaks_no_name_and_shows_that_a_table_goes_on(tmp_path: Path) -> None:
     body = f"<h1>{unbroken('A heading about Pendulum-v1')}</h1>{table(['', 'b'], [['Pendulum-v1', 'x' * 90]])}"
     with opened(write_page(tmp_path / "page.html", document("t", body)), viewport={"width": 300, "height": 400}) as tab:
+        assert tab.page.locator("td .whole").count() == 1
         lines = "each => new Set([...each.getClientRects()].map(box => box.top)).size"
         assert [tab.page.locator(".whole").nth(i).evaluate(lines) for i in (0, 1)] == [1, 1]
         assert tab.page.locator("td .whole").evaluate("each => each.offsetHeight") < 40
