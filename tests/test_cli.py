@@ -132,7 +132,7 @@ def test_live_view_on_a_terminal(tmp_path: Path) -> None:
     assert "left" not in last
     assert "eval return" in last
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor comes back
-    assert shown.rstrip().splitlines()[-1].startswith("\x1b[?25hdone after 60 steps; best evaluation")
+    assert shown.rstrip().splitlines()[-1].startswith("\x1b[?25hdone after 60 steps; nothing is learned")
 
 
 def test_more_environments_side_by_side(polyak_: Command, tmp_path: Path) -> None:
