@@ -237,10 +237,10 @@ def test_a_run_killed_before_its_last_evaluation_ends_as_it_was_stopped(
     whole = trained(tmp_path / "whole", callbacks=["callers:StopsAt(27)"])
     end = loop.Loop._end_epoch
 
-    def killed(self: loop.Loop) -> None:
+    def killed(self: loop.Loop, *arguments: Any) -> None:
         if self.collector.steps == 27:
             raise KeyboardInterrupt
-        end(self)
+        end(self, *arguments)
 
     monkeypatch.setattr(loop.Loop, "_end_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -330,11 +330,14 @@ def test_other_callbacks_on_resume_are_recorded(tmp_path: Path, monkeypatch: pyt
 
 
 def test_one_without_a_state_is_told_once(tmp_path: Path) -> None:
+    said = "resume would begin <Diary> anew, without state() and restore()"
     told = Told()
     untrained_run(tmp_path, callbacks=[Diary(), Counts()], observer=told)
-    assert (
-        told.facts["callbacks"] == "<Diary>, <Counts>; resume would begin <Diary> anew, without state() and restore()"
-    )
+    assert told.facts["callbacks"] == f"<Diary>, <Counts>; {said}"
+    with warnings.catch_warnings(record=True) as caught:  # nobody watches
+        warnings.simplefilter("always")
+        untrained_run(tmp_path, callbacks=[Diary(), Counts()])
+    assert [str(each.message) for each in caught if "anew" in str(each.message)] == [f"{TINY}: {said}"]
 
 
 STATES: list[tuple[Any, str]] = [
@@ -409,7 +412,10 @@ def test_one_that_refuses_its_state_is_named_and_nothing_is_touched(
     [
         *(("stopped", value) for value in (5, None, "a\x1b[2J")),
         *(("callbacks", value) for value in (3, [3], [{}], [{"name": 3}], [{"name": "x", "state": 3}])),
-        *(("logged", value) for value in (3, {"train/x": [1, 1]}, {"x": 3}, {"x": ["y", 1]}, {"a\n": [1, 1]})),
+        *(
+            ("logged", value)
+            for value in (3, {"train/x": [1, 1]}, {"x": 3}, {"x": ["y", 1]}, {"x": [1, 0]}, {"a\n": [1, 1]})
+        ),
     ],
 )
 def test_a_checkpoint_that_makes_no_sense_is_refused(field: str, value: Any, counted: Run, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class Source:
     settings: dict[str, Any]
 
 
-TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2}
+TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2, "callbacks": ["callers:Counts()"]}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
 SOURCES = (
     Source("tiny", "sac", "tiny_cli:Tiny-v0", 8, TINY),
@@ -176,7 +176,7 @@ def _digest(saved: Saved, text: str, *files: bytes) -> str:
     replay = saved.replay
     held = replay.oldest, replay.added
     replayed = {"replay": replay.records(*held), "episodes": replay.episodes(*held)}
-    arrays = {**saved.learner, **saved.loop, **replayed}
+    arrays = {**saved.learner, **saved.loop, **replayed, **saved.callbacks}
     digest = hashlib.sha256(text.encode())
     for name, value in sorted(arrays.items()):
         digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
@@ -569,7 +569,20 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "threads -1": put("run.threads", -1),
     "threads 0.5": put("run.threads", 0.5),
     "a callable": put("run.environment_is_callable", True),
-    **{f"the {role}'s name {name[:20]}": put(f"files.{role}.name", name) for role in ("learner", "loop", "metrics")
+    "a callback that is none": put("run.callbacks", ["os:system('touch ../../outside/outside.txt')"]),
+    "a callback of another class": put("run.callbacks", ["subprocess:Popen('true')"]),
+    "a callback of many brackets": put("run.callbacks", ["callers:Counts(" + "(" * 10**6]),
+    "a callback of no text": put("run.callbacks", [{"a": 1}]),
+    "callbacks that keep nothing": put("state.callbacks", []),
+    "callbacks a number": put("state.callbacks", 3),
+    "callbacks with other states": put("state.callbacks", [{"name": "callers:Counts()", "state": {"steps": "x"}}]),
+    "100,000 callbacks": put("state.callbacks", [{"name": "x"}] * 100_000),
+    "logged what is polyak's": put("state.logged", {"train/return": [1.0, 1]}),
+    "logged NaN": put("state.logged", {"x": [float("nan"), 1]}),
+    "logged by nobody": put("state.logged", {"x": [1.0, 0]}),
+    "stopped by a number": put("state.stopped", 3),
+    **{f"the {role}'s name {name[:20]}": put(f"files.{role}.name", name)
+       for role in ("learner", "loop", "metrics", "callbacks")
        for name in ("../../outside/outside.txt", "/etc/passwd", "../settings.json", "settings.json", "learner-1", "")},
     "a segment's name ../x": put("segments.0.file.name", "../../outside/outside.txt"),
 }  # fmt: skip
@@ -597,7 +610,10 @@ def refiled(scene: Scene) -> Damage:
     """A file of arrays with a hostile header or hostile numbers, and a manifest that fits it."""
     manifest_file = scene.run / "checkpoints" / scene.fixture.of_newest.name
     body = json.loads(manifest_file.read_text())
-    places = [body["files"]["learner"], body["files"]["loop"], *(each["file"] for each in body["segments"])]
+    places = [
+        *(body["files"][role] for role in ("learner", "loop", "callbacks")),
+        *(each["file"] for each in body["segments"]),
+    ]
     place = scene.draw.choice(places)
     file = manifest_file.with_name(place["name"])
     content, text = hostile_arrays(scene.draw, file.read_bytes())

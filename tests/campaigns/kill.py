@@ -95,6 +95,10 @@ class Configuration:
 RING = ("--replay-size", "1200")  # which the run passes, and which holds an episode of 1,000 steps
 WIDE_RING = ("--replay-size", "2200")  # the same for two environments
 BURSTS = ("--update-every", "50")
+CALLBACKS = (
+    *("--callback", "callers:Counts(0.5)"),
+    *("--callback", 'polyak.callbacks:Curriculum("g", (2.0, 5.0, 10.0), above=-1500.0, episodes=2)'),
+)
 CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100),
     Configuration("td3", LANDER, 4000, 1000, 250, extra=("--exploration-correlation", "0.9")),
@@ -114,6 +118,7 @@ CONFIGURATIONS = (
     Configuration("td3", LANDER, 3000, 700, 37, extra=("--envs", "2", "--vectorization", "async", *WIDE_RING)),
     Configuration("td3", "BipedalWalker-v3", 3000, 700, 100, backend="torch", extra=("--envs", "2", *BURSTS)),
     Configuration("ddpg", "remembering:FromBoth-v0", 3000, 700, 37, backend="torch", extra=BURSTS),
+    Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *CALLBACKS)),
 )
 
 
@@ -488,8 +493,8 @@ def _compared_manifests(made: Manifest, expected: Manifest) -> Iterator[str]:
     for name in sorted((made.state.keys() | expected.state.keys()) - TIMES):
         if json.dumps(made.state.get(name)) != json.dumps(expected.state.get(name)):
             yield f"the manifest's state: {name} is {made.state.get(name)} instead of {expected.state.get(name)}"
-    for role in ("learner", "best"):
-        if made.files[role].sha256 != expected.files[role].sha256:
+    for role in sorted({"learner", "best", "callbacks"} & expected.files.keys()):
+        if role not in made.files or made.files[role].sha256 != expected.files[role].sha256:
             yield f"the checkpoint's {role} differs"
     for name in sorted((made.run.keys() | expected.run.keys()) - {"resumed", "identity", "begun"}):
         if made.run.get(name) != expected.run.get(name):

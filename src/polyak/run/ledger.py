@@ -143,6 +143,8 @@ class Ledger:
         self.measured = [Metrics(self._names, self.of_today(state, values))]
         logged = cast(Mapping[str, Any], state.get("logged", {}))  # since format 6
         self._logged = {require_name(name): (float(total), int(count)) for name, (total, count) in logged.items()}
+        if not all(count >= 1 and abs(total) <= count * LARGEST for total, count in self._logged.values()):
+            raise ValueError("what was logged has no mean")
         self.stopwatch.restore(state.get("times", {}))
         self.given_up = int(state["episodes_given_up"])
         self.first_step = int(state["epoch_first_step"])

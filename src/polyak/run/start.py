@@ -108,6 +108,8 @@ def new_loop(
         parts.notes["probe"] = plan.found.said
         if plan.found.wrong and isinstance(observer, Silent):  # who watches is told with all else
             _warn(plan, plan.found.said)
+    if callbacks.forgetful and isinstance(observer, Silent):
+        _warn(plan, _anew(callbacks))
     return put_together(stack, parts, observer, group)
 
 
@@ -217,9 +219,13 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
 
 def _of_callbacks(callbacks: Callbacks) -> dict[str, str]:
     """Which there are; and which of them a resumed run would begin anew."""
-    names, anew = ", ".join(each.name for each in callbacks.made), ", ".join(callbacks.forgetful)
-    kept = f"; resume would begin {anew} anew, without state() and restore()" if anew else ""
+    names = ", ".join(each.name for each in callbacks.made)
+    kept = f"; {_anew(callbacks)}" if callbacks.forgetful else ""
     return {"callbacks": f"{names}{kept}"} if names else {}
+
+
+def _anew(callbacks: Callbacks) -> str:
+    return f"resume would begin {', '.join(callbacks.forgetful)} anew, without state() and restore()"
 
 
 def told_of(plan: Plan, traits: Traits) -> dict[str, str]:

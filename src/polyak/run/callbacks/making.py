@@ -45,7 +45,12 @@ def made(asked: Sequence[Any], run: Path | None = None) -> Callbacks:
     Raises:
         UsageError: one cannot be made, or was an object, which a folder cannot hold.
     """
-    return Callbacks([Made(name_of(each), _itself(each, run)) for each in asked])
+    try:
+        return Callbacks([Made(name_of(each), _itself(each, run)) for each in asked])
+    except UsageError as error:
+        if run is None:
+            raise
+        raise UsageError(f"{run}: {error}") from error
 
 
 def _itself(asked: Any, run: Path | None) -> Any:
@@ -53,12 +58,12 @@ def _itself(asked: Any, run: Path | None) -> Any:
         return asked
     if is_object(asked):
         raise UsageError(
-            f"the run was trained with the callback {asked}, an object, which a folder cannot hold: pass all that it "
+            f"it was trained with the callback {asked}, an object, which a folder cannot hold: pass all that it "
             "is to have as callbacks=[...], in the same order; callbacks=[] is none"
         )
     wanted = called(asked)
     if run is not None:
-        refuse_code_of(run, wanted.module, f"{run} was trained with the callback {asked!r}")
+        refuse_code_of(run, wanted.module, f"it was trained with the callback {asked!r}")
     kind = _class(wanted, asked)
     with generators_kept(), foreign(lambda error: f"callback {asked!r}: {type(error).__name__}{_told(error, wanted)}"):
         itself = kind(*wanted.positional, **dict(wanted.named))
