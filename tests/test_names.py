@@ -111,7 +111,7 @@ def test_python_answers_names_from_elsewhere(names: str, answer: str, tmp_path: 
         (("runs", "--foo"), "runs has no --foo"),
         (("report", "--logdir", "x"), "report has no --logdir: polyak calls it --run-dir"),
         (("lesson", "entropy", "--foo"), "lesson has no --foo: `polyak lesson entropy --help` lists"),
-        (("enjoy",), "there is no command 'enjoy': polyak calls it record and evaluate"),
+        (("enjoy",), "there is no command 'enjoy': polyak calls it watch, record and evaluate"),
         (("eval", "x"), "there is no command 'eval': did you mean 'evaluate'?"),
         (("train", "a2c", "Pendulum-v1"), "polyak has ddpg, sac, td3 (polyak's are off-policy)"),
     ],

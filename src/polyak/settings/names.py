@@ -126,7 +126,7 @@ _TABLE = {
         (), "polyak takes rewards as they are: a wrapper of the environment scales them"
     ),
     # Commands
-    "enjoy play test": _ours("record evaluate"),
+    "enjoy play test": _ours("watch record evaluate"),
     "plot plot_train plot_results": _ours("report"),
     # The run
     "tensorboard_log tb_log_name log_dir logdir log_folder log_path logger_kwargs output_dir exp_name save_path": _ours(
@@ -136,7 +136,9 @@ _TABLE = {
     "use_wandb wandb wandb_project_name wandb_entity": _ours(
         "track", ", as wandb; project and entity are in the variables that W&B has for them"
     ),
-    "capture_video record_video": Ours((), "`polyak record RUN` makes a video of a trained policy"),
+    "capture_video record_video render": Ours(
+        (), "`polyak watch RUN` shows a trained policy, `polyak record RUN` makes a video"
+    ),
     "save_model save_replay_buffer": Ours((), "polyak always saves policy and checkpoints, in the run's folder"),
     "pretrained trained_agent load_path": _ours("from_run", "; `polyak resume RUN` goes on with the run itself"),
     "reset_num_timesteps": Ours((), "`polyak resume RUN --steps N` goes on counting"),
