@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -189,7 +190,9 @@ def making(made: list[Tiny], **first: Any) -> Callable[[], Tiny]:
 
 def untrained_run(folder: Path, environment: Any = TINY, algorithm: str = "ddpg", **settings: Any) -> polyak.Run:
     """A whole run that never updates, so that JAX compiles nothing."""
-    return polyak.train(algorithm, environment, run_dir=folder, **{**SMALL, "update_after": 1_000, **settings})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*nothing is learned")  # which is meant here
+        return polyak.train(algorithm, environment, run_dir=folder, **{**SMALL, "update_after": 1_000, **settings})
 
 
 def process_environment() -> dict[str, str]:
