@@ -5,6 +5,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -27,8 +28,8 @@ def main() -> None:
     height = round(asked.width * frames[0].shape[0] / frames[0].shape[1])
     pictures = [Image.fromarray(each).resize((asked.width, height), Image.Resampling.LANCZOS) for each in frames]
     durations = [round(1000 * asked.every / rate)] * (len(pictures) - 1) + [round(1000 * asked.still)]
-    options = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
-    pictures[0].save(asked.output, quality=60, method=6, **options)
+    moving: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
+    pictures[0].save(asked.output, quality=60, method=6, **moving)
     print(f"return {total:.1f}, {len(frames)} frames, {asked.output.stat().st_size:,} bytes")
 
 
