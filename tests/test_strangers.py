@@ -7,6 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +66,33 @@ def refusal(environment: Any, **options: Any) -> str:
 # Names
 
 
-@pytest.mark.parametrize("name", ["parking-v0", "PandaReachDense-v3", "FetchReach-v4", "xyzzy", "Pendulm-v1", "a/B-v0"])
+@pytest.mark.parametrize("name", ["xyzzy", "Pendulm-v1", "a/B-v0"])
 def test_an_unknown_id_says_how_those_of_other_packages_are_named(name: str) -> None:
     said = refusal(name)
     assert f"module:{name}" in said
     assert "gymnasium_robotics:FetchReach-v4" in said
     assert "CarRacing" not in said
     assert "Reacher" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "module"),
+    [
+        ("FetchReach-v4", "gymnasium-robotics", "gymnasium_robotics"),
+        ("HandReach-v2", "gymnasium-robotics", "gymnasium_robotics"),
+        ("AntMaze_UMaze-v5", "gymnasium-robotics", "gymnasium_robotics"),
+        ("PandaReachDense-v3", "panda-gym", "panda_gym"),
+        ("parking-v0", "highway-env", "highway_env"),
+    ],
+)
+def test_an_id_whose_package_is_known_names_it(name: str, package: str, module: str) -> None:
+    said = refusal(name)
+    assert f"It is one of {package}'s, named with its module: {module}:{name}" in said
+    if find_spec(module) is None:
+        assert said.endswith(f"once it is installed (pip install {package})")
+        assert refusal(f"{module}:{name}").endswith(
+            f"cannot import {module!r}; install it or mend the path: pip install {package}"
+        )
 
 
 def test_a_suggestion_keeps_the_module(module: Write) -> None:
@@ -87,6 +108,8 @@ def test_an_id_that_is_registered_already_is_suggested_with_its_package() -> Non
 
 
 def test_what_a_module_registered_is_listed_up_to_a_bound(module: Write) -> None:
+    module("only", registers("Only-v0"))
+    assert "Did you mean only:Only-v0?" in refusal("only:Something-v0")
     module("few", registers("One-v0", "Two-v0"))
     assert refusal("few:Something-v0").endswith("'few' registered One-v0, Two-v0")
     assert refusal("few:").endswith("'few' registered One-v0, Two-v0")  # a second time, when it is imported already
@@ -154,7 +177,21 @@ def test_a_distribution_in_a_strangers_run_leads_to_no_code_there(module: Write,
         sys.path.remove(str(run.folder))
 
 
-@pytest.mark.parametrize("name", ["my_file.py:X-v0", "a/b:X-v0", ".here:X-v0", "a..b:X-v0", "a b:X-v0", "\0:X-v0"])
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("my_file.py:X-v0", "my_file:X-v0"),
+        ("./my_file.py:X-v0", "my_file:X-v0"),
+        ("folder/my_file.py:X-v0", "folder.my_file:X-v0"),
+        ("/some/where/my_file.py:X-v0", "in the folder /some/where, my_file:X-v0"),
+        ("my-file.py:X-v0", "my_file:Id for an Id that my_file.py registers, my_folder.my_file:Id for one in a folder"),
+    ],
+)
+def test_a_file_is_answered_with_its_module(name: str, right: str) -> None:
+    assert f"is no module's name: write {right}" in refusal(name)
+
+
+@pytest.mark.parametrize("name", ["a/b:X-v0", ".here:X-v0", "a..b:X-v0", "a b:X-v0", "\0:X-v0"])
 def test_what_is_no_modules_name_says_how_one_looks(name: str) -> None:
     assert "is no module's name: write my_file:Id" in refusal(name)
 

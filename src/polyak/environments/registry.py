@@ -6,6 +6,8 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import PurePath
 from typing import Any, cast
 
 import gymnasium
@@ -16,6 +18,13 @@ from polyak.system.foreign import foreign, message_of, not_imported
 
 SHOWN = 8
 """Ids that a message lists at most."""
+ROBOTICS = ("gymnasium_robotics", "gymnasium-robotics")
+ELSEWHERE = (
+    (r"Fetch(Reach|Push|Slide|Pick)|Hand(Reach|Manipulate)|Adroit|(Point|Ant)Maze_|FrankaKitchen", *ROBOTICS),
+    (r"Panda(Reach|Push|Slide|PickAndPlace|Stack|Flip)", "panda_gym", "panda-gym"),
+    (r"parking-v|racetrack-", "highway_env", "highway-env"),
+)
+"""How ids begin that people ask for without their module; the module that registers them, and what installs it."""
 _brought: dict[str, set[str]] = {}
 """The ids that each module registered when it was imported here."""
 
@@ -37,16 +46,42 @@ def registered(name: str) -> str:
 def _import(name: str, module: str) -> None:
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts) or (parts[-1] == "py" and len(parts) > 1):
-        if re.fullmatch(r"\w[\w.-]*\w", module) and "-" in module:
+        if re.fullmatch(r"\w[\w.-]*\w", module) and "-" in module and not module.endswith(".py"):
             raise UsageError(f"environment {name!r}: cannot import {module!r}; install it or mend the name")
         raise UsageError(
-            f"environment {name!r}: {module!r} is no module's name: write my_file:Id for an Id that my_file.py "
-            "registers, my_folder.my_file:Id for one in a folder"
+            f"environment {name!r}: {module!r} is no module's name: write {_as_module(module)}:{id_of(name) or 'Id'}"
         )
     before = set(gymnasium.registry)
-    with foreign(lambda error: not_imported(f"environment {name!r}", module, error)):
+    with foreign(lambda error: _not_imported(name, module, error)):
         importlib.import_module(module)
     _brought.setdefault(module, set()).update(set(gymnasium.registry) - before)
+
+
+def _as_module(path: str) -> str:
+    """What a file is imported as, where that can be told from its path; else what that looks like."""
+    file = PurePath(path)
+    dotted = ".".join(file.with_suffix("").parts)
+    if file.suffix == ".py" and all(part.isidentifier() for part in dotted.split(".")):
+        return dotted
+    if file.suffix == ".py" and file.is_absolute() and file.stem.isidentifier():
+        return f"in the folder {file.parent}, {file.stem}"
+    return "my_file:Id for an Id that my_file.py registers, my_folder.my_file:Id for one in a folder; here my_file"
+
+
+def _not_imported(name: str, module: str, error: BaseException) -> str:
+    said = not_imported(f"environment {name!r}", module, error)
+    package = next((package for _, known, package in ELSEWHERE if known == module), "")
+    absent = package and isinstance(error, ModuleNotFoundError) and error.name == module
+    return f"{said}: pip install {package}" if absent else said
+
+
+def _elsewhere(plain: str) -> str:
+    """What to write for an id that a package is known to register, if one is."""
+    for pattern, module, package in ELSEWHERE:
+        if re.match(pattern, plain):
+            absent = "" if find_spec(module) else f", once it is installed (pip install {package})"
+            return f"It is one of {package}'s, named with its module: {module}:{plain}{absent}"
+    return ""
 
 
 def _unknown(name: str, module: str, plain: str) -> str:
@@ -54,6 +89,8 @@ def _unknown(name: str, module: str, plain: str) -> str:
     if module:
         return f"{said} {_of_module(module, plain)}"
     near = _nearest(plain, gymnasium.registry)
+    if not near and (known := _elsewhere(plain)):
+        return f"{said} {known}"
     hint = f" Did you mean {' or '.join(map(_with_module, near))}?" if near else ""
     return (
         f"{said}{hint} One that another package or a file registers is named with its module, as in "
@@ -70,7 +107,7 @@ def _of_module(module: str, plain: str) -> str:
             f"{_submodules(module)}, or call its register function{_register_functions(module)} in a file of your own "
             f"and name that (my_file:{plain or 'Id'})"
         )
-    near = _nearest(plain, known)
+    near = _nearest(plain, known) or (known if len(known) == 1 else [])
     hint = f"Did you mean {' or '.join(f'{module}:{each}' for each in near)}? " if near else ""
     more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
     return f"{hint}{module!r} registered {', '.join(known[:SHOWN])}{more}"
