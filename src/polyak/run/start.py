@@ -185,7 +185,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     told = {**_of_callbacks(parts.callbacks), **places, **said, **parts.notes}
     shown = {**facts(plan, environments.count, parts.replay), **told}
     if "averages" in said and isinstance(observer, Silent):
-        _warn(plan, said["averages"])
+        _warn(plan, said["averages"], stacklevel=7)
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
     progress.untrained = plan.config.learns_nothing
     if progress.untrained and isinstance(observer, Silent):
