@@ -178,7 +178,7 @@ def test_a_policy_alone_is_refused_by_what_it_lacks(runs: list[Run], tmp_path: P
     for arguments, told in (
         (("mine.safetensors",), f"name one with --environment (it says that it was trained on {TINY!r})\n"),
         ((str(runs[0].policy_file),), f"or name its run, {runs[0].folder}\n"),
-        (("mine.safetensors", "--environment", TINY, "--best"), "leave --best out"),
+        (("mine.safetensors", "--environment", TINY, "--best"), "leave --policy best out"),
         (("mine.safetensors", "--environment", "Pendulum-v1"), "the policy takes observations (2,)"),
         (("no.safetensors",), "there is no policy file no.safetensors"),
         ((str(runs[0].settings_file), "--environment", TINY), "cannot be read as safetensors"),

@@ -248,7 +248,7 @@ def test_what_was_given_up_is_counted_though_the_run_is_killed_again(
         train("ddpg", checkpoint_every=23)
     with monkeypatch.context() as patch:
         second = snapshots(patch, tmp_path / "second", 5).taken
-        polyak.resume(first[26], replay_seconds=-1)
+        polyak.resume(first[26], replay_seconds=0)
     run = polyak.resume(second[5])
     assert {record["step"]: record.get("train/episodes_given_up") for record in run.metrics} == {
         20: None,
