@@ -352,8 +352,8 @@ def test_the_environment_of_the_page_trains_as_the_page_says(workplace: Path) ->
     for name in ("my_file.py", "my_wrappers.py"):
         (workplace / name).write_text(scripts.pop(name))
     runs = [executed(script, "4_000") for script in scripts.values()]
-    assert [run.settings["envs"] for run in runs] == [1, 1, 4, 4]
-    assert [run.metrics[-1]["step"] for run in runs] == [24] * 4
+    assert [run.settings["envs"] for run in runs] == [1, 1, 1, 4, 4]
+    assert [run.metrics[-1]["step"] for run in runs] == [24] * 5
     assert {"rail": 3.0} in [run.settings["environment_settings"] for run in runs]
     with pytest.warns(UserWarning, match="precision"):  # Gymnasium's, of its own arithmetic
         halved = importlib.import_module("my_wrappers").Halved(importlib.import_module("my_file").Cart())
