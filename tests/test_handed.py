@@ -52,7 +52,7 @@ def test_evaluate_record_and_resume_take_it(made: Any, tmp_path: Path) -> None:
     whole = untrained_run(tmp_path, made, **{**SHORT, "steps": 22})
     assert_same(polyak.resume(run.folder, steps=22, environment=made), whole)
     assert not made.unwrapped.closed
-    with pytest.raises(UsageError, match=r"was trained on a callable \(Tiny-v0\)"):
+    with pytest.raises(UsageError, match=r"was trained on what Python made \(Tiny-v0\)"):
         run.evaluate(1)
 
 

@@ -405,7 +405,7 @@ def test_killed_between_the_last_checkpoint_and_the_last_evaluation(
 def test_what_cannot_go_on_is_refused(train: Callable[..., Run], tmp_path: Path) -> None:
     run = train("ddpg", lambda: Tiny(length=5))
     for options, told in (
-        ({}, "was trained on a callable"),
+        ({}, "was trained on what Python made"),
         ({"environment": TINY, "steps": 60}, "steps is 60, but the run has done 60 already"),
         ({"environment": "Pendulum-v1", "steps": 70}, "observations and actions of the environment are not those of"),
         ({"environment": TINY, "steps": 70, "checkpoint_every": 0}, "checkpoint_every is 0, but must be at least 1"),

@@ -344,7 +344,7 @@ def environment_of(settings: Mapping[str, Any], given: "Given | None", folder: P
     """
     if given is None and settings["environment_is_callable"]:
         raise UsageError(
-            f"{folder} was trained on a callable ({settings['environment']}), which a folder cannot hold: "
+            f"{folder} was trained on what Python made ({settings['environment']}), which a folder cannot hold: "
             "pass it as `environment`, on the command line as `--environment module:Id`"
         )
     if given is not None:
