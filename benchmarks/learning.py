@@ -43,6 +43,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def give_way() -> None:
+    """Take the lowest priority, beside whatever else the machine does.
+
+    Where Linux shares the processors between sessions first (autogroup), a process's own priority counts within its
+    session alone, and the session has one as well.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
+    with contextlib.suppress(OSError):  # no Linux, or one without
+        Path("/proc/self/autogroup").write_text(str(LOWEST))
+
+
 def main() -> int:
     """Do what the command line says."""
     options = parser().parse_args()
@@ -51,7 +62,7 @@ def main() -> int:
     if options.list:
         return show(options.only, places)
     require_peers(options.peers, sorted({training.case.library for training in chosen}))
-    os.setpriority(os.PRIO_PROCESS, 0, LOWEST)
+    give_way()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if options.jobs > 1:
         return side_by_side(options.jobs)

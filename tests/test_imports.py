@@ -67,9 +67,13 @@ ALLOWED = {
     "run.resume": {*RUN, "tracking"},
     "run.checkpoints": {*("types", "errors", "system"), "experience.links", "experience.replay", "run.checkpoints"},
     "run.metrics": {"errors", "system", "run.description"},
+    "run.origin": {
+        *("errors", "system", "settings.kinds", "environments", "algorithm", "algorithms", "policies"),
+        "run.description",
+    },
     "run.folder": {
-        *("errors", "system", "settings.kinds", "settings.door", "settings.options", "environments", "algorithm"),
-        *("algorithms", "policies", "run.description", "run.metrics", "run.learned", "types"),
+        *("errors", "system", "settings.kinds", "settings.door", "environments", "policies", "types"),
+        *("run.description", "run.metrics", "run.learned", "run.origin"),
     },
     "run.learned": {
         *("types", "errors", "settings.shared", "networks", "algorithm", "algorithms.checks"),
@@ -102,6 +106,7 @@ ALLOWED = {
         "algorithms",
         "html",
         "run.folder",
+        "run.origin",
         "run.metrics",
         "settings.kinds",
         "settings.door",

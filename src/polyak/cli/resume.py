@@ -16,7 +16,8 @@ from polyak.cli.parsing import HINTED, read
 from polyak.cli.request import value_in
 from polyak.errors import UsageError
 from polyak.run.changes import begins_anew, kept, what_may
-from polyak.run.folder import Run, algorithm_of
+from polyak.run.folder import Run
+from polyak.run.origin import algorithm_of
 from polyak.run.runs import LATEST, named
 from polyak.settings.shared import Settings
 from polyak.system.prints import LOG_NAME

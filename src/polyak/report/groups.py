@@ -10,8 +10,9 @@ import numpy as np
 
 from polyak.algorithms import titled
 from polyak.report.statistics import Scores
-from polyak.run.folder import Run, label_of
+from polyak.run.folder import Run
 from polyak.run.metrics import Record
+from polyak.run.origin import label_of
 
 DIFFERENT = ("algorithm", "environment", "backend", "fast", "envs", "vectorization", "from_run")
 """Facts of a run, besides its settings, that make it another experiment."""

@@ -1,25 +1,21 @@
 """A run's folder: what lies where in it, and what is read from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyak import algorithms
-from polyak.algorithm import Algorithm
-from polyak.environments.names import module_of
 from polyak.errors import UnavailableError, UsageError
 from polyak.policies.policy import Policy
 from polyak.run import metrics
-from polyak.run.description import read_settings, spaces_of
+from polyak.run.description import read_settings
+from polyak.run.origin import additions_for, algorithm_of, environment_of, require_own
 from polyak.settings.door import door
 from polyak.settings.kinds import checked, require_environment
-from polyak.system.modules import refuse_code_of
 from polyak.types import Float
 
 if TYPE_CHECKING:
-    from polyak.environments.additions import Additions
     from polyak.environments.handed import Given
     from polyak.environments.history import Isolation
     from polyak.environments.make import Environment
@@ -290,97 +286,3 @@ class Run:
         """Play the episodes of `evaluate` in a window, at the environment's rate: `Player.watch`."""
         player = self.player(best=best, environment=environment)
         return player.watch(episodes, seed=seed, deterministic=deterministic)
-
-
-def added_of(settings: Mapping[str, Any]) -> list[str]:
-    """What a run of these settings adds to its environment, each in a word: `g=5`, `RescaleAction`."""
-    given = [f"{name}={value}" for name, value in settings.get("environment_settings", {}).items()]
-    return given + [each.rpartition(":")[2] for each in settings.get("wrappers", ())]
-
-
-def label_of(settings: Mapping[str, Any]) -> str:
-    """The environment of a run of these settings, with what is added, as in `Pendulum-v1 (g=5, RescaleAction)`."""
-    added = ", ".join(added_of(settings))
-    return f"{settings['environment']} ({added})" if added else str(settings["environment"])
-
-
-def made_for(settings: Mapping[str, Any]) -> dict[str, str | int]:
-    """What marks a run's policies: what was asked for, so that equal runs' are equal files. A callable has no name."""
-    names = ("algorithm", "seed") if settings["environment_is_callable"] else ("algorithm", "environment", "seed")
-    return {name: settings[name] for name in names}
-
-
-def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None:
-    """Check that a policy is that of a run of these settings, as far as it or they say so.
-
-    Raises:
-        UsageError: it is another's; the message says whose.
-    """
-    ours, algorithm, space = made_for(settings), settings["algorithm"], spaces_of(settings)
-    wrong = [name for name in ours if policy.made_for.get(name, ours[name]) != ours[name]]
-    found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
-    if not found and algorithms.is_built_in(algorithm) and policy.kind != _kind_of(algorithm):
-        found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
-    if not found and space is not None and not space.agrees_with(policy.spec):
-        found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
-    if found:
-        raise UsageError(
-            f"{file} is the policy of another run than settings.json beside it: it has {'; '.join(found)}; put the "
-            "run's own there, or read this one with polyak.Policy.load"
-        )
-
-
-def _kind_of(algorithm: str) -> str:
-    """The kind of policy that one of polyak's own algorithms learns."""
-    known = algorithms.algorithm(algorithm)
-    return known.head(known.Config()).kind
-
-
-def environment_of(settings: Mapping[str, Any], given: "Given | None", folder: Path) -> "Environment":
-    """What a run of these settings was trained on, or what is `given` instead.
-
-    Raises:
-        UsageError: it was a callable, which no folder can hold, and none is given; or a module that came with the run.
-    """
-    if given is None and settings["environment_is_callable"]:
-        raise UsageError(
-            f"{folder} was trained on what Python made ({settings['environment']}), which a folder cannot hold: "
-            "pass it as `environment`, on the command line as `--environment module:Id`"
-        )
-    if given is not None:
-        require_environment(given)
-    if given is None:
-        name = str(settings["environment"])
-        told = f"{folder} was trained on {name!r}"
-        refuse_code_of(folder, module_of(name), told, ", or name the environment yourself")
-        return name
-    from polyak.environments.handed import callable_of
-
-    return callable_of(given)
-
-
-def additions_for(settings: Mapping[str, Any], environment: "Environment", folder: Path) -> "Additions":
-    """What a run of these settings adds to its environment; nothing to another one than it was trained on.
-
-    Raises:
-        UsageError: a wrapper's module came with the run.
-    """
-    from polyak.environments.additions import NOTHING, Additions, module_of_wrapper
-
-    if environment != settings["environment"]:
-        return NOTHING
-    added = Additions(settings.get("environment_settings", {}), tuple(settings.get("wrappers", ())))
-    for name in added.wrappers:
-        refuse_code_of(folder, module_of_wrapper(name), f"{folder} was trained with the wrapper {name!r}")
-    return added
-
-
-def algorithm_of(name: str, folder: Path) -> Algorithm:
-    """What a run in a folder was trained with, for what learns on from it; one that is not polyak's own is imported.
-
-    Raises:
-        UsageError: its module came with the run; or as `polyak.algorithms.algorithm` says.
-    """
-    if not algorithms.is_built_in(name):
-        refuse_code_of(folder, name, f"{folder} was trained with {name!r}")
-    return algorithms.algorithm(name)

@@ -8,8 +8,9 @@ import numpy as np
 from polyak.errors import UnavailableError, UnreadableError, UsageError
 from polyak.networks.names import part
 from polyak.policies.policy import Policy, policy_of
-from polyak.run.folder import Run, made_for, require_own
+from polyak.run.folder import Run
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
+from polyak.run.origin import made_for, require_own
 from polyak.run.plan import Plan
 from polyak.run.saved import Saved
 from polyak.system.files import read_plain_file, write_atomically

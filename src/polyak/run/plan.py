@@ -22,7 +22,8 @@ from polyak.environments.make import Environment
 from polyak.environments.probe import Found
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution
-from polyak.run.folder import Run, algorithm_of, label_of
+from polyak.run.folder import Run
+from polyak.run.origin import algorithm_of, label_of
 from polyak.run.runs import load
 from polyak.settings import presets
 from polyak.settings.kinds import checked, require_environment

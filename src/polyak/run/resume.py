@@ -20,9 +20,10 @@ from polyak.run.callbacks import Callbacks, making
 from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.description import is_text, stamped, write_settings
-from polyak.run.folder import Run, additions_for, environment_of
+from polyak.run.folder import Run
 from polyak.run.learned import sensible
 from polyak.run.loop import Loop
+from polyak.run.origin import additions_for, environment_of
 from polyak.run.plan import Plan, plan_of, require_fitting
 from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest

@@ -14,10 +14,11 @@ from polyak.networks.weights import Shapes
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import require_description
-from polyak.run.folder import Run, algorithm_of
+from polyak.run.folder import Run
 from polyak.run.learned import expected_learner, sensible
 from polyak.run.ledger import names_measured
 from polyak.run.metrics import SIZE_LIMIT
+from polyak.run.origin import algorithm_of
 from polyak.run.plan import Plan, plan_of
 from polyak.run.start import make_replay
 from polyak.system import arrayfiles

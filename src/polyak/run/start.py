@@ -1,7 +1,6 @@
 """From a plan to a loop that is ready to run; what a run that goes on is put together from is the same."""
 
 import warnings
-from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
@@ -12,23 +11,22 @@ from polyak.algorithms.checks import require_parts
 from polyak.algorithms.trial import require_working
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
-from polyak.environments.traits import Traits
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
-from polyak.frameworks.execution import count_of_threads
-from polyak.policies.evaluation import MOST_STEPS
 from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.description import spaces_of
-from polyak.run.folder import Run, added_of, made_for
+from polyak.run.facts import facts, told_of
+from polyak.run.folder import Run
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
 from polyak.run.metrics import MetricsWriter
+from polyak.run.origin import added_of, made_for
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, Silent, tell_ended
 from polyak.run.runs import new_run
@@ -226,53 +224,3 @@ def _of_callbacks(callbacks: Callbacks) -> dict[str, str]:
 
 def _anew(callbacks: Callbacks) -> str:
     return f"resume would begin {', '.join(callbacks.forgetful)} anew, without state() and restore()"
-
-
-def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
-    """What the environments say of themselves that the user should know."""
-    found: dict[str, str] = {}
-    if not traits.time_limited:
-        ends = f", an evaluation's after {MOST_STEPS:,} steps at the latest" if plan.evaluate_in != "never" else ""
-        waits = "; evaluation waits for an episode's end" if plan.evaluate_in == "training" else ""
-        found["time limit"] = f"none is known: episodes end where the environment ends them{ends}{waits}{LIMIT_SAID}"
-    if traits.averages:
-        found["averages"] = (
-            f"{', '.join(traits.averages)} normalizes by running averages, which are in no checkpoint: evaluation has "
-            "others than training, and resume begins anew with them; normalize by constants instead"
-        )
-    return found
-
-
-LIMIT_SAID = "; --max-episode-steps sets one"
-EVALUATED = {
-    "process": "in a process of its own",
-    "training": "in the environment that trains, at the first episode's end after the epoch",
-    "never": "never",
-}
-"""Where, in words."""
-
-
-def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
-    """What is worth knowing of a run at its start."""
-    execution, config = plan.execution, plan.config
-    memory = readable_bytes(replay.capacity * replay.row_bytes)
-    device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
-    rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
-    rhythm += ", computed while the environments go on" if config.lag else ""
-    added = {
-        "arguments": ", ".join(f"{name}={value}" for name, value in plan.environment_settings.items()),
-        "wrappers": ", ".join(plan.wrappers),
-    }
-    return {
-        "preset": str(plan.preset) + (", tuned without what is added below" if any(added.values()) else ""),
-        **({"from": str(plan.from_run)} if plan.from_run else {}),
-        "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
-        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
-        "environments": f"{envs} ({plan.vectorization})"
-        + (", each episode's made anew" if plan.isolation.afresh else ""),
-        **{name: said for name, said in added.items() if said},
-        **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
-        "updates": config.learns_nothing
-        or f"{config.updates_per_step:g} per environment step, however many environments; "
-        f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
-    }

@@ -1,0 +1,60 @@
+"""What the observer of a run is told at its start."""
+
+from collections.abc import Mapping
+
+from polyak.environments.traits import Traits
+from polyak.experience.replay import Replay
+from polyak.frameworks.execution import count_of_threads
+from polyak.policies.evaluation import MOST_STEPS
+from polyak.run.plan import Plan
+from polyak.system.memory import readable_bytes
+
+
+def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
+    """What the environments say of themselves that the user should know."""
+    found: dict[str, str] = {}
+    if not traits.time_limited:
+        ends = f", an evaluation's after {MOST_STEPS:,} steps at the latest" if plan.evaluate_in != "never" else ""
+        waits = "; evaluation waits for an episode's end" if plan.evaluate_in == "training" else ""
+        found["time limit"] = f"none is known: episodes end where the environment ends them{ends}{waits}{LIMIT_SAID}"
+    if traits.averages:
+        found["averages"] = (
+            f"{', '.join(traits.averages)} normalizes by running averages, which are in no checkpoint: evaluation has "
+            "others than training, and resume begins anew with them; normalize by constants instead"
+        )
+    return found
+
+
+LIMIT_SAID = "; --max-episode-steps sets one"
+EVALUATED = {
+    "process": "in a process of its own",
+    "training": "in the environment that trains, at the first episode's end after the epoch",
+    "never": "never",
+}
+"""Where, in words."""
+
+
+def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
+    """What is worth knowing of a run at its start."""
+    execution, config = plan.execution, plan.config
+    memory = readable_bytes(replay.capacity * replay.row_bytes)
+    device = "cuda" if execution.device == "cuda" else f"cpu, {count_of_threads(execution)}"
+    rhythm = "every step" if config.update_every == 1 else f"every {config.update_every} steps"
+    rhythm += ", computed while the environments go on" if config.lag else ""
+    added = {
+        "arguments": ", ".join(f"{name}={value}" for name, value in plan.environment_settings.items()),
+        "wrappers": ", ".join(plan.wrappers),
+    }
+    return {
+        "preset": str(plan.preset) + (", tuned without what is added below" if any(added.values()) else ""),
+        **({"from": str(plan.from_run)} if plan.from_run else {}),
+        "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
+        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
+        "environments": f"{envs} ({plan.vectorization})"
+        + (", each episode's made anew" if plan.isolation.afresh else ""),
+        **{name: said for name, said in added.items() if said},
+        **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
+        "updates": config.learns_nothing
+        or f"{config.updates_per_step:g} per environment step, however many environments; "
+        f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
+    }
