@@ -36,7 +36,7 @@ from whole_runs import assert_same, snapshots, without_times
 SHORT: dict[str, Any] = {"steps": 30, "steps_per_epoch": 12, "backend": "torch"}
 PRESETS = sorted(
     name
-    for path in (Path(polyak.__file__).parent / "presets").glob("*.toml")
+    for path in (Path(polyak.__file__).parent / "settings" / "presets").glob("*.toml")
     for name in tomllib.loads(path.read_text()).get("environments", [])
 )
 
@@ -91,6 +91,11 @@ def test_what_an_episode_depends_on_is_said(environment: Any, draws: tuple[str, 
         assert bool(found.said) == bool(expected)
         assert re.search(expected, found.said)
         assert "not be exact" not in found.said or "draws" not in found.said  # with its own state it is
+
+
+def test_there_are_environments_with_presets() -> None:
+    """Else the next test would be none, and be skipped."""
+    assert len(PRESETS) > 5
 
 
 @pytest.mark.parametrize("environment", PRESETS)
