@@ -300,7 +300,7 @@ def test_run_of_a_callable_needs_the_environment_again(tmp_path: Path) -> None:
     run = untrained_run(tmp_path, Tiny)
     assert run.settings["environment"] == "Tiny"
     for use in (run.evaluate, run.record):
-        with pytest.raises(UsageError, match=r"trained on a callable \(Tiny\).*pass it as `environment`"):
+        with pytest.raises(UsageError, match=r"trained on what Python made \(Tiny\).*pass it as `environment`"):
             use()
     assert run.evaluate(1, environment=Tiny).lengths == (5,)
 
