@@ -18,23 +18,9 @@ from polyak.run import changes, start
 from polyak.run.plan import plan_of
 from polyak.settings.kinds import changeable
 from polyak.settings.options import CHANGEABLE, KINDS
-from test_resume import Told
+from test_resume import CONFIG, Told
 from tiny_cli import TINY, call_cli, untrained_run
 from whole_runs import assert_same, bits, contents, saved, snapshots
-
-CONFIG: dict[str, Any] = {
-    "steps": 60,
-    "steps_per_epoch": 20,
-    "start_steps": 10,
-    "update_after": 8,
-    "update_every": 4,
-    "batch_size": 8,
-    "replay_size": 45,
-    "hidden_sizes": (4,),
-    "evaluation_episodes": 2,
-    "seed": 3,
-    "backend": "torch",
-}
 
 
 def train(folder: Path, algorithm: str = "sac", **options: Any) -> Run:

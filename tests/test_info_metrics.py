@@ -199,6 +199,19 @@ def test_what_no_episode_has_is_said_once(tmp_path: Path) -> None:
     assert "no episode had distnace as a number in its last step's info, which had is_success, distance, steps" in said
 
 
+def test_it_is_said_by_a_run_that_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed at step 22, after the checkpoint of step 21: no episode ends in what is left of the epoch."""
+    taken = snapshots(monkeypatch, tmp_path / "killed", 22).taken
+    asked: dict[str, Any] = {"steps": 22, "steps_per_epoch": 22, "checkpoint_every": 21}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        untrained_run(tmp_path, "tiny_cli:Lucky-v0", info_metrics=["distnace"], **asked)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        polyak.resume(taken[22])
+    assert any("no episode had distnace as a number" in str(each.message) for each in caught)
+
+
 @pytest.mark.parametrize("make", [Lucky, "tiny_cli:Lucky-v0"], ids=["callable", "id"])
 def test_they_are_the_same_in_a_run_that_was_killed(
     make: str | Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -384,7 +384,7 @@ def test_killed_between_the_last_checkpoint_and_the_last_evaluation(
 ) -> None:
     """The end of a cut epoch is evaluated after its checkpoint."""
     copies: list[Path] = []
-    real = polyak.run.loop.evaluate
+    real = polyak.run.evaluating.evaluate
 
     def evaluate(*arguments: Any, **options: Any) -> Any:
         (settings,) = (tmp_path / "runs").rglob("settings.json")
@@ -392,7 +392,7 @@ def test_killed_between_the_last_checkpoint_and_the_last_evaluation(
         return real(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(polyak.run.loop, "evaluate", evaluate)
+        patch.setattr(polyak.run.evaluating, "evaluate", evaluate)
         whole = train("ddpg", steps=50)
     assert len(copies) == 3
     for copy in copies:

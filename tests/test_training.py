@@ -22,7 +22,7 @@ from polyak.experience.replay import Replay
 from polyak.networks.names import part
 from polyak.policies.evaluation import Evaluation
 from polyak.policies.policy import Policy
-from polyak.run import learning, loop, start
+from polyak.run import evaluating, learning, start
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run
 from polyak.run.learning import UpdateSchedule
@@ -135,7 +135,9 @@ def the_run(folder: Path) -> Run:
 
 def script_evaluations(monkeypatch: pytest.MonkeyPatch, *returns: float) -> None:
     script = iter(returns)
-    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Evaluation((next(script),), (5,), None, (0.0,), (0.0,)))
+    monkeypatch.setattr(
+        evaluating, "evaluate", lambda *_, **__: Evaluation((next(script),), (5,), None, (0.0,), (0.0,))
+    )
 
 
 # The schedule
@@ -415,7 +417,7 @@ def test_every_moment_of_a_run_belongs_to_a_part(
         (Replay, "add", 0.5),  # 20 an epoch
         (learning, "sample_batch", 0.125),  # 4 bursts until step 20, then 5 an epoch
         (Still, "launch", 1.0),
-        (loop, "evaluate", 7.0),
+        (evaluating, "evaluate", 7.0),
         (Checkpoints, "save", 3.0),  # once before each record
     ):
         taking(monkeypatch, clock, owner, name, seconds)
@@ -628,7 +630,7 @@ def test_signal_in_an_evaluation_adds_no_empty_record(
         signal.raise_signal(signal.SIGINT)
         return Evaluation((1.0,), (5,), None, (0.0,), (0.0,))
 
-    monkeypatch.setattr(loop, "evaluate", evaluate)
+    monkeypatch.setattr(evaluating, "evaluate", evaluate)
     with pytest.raises(Interrupted):
         train()
     assert [record["step"] for record in the_run(tmp_path).metrics] == [20]

@@ -1,26 +1,24 @@
 """Environments as the rest of polyak sees them: N behind one `reset` and `step`, in float32, every fault named."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector import AutoresetMode
 
+from polyak.environments.answers import Answers
 from polyak.environments.closing import close
 from polyak.environments.distinct import Claim
-from polyak.environments.guard import VectorGuard, WrongAnswer
+from polyak.environments.guard import VectorGuard
 from polyak.environments.infos import Info
 from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import needs_flattening, spec_of
 from polyak.environments.traits import Traits
-from polyak.environments.workers import dead_worker
-from polyak.errors import TrainingError, UsageError
+from polyak.errors import UsageError
 from polyak.settings.kinds import checked
-from polyak.system.foreign import message_of
-from polyak.system.prints import environments_speak
 from polyak.system.randomness import episode_seed, go_on_from, state_of
-from polyak.system.signals import MARK, Limit, NoAnswer, came_by_signal
+from polyak.system.signals import Limit
 from polyak.types import Bool, Float, Spec
 
 GeneratorOf = Callable[[int], np.random.Generator]
@@ -122,8 +120,7 @@ class Environments:
         """Whether a caller's code made all of it at once, so that polyak knows nothing of the single environments."""
         self._generators = [generator_of(index) for index in range(self.count)]
         self._limit = limit
-        self._lost = False
-        self._moment: Callable[[], str] | None = None
+        self._answers = Answers(vector, limit, lambda: f"after {self.steps} environment steps")
         self.traits = traits
         """What is known of them before they are stepped."""
         self._can_be_made_again = can_be_made_again
@@ -217,11 +214,11 @@ class Environments:
             for running, now, starts in zip(self._running, self._made_with, which, strict=True)
         ]
         if wanted != self._made_with:
-            self._asked(self.vector.set_attr, "changed", wanted)
+            self._answers.to(self.vector.set_attr, "changed", wanted)
             self._made_with[:] = wanted
         options = None if which.all() else {"reset_mask": which}
-        observation, _ = self._asked(self._guarded.reset, seed=list(seeds), options=options)
-        self._require_finite("observation", observation)
+        observation, _ = self._answers.to(self._guarded.reset, seed=list(seeds), options=options)
+        self._answers.require_finite("observation", observation)
         self.seeds = [now if now is not None else old for now, old in zip(seeds, self.seeds, strict=True)]
         return observation
 
@@ -244,8 +241,8 @@ class Environments:
                 observation = self.start_anew(ended)
             elif self._mode is AutoresetMode.SAME_STEP:
                 next_observation = observation.copy()
-                next_observation[ended] = self._asked(self._guarded.last_observations, ended)
-                self._require_finite("observation", next_observation)
+                next_observation[ended] = self._answers.to(self._guarded.last_observations, ended)
+                self._answers.require_finite("observation", next_observation)
         self._ended = ended
         self.steps += self.count if valid is self._everywhere else int(np.count_nonzero(valid))
         reward, terminated, truncated = outcome.reward, outcome.terminated, outcome.truncated
@@ -254,11 +251,11 @@ class Environments:
     def advance(self, action: Float) -> Outcome:
         """Take normalized actions [N, A] and leave it at that: no episode is started where one ended."""
         given = self._to_environment(action)
-        observation, rewards, terminated, truncated, _ = self._asked(self._guarded.step, given)
+        observation, rewards, terminated, truncated, _ = self._answers.to(self._guarded.step, given)
         with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused as such
             reward = rewards.astype(np.float32)
-        self._require_finite("reward", reward)
-        self._require_finite("observation", observation)
+        self._answers.require_finite("reward", reward)
+        self._answers.require_finite("observation", observation)
         return Outcome(observation, reward, terminated, truncated)
 
     def state(self) -> dict[str, Any]:
@@ -296,61 +293,12 @@ class Environments:
         given = given.astype(self._action_space.dtype)  # whose bounds float32 may have rounded
         return np.clip(given, self._action_space.low, self._action_space.high)
 
-    def _asked(self, ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """What the environments answer; where one raises, what it raised is the cause of an error that says when."""
-        try:
-            with environments_speak, self._limit():
-                return ask(*arguments, **options)
-        except UsageError:
-            raise
-        except WrongAnswer as error:
-            raise TrainingError(f"{error}, {self._when()}; the fault is in the environment") from error
-        except NoAnswer as error:
-            self._lost = True
-            raise TrainingError(
-                f"the environment did not answer within the time limit (step_timeout) {self._when()}; the fault is in "
-                "the environment, or the limit is too short for it"
-            ) from error
-        except BaseException as error:
-            if came_by_signal(error):
-                if isinstance(error, KeyboardInterrupt) or hasattr(error, MARK):
-                    raise
-                raise KeyboardInterrupt from error  # of which the environment has made something else
-            raise TrainingError(self._told(error)) from error
-
-    def _told(self, error: BaseException) -> str:
-        inner = getattr(self.vector, "unwrapped", self.vector)
-        dead = None
-        if isinstance(inner, AsyncVectorEnv) and isinstance(error, EOFError | ConnectionError):
-            dead = dead_worker(cast(Any, inner))
-        if dead is not None:
-            return f"{dead} {self._when()}: {type(error).__name__} {message_of(error)}"
-        said = message_of(error)
-        return f"the environment raised {type(error).__name__} {self._when()}{': ' if said else ''}{said}"
-
-    def _when(self) -> str:
-        return self._moment() if self._moment else f"after {self.steps} environment steps"
-
-    @contextmanager
-    def told_as(self, moment: Callable[[], str]) -> Generator[None]:
+    def told_as(self, moment: Callable[[], str]) -> AbstractContextManager[None]:
         """Let faults within this block say `moment()` instead of how many steps there have been."""
-        before, self._moment = self._moment, moment
-        try:
-            yield
-        finally:
-            self._moment = before
-
-    def _require_finite(self, what: str, values: Float) -> None:
-        finite = np.isfinite(values)
-        if np.count_nonzero(finite) < finite.size:
-            bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
-            raise TrainingError(
-                f"environment {bad} returned a non-finite {what} {self._when()}: {values[bad]}; "
-                "the fault is in the environment"
-            )
+        return self._answers.told_as(moment)
 
     def close(self) -> None:
         """Close all environments and the processes they run in, as `closing.close` does."""
         if self._claim is not None:
             self._claim.release()
-        close(self.vector, lost=self._lost)
+        close(self.vector, lost=self._answers.lost)

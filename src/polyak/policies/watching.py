@@ -17,7 +17,7 @@ from polyak.environments.closing import close
 from polyak.environments.history import NONE, Isolation
 from polyak.environments.make import Environment, make_environment, make_environments
 from polyak.errors import UsageError
-from polyak.policies.evaluation import WITHOUT_END, Evaluation, evaluate
+from polyak.policies.evaluation import WITHOUT_END, Evaluation, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
 from polyak.policies.recording.drawing import SDL_DRIVERS, drawing_without_a_screen, has_display, is_pygames
 from polyak.policies.recording.video import rate_of
@@ -75,10 +75,7 @@ def watch(
     Raises:
         UsageError: there is no screen, or the environment opens no window.
     """
-    if not has_display():
-        raise UsageError(
-            f"there is no screen to open a window on (neither DISPLAY nor WAYLAND_DISPLAY is set): {INSTEAD}"
-        )
+    require_screen()
     with ExitStack() as stack:
         stack.enter_context(drawing_without_a_screen())
         made = make_environment(
@@ -92,6 +89,7 @@ def watch(
         _require_window(made, name)
         shown = _Shown(made, viewer or Unheard(), clock, sleep)
         environments = make_environments(lambda: shown, 1, Streams(seed).evaluation)
+        warn_of_averages(environments)
         chosen: dict[str, Any] = {"seed": seed, "generator": generator, "until": _window_was_closed}
         return evaluate(policy, environments, episodes or WITHOUT_END, occasion="while it was watched", **chosen)
 

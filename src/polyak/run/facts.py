@@ -1,11 +1,15 @@
-"""What the observer of a run is told at its start."""
+"""What a run tells of itself: at its start, and where what was asked for is not there."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from polyak.environments.traits import Traits
+from polyak.experience.collector import Episode
 from polyak.experience.replay import Replay
 from polyak.frameworks.execution import count_of_threads
 from polyak.policies.evaluation import MOST_STEPS
+from polyak.run.metrics import Record
 from polyak.run.plan import Plan
 from polyak.system.memory import readable_bytes
 
@@ -16,7 +20,9 @@ def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
     if not traits.time_limited:
         ends = f", an evaluation's after {MOST_STEPS:,} steps at the latest" if plan.evaluate_in != "never" else ""
         waits = "; evaluation waits for an episode's end" if plan.evaluate_in == "training" else ""
-        found["time limit"] = f"none is known: episodes end where the environment ends them{ends}{waits}{LIMIT_SAID}"
+        found["time limit"] = (
+            f"none is known: episodes end where the environment ends them{ends}{waits}; --max-episode-steps sets one"
+        )
     if traits.averages:
         found["averages"] = (
             f"{', '.join(traits.averages)} normalizes by running averages, which are in no checkpoint: evaluation has "
@@ -25,7 +31,6 @@ def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
     return found
 
 
-LIMIT_SAID = "; --max-episode-steps sets one"
 EVALUATED = {
     "process": "in a process of its own",
     "training": "in the environment that trains, at the first episode's end after the epoch",
@@ -58,3 +63,16 @@ def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
         or f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }
+
+
+def warn_of_missing(asked: Sequence[str], record: Record, episodes: Collection[Episode]) -> None:
+    """Say which of the numbers `asked` of infos no episode of a record had, and what those that are known had."""
+    missing = [name for name in asked if f"train/info/{name}" not in record]
+    if missing:
+        there = ", ".join(dict.fromkeys(name for episode in episodes for name in episode.info)) or "no other either"
+        with suppress(Warning):  # where warnings are errors, too
+            warnings.warn(
+                f"info_metrics: no episode had {', '.join(missing)} as a number in its last step's info, which had "
+                f"{there}",
+                stacklevel=2,
+            )

@@ -1,26 +1,24 @@
 """One run's loop: collect, update, evaluate, record, save; however it ends, what there is is saved."""
 
 import dataclasses
-import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyak.environments.infos import recorded
-from polyak.environments.stepping import Environments
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.experience.collector import Collector
-from polyak.policies.evaluation import Evaluation, critic_of, evaluate
 from polyak.run.callbacks import Callbacks
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints, Content
+from polyak.run.evaluating import Evaluations, GivenUp, measured
+from polyak.run.facts import warn_of_missing
 from polyak.run.folder import Run
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
-from polyak.run.metrics import MetricsWriter, Record
+from polyak.run.metrics import MetricsWriter
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, tell_stopping
 from polyak.system.files import write_atomically
@@ -56,8 +54,7 @@ class Loop:
     collector: Collector
     updates: Updates
     ledger: Ledger
-    evaluation: Environments | None
-    """Where the policy is evaluated, if it is."""
+    evaluations: Evaluations
     writer: MetricsWriter
     checkpoints: Checkpoints
     progress: Progress
@@ -97,7 +94,7 @@ class Loop:
         self._begin()
         while not signals:
             steps = self.collector.steps
-            evaluates = steps // epoch > self.state.evaluated // epoch and self._may_evaluate()
+            evaluates = steps // epoch > self.state.evaluated // epoch and self.evaluations.may_begin
             if evaluates:
                 self._end_epoch(signals)
             # One that was given up, and is done by a run that goes on, comes after its step's checkpoint.
@@ -175,10 +172,6 @@ class Loop:
         if self.callbacks.updated and self.updates.count > before:
             self._tell("updated")
 
-    def _may_evaluate(self) -> bool:
-        """Whether no episode runs where the evaluation is to be."""
-        return self.plan.evaluate_in != "training" or self.collector.lengths[0] == 0
-
     def _end_epoch(self, signals: list[int]) -> None:
         """Evaluate, save the policies, write a record: all of the newest policy, also where the collector's lags.
 
@@ -189,8 +182,8 @@ class Loop:
         steps, policy = self.collector.steps, self.updates.policy
         speed = self.ledger.speed(steps)
         try:
-            result = None if self.evaluation is None else self._evaluate(self.evaluation, signals)
-        except _Stopped:
+            result = self.evaluations.evaluated(signals)
+        except GivenUp:
             return
         finally:
             self.ledger.stopwatch.lap("evaluation")
@@ -201,7 +194,7 @@ class Loop:
                 self.progress.best = self.state.best
                 self._write(self.run.best_policy_file, self.state.best_policy)
             self._write(self.run.policy_file, policy.content())
-            self._write_record({**_measured(result), "speed/steps_per_second": speed}, tell=True)
+            self._write_record({**measured(result), "speed/steps_per_second": speed}, tell=True)
         wanted = self.plan.stop_at_return
         if result is not None and wanted is not None and result.mean >= wanted:
             self.state.reached = True
@@ -210,34 +203,6 @@ class Loop:
             )
         self.observer.epoch_ended(self.progress)
         self.callbacks.require_all_well()
-
-    def _evaluate(self, environments: Environments, signals: list[int]) -> Evaluation:
-        def watched(moment: Callable[[], str]) -> None:
-            self.progress.evaluating = moment
-            if signals:
-                raise _Stopped
-
-        policy, before = self.updates.policy, environments.state()
-        try:
-            result = evaluate(
-                policy,
-                environments,
-                self.plan.config.evaluation_episodes,
-                discount=self.plan.config.discount,
-                value=critic_of(self.plan.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
-                info_metrics=self.plan.info_metrics,
-                occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
-                watched=watched,
-            )
-            if self.plan.evaluate_in == "training" and self._may_evaluate():
-                self.collector.begin_again()
-        except BaseException:
-            environments.restore(before)  # so that a run that goes on evaluates with the same seeds
-            raise
-        else:
-            return result
-        finally:
-            self.progress.evaluating = None
 
     def _write_record(self, evaluation: Mapping[str, float], *, tell: bool = False) -> None:
         """Write what was measured since the previous record, with what callbacks that are told of it have to add."""
@@ -254,19 +219,7 @@ class Loop:
         self.ledger.stopwatch.lap("saving")
         self.progress.record = record
         if first and "train/episodes" in record:
-            self._say_what_no_info_has(record)
-
-    def _say_what_no_info_has(self, record: Record) -> None:
-        """Say once which of the numbers that were asked for no episode had."""
-        missing = [name for name in self.plan.info_metrics if f"train/info/{name}" not in record]
-        if missing:
-            there = ", ".join(self.progress.episodes[-1].info) or "no number"
-            with suppress(Warning):  # where warnings are errors, too
-                warnings.warn(
-                    f"info_metrics: no episode had {', '.join(missing)} as a number in its last step's info, which had "
-                    f"{there}",
-                    stacklevel=2,
-                )
+            warn_of_missing(self.plan.info_metrics, record, self.progress.episodes)
 
     # Saving
 
@@ -313,7 +266,7 @@ class Loop:
             "spec": self.updates.policy.spec.to_json(),
             "collector": collector,
             "environments": self.collector.environments.state(),
-            "test_environments": None if self.evaluation is None else self.evaluation.state(),
+            "test_environments": self.evaluations.state(),
             "evaluated": self.state.evaluated,
             "reached": self.state.reached,
             "stopped": self.training.stopped,
@@ -331,8 +284,7 @@ class Loop:
         Raises:
             ValueError, TypeError, KeyError: this is no state of a loop.
         """
-        if self.evaluation is not None:
-            self.evaluation.restore(state["test_environments"])
+        self.evaluations.restore(state["test_environments"])
         steps = self.collector.steps
         self.state = LoopState(int(state["evaluated"]), best_policy=best_policy, saved=steps)
         if state["best"] is not None:
@@ -381,10 +333,6 @@ class Loop:
             ) from error
 
 
-class _Stopped(Exception):  # noqa: N818 - named for what happened
-    """A signal came during an evaluation."""
-
-
 class _Torn(AbstractContextManager[None]):
     """A block in which some parts are ahead of others: where it fails, the run cannot go on from them.
 
@@ -401,18 +349,3 @@ class _Torn(AbstractContextManager[None]):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         refused = self._stepping and isinstance(error, TrainingError) and self._loop.collector.steps == self._before
         self._loop.state.whole = error is None or refused
-
-
-def _measured(evaluation: Evaluation | None) -> dict[str, float]:
-    """What a record holds of an evaluation."""
-    if evaluation is None:
-        return {}
-    return {
-        "eval/return": evaluation.mean,
-        "eval/return_std": evaluation.std,
-        "eval/length": evaluation.mean_length,
-        **({"eval/cut_off": evaluation.cut_off} if evaluation.cut_off else {}),
-        "eval/discounted_return": float(np.mean(evaluation.discounted_returns)),
-        "eval/q": float(np.mean(evaluation.values)),
-        **recorded(evaluation.success_rate, evaluation.info_metrics, "eval"),
-    }

@@ -20,6 +20,7 @@ from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.description import spaces_of
+from polyak.run.evaluating import Evaluations
 from polyak.run.facts import facts, told_of
 from polyak.run.folder import Run
 from polyak.run.learning import Updates
@@ -205,7 +206,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
         collector=parts.collector,
         updates=updates,
         ledger=ledger,
-        evaluation=parts.evaluation,
+        evaluations=Evaluations(plan, parts.evaluation, parts.collector, updates, progress),
         writer=writer,
         checkpoints=parts.checkpoints,
         progress=progress,
