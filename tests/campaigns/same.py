@@ -330,6 +330,8 @@ class Found:
                 continue
             if isinstance(one, dict) and isinstance(other, dict):
                 self.tables(f"{what}{name}.", one, other)
+            elif one != other and begins_as(one, other):
+                self.more.append(f"{what}{name}: columns")
             elif json.dumps(one) != json.dumps(other):
                 self.differences.append(f"{what}{name} is {one!r:.60} instead of {other!r:.60}")
 
@@ -361,6 +363,16 @@ def compared(ours: Path, theirs: Path) -> Found:
         found.arrays(f"{role}: ", stored(ours, made, role), stored(theirs, expected, role))
     found.arrays("replay: ", transitions(ours, made), transitions(theirs, expected))
     return found
+
+
+def begins_as(rows: Any, columns: Any) -> bool:
+    """Whether `rows` are those of `columns`, with further columns behind."""
+    if not (isinstance(rows, list) and isinstance(columns, list) and len(rows) == len(columns)):
+        return False
+    pairs = [(row, first) for row, first in zip(rows, columns, strict=True) if isinstance(row, list)]
+    return len(pairs) == len(rows) and all(
+        isinstance(first, list) and json.dumps(row[: len(first)]) == json.dumps(first) for row, first in pairs
+    )
 
 
 def timed(name: str) -> bool:
