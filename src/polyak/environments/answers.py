@@ -19,9 +19,12 @@ from polyak.types import Float
 class Answers:
     """Those of a vector environment."""
 
-    def __init__(self, vector: Any, limit: Limit, moment: Callable[[], str]) -> None:
-        """`limit` makes the block in which an answer is waited for; `moment()` says when it was, for an error."""
-        self._vector, self._limit, self._moment = vector, limit, moment
+    def __init__(self, vector: Any, limit: Limit) -> None:
+        """`limit` makes the block in which an answer is waited for."""
+        self._vector, self._limit = vector, limit
+        self._moment: Callable[[], str] | None = None
+        self.steps = 0
+        """Environment steps so far, summed over all environments: an error says after how many."""
         self.lost = False
         """Whether an answer did not come within the limit, and none can be waited for any more."""
 
@@ -38,11 +41,11 @@ class Answers:
         except UsageError:
             raise
         except WrongAnswer as error:
-            raise TrainingError(f"{error}, {self._moment()}; the fault is in the environment") from error
+            raise TrainingError(f"{error}, {self._when()}; the fault is in the environment") from error
         except NoAnswer as error:
             self.lost = True
             raise TrainingError(
-                f"the environment did not answer within the time limit (step_timeout) {self._moment()}; "
+                f"the environment did not answer within the time limit (step_timeout) {self._when()}; "
                 "the fault is in the environment, or the limit is too short for it"
             ) from error
         except BaseException as error:
@@ -58,9 +61,12 @@ class Answers:
         if isinstance(inner, AsyncVectorEnv) and isinstance(error, EOFError | ConnectionError):
             dead = dead_worker(cast(Any, inner))
         if dead is not None:
-            return f"{dead} {self._moment()}: {type(error).__name__} {message_of(error)}"
+            return f"{dead} {self._when()}: {type(error).__name__} {message_of(error)}"
         said = message_of(error)
-        return f"the environment raised {type(error).__name__} {self._moment()}{': ' if said else ''}{said}"
+        return f"the environment raised {type(error).__name__} {self._when()}{': ' if said else ''}{said}"
+
+    def _when(self) -> str:
+        return self._moment() if self._moment else f"after {self.steps} environment steps"
 
     @contextmanager
     def told_as(self, moment: Callable[[], str]) -> Generator[None]:
@@ -81,6 +87,6 @@ class Answers:
         if np.count_nonzero(finite) < finite.size:
             bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
             raise TrainingError(
-                f"environment {bad} returned a non-finite {what} {self._moment()}: {values[bad]}; "
+                f"environment {bad} returned a non-finite {what} {self._when()}: {values[bad]}; "
                 "the fault is in the environment"
             )

@@ -112,15 +112,13 @@ class Environments:
         self._action_shape = (self.count, *self.spec.action_shape)
         self._action_space: Any = vector.single_action_space
         self._takes_float32 = bool(self._action_space.dtype == np.float32)
-        self.steps = 0
-        """Environment steps so far, summed over all environments."""
         self.seeds: list[int] = [0] * self.count
         """The seed that each environment's running episode began with."""
         self.is_one_vector = False
         """Whether a caller's code made all of it at once, so that polyak knows nothing of the single environments."""
         self._generators = [generator_of(index) for index in range(self.count)]
         self._limit = limit
-        self._answers = Answers(vector, limit, lambda: f"after {self.steps} environment steps")
+        self._answers = Answers(vector, limit)
         self.traits = traits
         """What is known of them before they are stepped."""
         self._can_be_made_again = can_be_made_again
@@ -130,6 +128,11 @@ class Environments:
         """Settings that have changed: those of the next episodes, of each running one, of each environment."""
         self._ended: Bool = np.zeros(self.count, np.bool_)
         self._everywhere: Bool = np.ones(self.count, np.bool_)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far, summed over all environments."""
+        return self._answers.steps
 
     @property
     def every_episode_has_a_seed(self) -> bool:
@@ -244,7 +247,7 @@ class Environments:
                 next_observation[ended] = self._answers.to(self._guarded.last_observations, ended)
                 self._answers.require_finite("observation", next_observation)
         self._ended = ended
-        self.steps += self.count if valid is self._everywhere else int(np.count_nonzero(valid))
+        self._answers.steps += self.count if valid is self._everywhere else int(np.count_nonzero(valid))
         reward, terminated, truncated = outcome.reward, outcome.terminated, outcome.truncated
         return Step(observation, next_observation, reward, terminated, truncated, valid, ended, infos)
 
@@ -276,7 +279,7 @@ class Environments:
         """
         for generator, saved in zip(self._generators, state["streams"], strict=True):
             go_on_from(generator, saved)
-        self.steps = int(state["steps"])
+        self._answers.steps = int(state["steps"])
         self.seeds = [int(seed) for _, seed in zip(self._generators, state["seeds"], strict=True)]
         changed = state.get("changed", {"next": {}, "running": [{}] * self.count})
         self._next = checked("changed", changed["next"], Mapping[str, Any])
