@@ -127,6 +127,8 @@ FAULTS = {
     with_state("'adam_actor': Variable(0.0)"): "state has 'adam_actor', as the learner names an array of its own",
     with_state("'low': Variable(-float('inf'))"): "state has 'low' of shape () from -inf, but must be finite",
     with_state("'count': Variable(0, (2,), 'int32')"): "state has 'count', an int32 of shape (2,), but such must be",
+    with_state("'critics': replace(ddpg.state(spec, config)['critic'], copies=0)"): "'critics', an ensemble of 0, but",
+    with_state("'actor': replace(ddpg.state(spec, config)['actor'], copies=2)"): "'actor' is an ensemble of 2, but",
     changed(head="lambda config: Head('squashed_gaussian')"): "the network 'actor' is 2 -> 1, but a squashed_gaussian",
     changed(head="lambda config: Head('mixture')"): "head is Head(kind='mixture'",
     changed(draws="lambda spec, config: {'z': Normal((7, 1))}"): "the first axis must be batch_size, here 8",

@@ -33,10 +33,16 @@ the policy's actions."""
 
 @dataclass(frozen=True)
 class Net:
-    """A network that is trained: its weights as NAME, Adam's moments and count as adam_NAME."""
+    """A network that is trained: its weights as NAME, Adam's moments and count as adam_NAME.
+
+    With `copies` it is an ensemble, N networks alike in one entry: each array of floats has a first axis of N, and Adam
+    counts once. Inputs [B, inputs], which all share, or [N, B, inputs] become [N, B, outputs]. First weights are drawn
+    one member after another, each as those of a network of its own.
+    """
 
     inputs: int
     body: Body
+    copies: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def first_state(entries: Entries, generator: np.random.Generator) -> Arrays:
     for name, entry in entries.items():
         match entry:
             case Net():
-                found[name] = first_weights(generator, entry.body, entry.inputs)
+                found[name] = first_weights(generator, entry.body, entry.inputs, entry.copies)
             case Copy():
                 found[name] = {leaf: value.copy() for leaf, value in found[entry.of].items()}
             case Parameter():
@@ -119,11 +125,14 @@ def shape_of(entries: Entries, name: str) -> Any:
     entry = entries[name]
     if isinstance(entry, Copy):
         return shape_of(entries, entry.of)
-    return shapes(entry.body, entry.inputs) if isinstance(entry, Net) else entry.shape
+    return shapes(entry.body, entry.inputs, entry.copies) if isinstance(entry, Net) else entry.shape
 
 
 def networks_of(entries: Entries, arrays: Arrays) -> dict[str, Forward]:
-    """Every network and copy of a state, as a function of NumPy: inputs [N, inputs] -> [N, outputs]."""
+    """Every network and copy of a state, as a function of NumPy: inputs [n, inputs] -> [n, outputs].
+
+    An ensemble of N gives [N, n, outputs].
+    """
     bodies = {name: body for name in entries if (body := body_in(entries, name)) is not None}
     return {name: forward(body, part(arrays, name)) for name, body in bodies.items()}
 

@@ -157,9 +157,11 @@ def _in_entry(entries: Entries, name: str) -> Iterator[str]:
         case Copy(of):
             if of not in names[: names.index(name)] or not isinstance(entries[of], Net | Copy):
                 yield f"state has {name!r}, a copy of {of!r}, but no network {of!r} before it"
-        case Net(inputs, body):
+        case Net(inputs, body, copies):
             if inputs < 1 or outputs_of(body) < 1:
                 yield f"state has {name!r}, a network without inputs or outputs"
+            if copies is not None and (type(copies) is not int or copies < 1):
+                yield f"state has {name!r}, an ensemble of {copies!r}, but must have a whole number of at least 1"
         case Parameter(first, shape) | Variable(first, shape):
             if not _is_shape(shape) or not math.isfinite(first):
                 yield f"state has {name!r} of shape {shape!r} from {first}, but must be finite, its axes whole"
@@ -179,6 +181,8 @@ def _in_actor(entries: Entries, spec: Spec, head: Any) -> Iterator[str]:
     if not isinstance(actor, Net):
         yield f"state has no network 'actor', which acts: it has {', '.join(entries) or 'nothing'}"
         return
+    if actor.copies is not None:
+        yield f"the network 'actor' is an ensemble of {actor.copies}, but one network acts: leave its copies None"
     wanted = spec.observation_size, OUTPUTS[head.kind] * spec.action_size
     if (actor.inputs, outputs_of(actor.body)) != wanted:
         yield (

@@ -9,7 +9,10 @@ from polyak.networks.names import flattened, nested
 
 
 class Weights:
-    """A network's arrays (`{"0": {"kernel": [inputs, outputs], "bias": [outputs]}, ...}`), its body beside them."""
+    """A network's arrays (`{"0": {"kernel": [inputs, outputs], "bias": [outputs]}, ...}`), its body beside them.
+
+    Those of an ensemble of N have a first axis of N, by which `network` knows one.
+    """
 
     __slots__ = ("arrays", "body")
 

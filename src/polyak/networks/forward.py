@@ -15,8 +15,9 @@ ZERO, HALF, ONE = (np.array(number, np.float32) for number in (0.0, 0.5, 1.0))
 
 
 def forward(body: Body, arrays: Arrays) -> Forward:
-    """What a network computes of inputs [N, inputs]."""
-    return _through(body, {name: value[np.newaxis] if value.ndim == 1 else value for name, value in arrays.items()})
+    """What a network computes of inputs [n, inputs]: [n, outputs], or [N, n, outputs] of an ensemble of N."""
+    kernels = {name for name in arrays if name.endswith("/kernel")}
+    return _through(body, {name: x if name in kernels else x[..., np.newaxis, :] for name, x in arrays.items()})
 
 
 def forward_of_any(body: Body, arrays: Arrays) -> Forward:

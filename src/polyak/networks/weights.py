@@ -1,7 +1,5 @@
 """A network's arrays: their shapes, and first values drawn by NumPy, so that every framework starts from the same."""
 
-import math
-
 import numpy as np
 
 from polyak.networks.layers import Activation, Body, Dense, body_of, numbered
@@ -10,8 +8,8 @@ from polyak.types import Arrays
 Shapes = dict[str, tuple[int, ...]]
 
 
-def shapes(body: Body, inputs: int) -> Shapes:
-    """The shape of each array of a network, by its name; it takes no memory."""
+def shapes(body: Body, inputs: int, copies: int | None = None) -> Shapes:
+    """The shape of each array of a network, by its name, or of an ensemble of so many copies; it takes no memory."""
     found: Shapes = {}
     width = inputs
     for number, layer in numbered(body):
@@ -20,14 +18,18 @@ def shapes(body: Body, inputs: int) -> Shapes:
             width = layer.outputs
         elif not isinstance(layer, Activation):
             found |= {f"{number}/scale": (width,), f"{number}/offset": (width,)}
-    return found
+    return found if copies is None else {name: (copies, *shape) for name, shape in found.items()}
 
 
-def first_weights(generator: np.random.Generator, body: Body, inputs: int) -> Arrays:
+def first_weights(generator: np.random.Generator, body: Body, inputs: int, copies: int | None = None) -> Arrays:
     """Kernels and biases uniform in +-1/sqrt(inputs): PyTorch's default, with which the TD3 authors trained.
 
-    A norm begins as one that only normalizes: scales of 1, offsets of 0.
+    A norm begins as one that only normalizes: scales of 1, offsets of 0. The members of an ensemble are drawn one after
+    another, each as a network of its own.
     """
+    if copies is not None:
+        members = [first_weights(generator, body, inputs) for _ in range(copies)]
+        return {name: np.stack([member[name] for member in members]) for name in members[0]}
     arrays: Arrays = {}
     bound = 1.0
     for name, shape in shapes(body, inputs).items():
@@ -39,11 +41,6 @@ def first_weights(generator: np.random.Generator, body: Body, inputs: int) -> Ar
         else:
             arrays[name] = np.full(shape, kind == "scale", np.float32)
     return arrays
-
-
-def parameter_count(body: Body, inputs: int) -> int:
-    """Numbers in a network."""
-    return sum(math.prod(shape) for shape in shapes(body, inputs).values())
 
 
 def plain_body(arrays: Arrays) -> Body:

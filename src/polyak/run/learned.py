@@ -1,14 +1,14 @@
 """A learner's state in a run's checkpoints, compared with what the run says before it is believed."""
 
+import math
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from polyak.algorithm import Algorithm, Net, expected_state
+from polyak.algorithm import Algorithm, Net, expected_state, shape_of
 from polyak.algorithms.checks import require_parts
 from polyak.errors import UsageError
-from polyak.networks.weights import parameter_count
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.settings.shared import Settings
@@ -52,8 +52,8 @@ def _config(algorithm: Algorithm, settings: Mapping[str, Any]) -> Settings:
 def expected_learner(algorithm: Algorithm, spec: Spec, config: Settings, file_bytes: int) -> Arrays:
     """The learner's arrays as they must be, without memory of their own; what its file cannot hold is refused."""
     entries = algorithm.state(spec, config)
-    networks = [entry for entry in entries.values() if isinstance(entry, Net)]
-    least = 3 * 4 * sum(parameter_count(network.body, network.inputs) for network in networks)  # with the moments
+    trained = [shape_of(entries, name) for name, entry in entries.items() if isinstance(entry, Net)]
+    least = 3 * 4 * sum(math.prod(shape) for shapes in trained for shape in shapes.values())  # with the moments
     if least > file_bytes:
         sizes = config.hidden_sizes
         raise UsageError(f"hidden_sizes {sizes} need {least:,} bytes, but the learner's file has {file_bytes:,}")

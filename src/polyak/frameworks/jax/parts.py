@@ -54,18 +54,28 @@ class Batch(NamedTuple):
 
 
 def network(weights: Weights, inputs: Array) -> Array:
-    """The layers of a network, in their order: [B, inputs] -> [B, outputs]."""
+    """The layers of a network, in their order: [B, inputs] -> [B, outputs].
+
+    Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
+    """
     hidden = inputs
     for number, layer in numbered(weights.body):
         if isinstance(layer, Activation):
             hidden = ACTIVATIONS[layer.kind](hidden)
         elif isinstance(layer, Dense):
             kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
-            hidden = jnp.matmul(hidden, kernel, precision="highest") + bias  # a GPU would round to TF32 otherwise
+            hidden = jnp.matmul(hidden, kernel, precision="highest") + along_rows(
+                bias
+            )  # a GPU would round to TF32 otherwise
         else:
             scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
-            hidden = normalized(hidden, layer.epsilon) * scale + offset
+            hidden = normalized(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
     return hidden
+
+
+def along_rows(vector: Array) -> Array:
+    """A bias, scale or offset [n] as it is; those of an ensemble, [N, n], as [N, 1, n]: beside rows [N, B, n]."""
+    return vector if len(vector.shape) == 1 else vector[:, None]
 
 
 def normalized(rows: Array, epsilon: float) -> Array:
@@ -83,8 +93,8 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 def q_value(critic: Weights, observation: Array, action: Array) -> Array:
-    """Q(s, a) of one critic: [B]."""
-    return network(critic, jnp.concatenate([observation, action], axis=-1))[:, 0]
+    """Q(s, a) of one critic, [B], or of each in an ensemble, [N, B]."""
+    return network(critic, jnp.concatenate([observation, action], axis=-1))[..., 0]
 
 
 def regression(error: Array, weight: Array) -> Array:

@@ -45,17 +45,26 @@ class Batch(NamedTuple):
 
 
 def network(weights: Weights, inputs: Tensor) -> Tensor:
-    """The layers of a network, in their order: [B, inputs] -> [B, outputs]."""
+    """The layers of a network, in their order: [B, inputs] -> [B, outputs].
+
+    Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
+    """
     hidden = inputs
     for number, layer in numbered(weights.body):
         if isinstance(layer, Activation):
             hidden = ACTIVATIONS[layer.kind](hidden)
         elif isinstance(layer, Dense):
-            hidden = tf.matmul(hidden, weights.arrays[number]["kernel"]) + weights.arrays[number]["bias"]
+            kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
+            hidden = tf.matmul(hidden, kernel) + along_rows(bias)
         else:
             scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
-            hidden = normalized(hidden, layer.epsilon) * scale + offset
+            hidden = normalized(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
     return hidden
+
+
+def along_rows(vector: Tensor) -> Tensor:
+    """A bias, scale or offset [n] as it is; those of an ensemble, [N, n], as [N, 1, n]: beside rows [N, B, n]."""
+    return vector if len(vector.shape) == 1 else vector[:, None]
 
 
 def normalized(rows: Tensor, epsilon: float) -> Tensor:
@@ -73,8 +82,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
-    """Q(s, a) of one critic: [B]."""
-    return network(critic, tf.concat([observation, action], axis=-1))[:, 0]
+    """Q(s, a) of one critic, [B], or of each in an ensemble, [N, B]."""
+    return network(critic, tf.concat([observation, action], axis=-1))[..., 0]
 
 
 def regression(error: Tensor, weight: Tensor) -> Tensor:

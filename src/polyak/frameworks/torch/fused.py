@@ -85,7 +85,10 @@ is_plain = cache(plain)
 
 
 def network(inputs: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Kernels and biases with ReLU between them as one node of the gradient's graph: [B, inputs] -> [B, outputs]."""
+    """Kernels and biases with ReLU between them as one node of the gradient's graph: [B, inputs] -> [B, outputs].
+
+    An ensemble's have a first axis of N, as `parts.network` has it.
+    """
     flat = [parameter for layer in layers for parameter in layer]
     if torch.is_grad_enabled():
         return cast(Tensor, _Network.apply(inputs, *flat))
@@ -154,10 +157,11 @@ class _Network(torch.autograd.Function):
             if layer < layers - 1:
                 upstream = torch.ops.aten.threshold_backward(upstream, layer_inputs[layer + 1], 0.0)
             if of_parameters:
-                gradients[2 * layer : 2 * layer + 2] = _outer(layer_inputs[layer], upstream), upstream.sum(0)
+                gradients[2 * layer : 2 * layer + 2] = _outer(layer_inputs[layer], upstream), upstream.sum(-2)
             if layer or of_inputs:
                 upstream = _transposed(upstream, kernels[layer])
-        return (upstream if of_inputs else None, *gradients)
+        shared = upstream.dim() > layer_inputs[0].dim()  # by all of an ensemble
+        return ((upstream.sum(0) if shared else upstream) if of_inputs else None, *gradients)
 
 
 def _forward(inputs: Tensor, parameters: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
@@ -198,7 +202,14 @@ _ONEDNN_LINEAR = _find_onednn()
 
 
 def _linear(inputs: Tensor, kernel: Tensor, bias: Tensor, *, relu: bool) -> Tensor:
-    """The product inputs @ kernel + bias, and ReLU."""
+    """The product inputs @ kernel + bias, and ReLU; of an ensemble, each member's."""
+    if kernel.dim() == 3:
+        inputs = inputs.expand(len(kernel), *inputs.shape[-2:])
+        if _onednn(inputs, inputs.shape[1] * kernel[0].numel()):
+            members = zip(inputs, kernel, bias, strict=True)
+            return torch.stack([_linear(*member, relu=relu) for member in members])
+        hidden = torch.baddbmm(bias[:, None], inputs, kernel)
+        return torch.relu_(hidden) if relu else hidden
     if _onednn(inputs, len(inputs) * kernel.numel()):
         return _ONEDNN_LINEAR(inputs, kernel.t(), bias, "relu" if relu else "none", [], "")
     hidden = torch.addmm(bias, inputs, kernel)
@@ -206,14 +217,23 @@ def _linear(inputs: Tensor, kernel: Tensor, bias: Tensor, *, relu: bool) -> Tens
 
 
 def _transposed(upstream: Tensor, kernel: Tensor) -> Tensor:
-    """The product upstream @ kernel^T."""
+    """The product upstream @ kernel^T; of an ensemble, each member's."""
+    if kernel.dim() == 3:
+        if _onednn(upstream, upstream.shape[1] * kernel[0].numel()):
+            return torch.stack([_transposed(*member) for member in zip(upstream, kernel, strict=True)])
+        return torch.bmm(upstream, kernel.mT)
     if _onednn(upstream, len(upstream) * kernel.numel()):
         return _ONEDNN_LINEAR(upstream, kernel, None, "none", [], "")
     return torch.mm(upstream, kernel.t())
 
 
 def _outer(inputs: Tensor, upstream: Tensor) -> Tensor:
-    """The product inputs^T @ upstream."""
+    """The product inputs^T @ upstream; of an ensemble, each member's."""
+    if upstream.dim() == 3:
+        inputs = inputs.expand(len(upstream), *inputs.shape[-2:])
+        if _onednn(inputs, inputs[0].numel() * upstream.shape[2]):
+            return torch.stack([_outer(*member) for member in zip(inputs, upstream, strict=True)])
+        return torch.bmm(inputs.mT, upstream)
     if _onednn(inputs, inputs.numel() * upstream.shape[1]):
         return _ONEDNN_LINEAR(inputs.t().contiguous(), upstream.t(), None, "none", [], "")
     return torch.mm(inputs.t(), upstream)

@@ -44,7 +44,10 @@ class Batch(NamedTuple):
 
 
 def network(weights: Weights, inputs: Tensor) -> Tensor:
-    """The layers of a network, in their order: [B, inputs] -> [B, outputs]."""
+    """The layers of a network, in their order: [B, inputs] -> [B, outputs].
+
+    Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
+    """
     fast = fused.active()
     if fast and fused.is_plain(weights.body):
         layers = [weights.arrays[str(number)] for number in range(len(weights.arrays))]
@@ -55,11 +58,18 @@ def network(weights: Weights, inputs: Tensor) -> Tensor:
             hidden = ACTIVATIONS[layer.kind](hidden)
         elif isinstance(layer, Dense):
             kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
-            hidden = fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + bias
+            hidden = fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + along_rows(bias)
         else:
             scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
-            hidden = (fused.normalized if fast else normalized)(hidden, layer.epsilon) * scale + offset
+            hidden = (fused.normalized if fast else normalized)(hidden, layer.epsilon) * along_rows(scale) + along_rows(
+                offset
+            )
     return hidden
+
+
+def along_rows(vector: Tensor) -> Tensor:
+    """A bias, scale or offset [n] as it is; those of an ensemble, [N, n], as [N, 1, n]: beside rows [N, B, n]."""
+    return vector if len(vector.shape) == 1 else vector[:, None]
 
 
 def normalized(rows: Tensor, epsilon: float) -> Tensor:
@@ -77,8 +87,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
-    """Q(s, a) of one critic: [B]."""
-    return network(critic, torch.cat([observation, action], dim=-1))[:, 0]
+    """Q(s, a) of one critic, [B], or of each in an ensemble, [N, B]."""
+    return network(critic, torch.cat([observation, action], dim=-1))[..., 0]
 
 
 def regression(error: Tensor, weight: Tensor) -> Tensor:
