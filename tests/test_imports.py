@@ -41,7 +41,8 @@ ALLOWED = {
     "environments": {"types", "errors", "system", "settings.kinds", "settings.options", "environments"},
     "environments.parts": {"types", "environments.values"},
     "environments.values": {"types"},
-    "algorithm": {"types", "networks", "settings.shared"},
+    "draws": {"types"},
+    "algorithm": {"types", "draws", "networks", "settings.shared"},
     "algorithms": {"algorithm", "types", "networks", "errors", "system", "settings", "algorithms"},
     **{
         f"algorithms.{name}.with_{framework}": {
@@ -51,8 +52,8 @@ ALLOWED = {
         for framework in ("jax", "torch", "tensorflow")
     },
     "algorithms.trial": {"algorithm", "algorithms.checks", "errors", "frameworks", "settings", "system", "types"},
-    "frameworks": {"algorithm", "types", "networks", "errors", "settings.shared", "frameworks"},
-    "frameworks.execution": {"algorithm", "types", "errors", "system", "settings"},
+    "frameworks": {"algorithm", "draws", "types", "networks", "errors", "settings.shared", "frameworks"},
+    "frameworks.execution": {"draws", "types", "errors", "system", "settings"},
     "policies": {"algorithm", "types", "errors", "system", "settings", "networks", "environments", "policies"},
     **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
     "experience": {

@@ -27,7 +27,7 @@ from backends.broken import BROKEN, BROKEN_PARTS, Break, nothing
 from polyak import frameworks
 from polyak.algorithm import STEP, first_state
 from polyak.errors import UsageError
-from polyak.frameworks.execution import Execution, columns_of, packed
+from polyak.frameworks.execution import Carriage, Execution
 from polyak.frameworks.state import Weights, mapped
 from polyak.networks.layers import Dense
 from polyak.types import Learner
@@ -172,14 +172,15 @@ def test_sample_action_far_out_in_float32(framework: Framework) -> None:
 def test_unpacked_columns_are_the_batch_and_the_noise_of_the_edge(name: str, framework: Framework) -> None:
     case = make_case(name, observation_size=4, action_size=2)
     edge, noise = case.burst(0, 1)
-    columns = columns_of(case.what.draws(case.spec, case.config), case.spec.layout)
-    records = packed(edge, noise, tuple(noise))
+    carriage = Carriage(case.what.draws(case.spec, case.config), case.spec.layout)
+    records, more = carriage.packed(edge, noise)
     batch = parts_of(framework).Batch.unpacked(native(records[0], framework), case.spec.layout)
     for field in batch._fields:
         np.testing.assert_array_equal(plain(getattr(batch, field)), getattr(edge, field)[0])
     for given, value in noise.items():
-        np.testing.assert_array_equal(records[..., columns[given][0]], value)
+        np.testing.assert_array_equal(records[..., carriage.columns[given][0]], value)
     assert records.shape[-1] == 4 + 2 + 1 + 4 + 2 + 2 * len(noise)
+    assert more is None
 
 
 def test_jax_multiplies_in_full_precision() -> None:

@@ -132,7 +132,7 @@ FAULTS = {
     changed(head="lambda config: Head('squashed_gaussian')"): "the network 'actor' is 2 -> 1, but a squashed_gaussian",
     changed(head="lambda config: Head('mixture')"): "head is Head(kind='mixture'",
     changed(draws="lambda spec, config: {'z': Normal((7, 1))}"): "the first axis must be batch_size, here 8",
-    changed(draws="lambda spec, config: {'z': 1}"): "draws has 'z', a int, but takes Normal",
+    changed(draws="lambda spec, config: {'z': 1}"): "draws has 'z', a int, but takes Normal, Subset and Bits",
     changed(every="lambda config: {'actor': 0}"): "every has 'actor' each 0 updates, but must have a whole number",
     changed(every="lambda config: {'': 2}"): "every has '', but a name is of letters",
     changed(value="lambda networks, s, a, config: networks['critic'](s)"): "value raised ValueError: matmul",

@@ -10,6 +10,12 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from polyak.draws import Bits as Bits  # noqa: PLC0414 - whoever describes an algorithm takes it from here
+from polyak.draws import Draw as Draw  # noqa: PLC0414 - whoever describes an algorithm takes it from here
+from polyak.draws import Draws as Draws  # noqa: PLC0414 - whoever describes an algorithm takes it from here
+from polyak.draws import Normal as Normal  # noqa: PLC0414 - whoever describes an algorithm takes it from here
+from polyak.draws import Subset as Subset  # noqa: PLC0414 - whoever describes an algorithm takes it from here
+from polyak.draws import drawn as drawn  # noqa: PLC0414 - whoever describes an algorithm takes it from here
 from polyak.networks.forward import Forward, forward
 from polyak.networks.layers import Body, body_of
 from polyak.networks.names import flattened, part
@@ -159,25 +165,6 @@ def _without_memory(shape: Any, kind: np.dtype[Any]) -> Any:
         named = cast(dict[str, tuple[int, ...]], shape)
         return {name: np.broadcast_to(np.zeros((), kind), each) for name, each in named.items()}
     return np.broadcast_to(np.zeros((), kind), shape)
-
-
-# Draws
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Standard normal numbers, float32, [B, ...]: they travel as columns of the records."""
-
-    shape: tuple[int, ...]
-
-
-Draws = Mapping[str, Normal]
-"""What an update draws, by name, in the order in which it is drawn."""
-
-
-def drawn(draws: Draws, generator: np.random.Generator, updates: int) -> dict[str, Float]:
-    """The draws of K updates, each [K, B, ...]."""
-    return {name: generator.standard_normal((updates, *each.shape), dtype=np.float32) for name, each in draws.items()}
 
 
 # What is due

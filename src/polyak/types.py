@@ -267,15 +267,15 @@ class Learned(NamedTuple):
 class Learner(Protocol):
     """What every learner of every framework offers; only NumPy arrays cross this edge."""
 
-    def launch(self, batches: Batch, noise: Mapping[str, Float]) -> Callable[[], Learned]:
-        """Start K updates: `batches` and every array of `noise` ([K, B, A], standard normal) have a leading axis K.
+    def launch(self, batches: Batch, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
+        """Start K updates: `batches`, and every array of `draws` (`polyak.draws.drawn`), have a leading axis K.
 
         What is returned waits for them, where the framework computes while the caller goes on, and gives what they
         brought. More updates may be launched before.
         """
         ...
 
-    def update(self, batches: Batch, noise: Mapping[str, Float]) -> Metrics:
+    def update(self, batches: Batch, draws: Mapping[str, NDArray[Any]]) -> Metrics:
         """`launch`, and wait."""
         ...
 

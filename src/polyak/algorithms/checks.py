@@ -13,12 +13,14 @@ from typing import Any, cast, get_type_hints
 from polyak.algorithm import (
     STEP,
     Algorithm,
+    Bits,
     Copy,
     Entries,
     Head,
     Net,
     Normal,
     Parameter,
+    Subset,
     Variable,
 )
 from polyak.errors import UsageError
@@ -192,10 +194,21 @@ def _in_actor(entries: Entries, spec: Spec, head: Any) -> Iterator[str]:
 
 
 def _in_draw(name: str, draw: Any, batch_size: int) -> Iterator[str]:
-    if not isinstance(draw, Normal):
-        yield f"draws has {name!r}, a {type(draw).__name__}, but takes Normal"
-    if not _is_shape(draw.shape) or draw.shape[:1] != (batch_size,):
-        yield f"draws has {name!r} of shape {draw.shape!r}, but the first axis must be batch_size, here {batch_size}"
+    match draw:
+        case Normal(shape):
+            if not _is_shape(shape) or shape[:1] != (batch_size,):
+                yield f"draws has {name!r} of shape {shape!r}, but the first axis must be batch_size, here {batch_size}"
+        case Subset(size, of):
+            if not (type(size) is type(of) is int and 1 <= size <= of < 2**31):
+                yield f"draws has {name!r}, {size!r} of {of!r}, but takes at least one, and not more than there are"
+        case Bits(shape, probability):
+            if not _is_shape(shape) or not 0.0 < probability < 1.0:
+                yield (
+                    f"draws has {name!r} of shape {shape!r} and probability {probability!r}, but its axes must be "
+                    "whole numbers of at least 1, and the probability above 0 and below 1"
+                )
+        case _:
+            yield f"draws has {name!r}, a {type(draw).__name__}, but takes Normal, Subset and Bits"
 
 
 # Of all

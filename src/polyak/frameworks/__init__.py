@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from polyak.algorithm import Algorithm, first_state
+from polyak.draws import undrawn
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution, forked
 from polyak.settings.shared import Settings
@@ -80,8 +81,7 @@ def follow(backend: str, algorithm: Algorithm, spec: Spec, config: Settings, exe
     arrays = first_state(algorithm.state(spec, config), np.random.default_rng(0))
     learner: Learner = framework.Learner(algorithm, spec, config, arrays, replace(execution, fast=False))
     records = np.zeros((1, config.batch_size, spec.layout.width), np.float32)
-    draws = algorithm.draws(spec, config).items()
-    learner.update(Batch(records, spec.layout), {name: np.zeros((1, *each.shape), np.float32) for name, each in draws})
+    learner.update(Batch(records, spec.layout), undrawn(algorithm.draws(spec, config), 1))
 
 
 class Group(Protocol):

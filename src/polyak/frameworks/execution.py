@@ -3,18 +3,19 @@
 import math
 import os
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from polyak.algorithm import Draws
+from polyak.draws import Bits, Draws, Normal, Subset, bytes_of
 from polyak.errors import UsageError
 from polyak.settings.kinds import check_fields
 from polyak.settings.options import Device, Threads
 from polyak.system.threads import physical_cores
-from polyak.types import Batch, Float, Layout
+from polyak.types import Batch, Float, Integers, Layout
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,50 @@ def count_of_threads(execution: Execution) -> str:
     return f"{execution.threads} thread{'s' * (execution.threads != 1)}"
 
 
-def packed(batches: Batch, draws: Mapping[str, Float], names: tuple[str, ...]) -> Float:
-    """Records with the draws of these names behind them, [K, B, 2 O + A + 3 + ...]: one array to send."""
-    if not names:
-        return batches.records
-    rows = batches.records.shape[:2]
-    return np.concatenate([batches.records, *(draws[name].reshape(*rows, -1) for name in names)], axis=-1)
+class Sent(NamedTuple):
+    """What K updates learn from, in as few arrays as there can be, because each is a transfer."""
+
+    records: Any
+    """[K, B, 2 O + A + 3 + ...]: the batches, and behind them what is drawn for each row."""
+    more: Any
+    """[K, bytes]: what else is drawn; None where all is drawn for each row."""
+
+    def each(self, function: Callable[[Any], Any]) -> "Sent":
+        """`function` of each of its arrays."""
+        return Sent(function(self.records), None if self.more is None else function(self.more))
 
 
-def columns_of(draws: Draws, layout: Layout) -> dict[str, tuple[slice, tuple[int, ...]]]:
-    """Where each draw lies in the last axis of `packed`, and the shape that it has there for a row."""
-    found: dict[str, tuple[slice, tuple[int, ...]]] = {}
-    first = layout.width
-    for name, draw in draws.items():
-        end = first + math.prod(draw.shape[1:])
-        found[name] = slice(first, end), draw.shape[1:]
-        first = end
-    return found
+class Carriage:
+    """How draws travel: normals as columns of the records, whatever is none as bytes beside them."""
+
+    def __init__(self, draws: Draws, layout: Layout) -> None:
+        self.columns: dict[str, tuple[slice, tuple[int, ...]]] = {}
+        """Where each normal lies in the last axis of the records, and the shape that it has there for a row."""
+        self.places: dict[str, tuple[slice, Subset | Bits]] = {}
+        """Where each other draw lies among an update's bytes: from a multiple of four, where an int32 may begin."""
+        first, start = layout.width, 0
+        for name, draw in draws.items():
+            if isinstance(draw, Normal):
+                end = first + math.prod(draw.shape[1:])
+                self.columns[name] = slice(first, end), draw.shape[1:]
+                first = end
+            else:
+                size = 4 * draw.size if isinstance(draw, Subset) else bytes_of(draw)
+                self.places[name] = slice(start, start + size), draw
+                start += -(-size // 4) * 4
+        self.width = first
+        """Columns of the records."""
+        self.bytes = start
+        """Bytes of an update beside them."""
+
+    def packed(self, batches: Batch, draws: Mapping[str, Integers | Float]) -> Sent:
+        """Batches with their draws, as `drawn` gives them."""
+        rows = batches.records.shape[:2]
+        columns = [draws[name].reshape(*rows, -1) for name in self.columns]
+        records = np.concatenate([batches.records, *columns], axis=-1) if columns else batches.records
+        if not self.places:
+            return Sent(records, None)
+        more = np.zeros((rows[0], self.bytes), np.uint8)
+        for name, (place, _) in self.places.items():
+            more[:, place] = np.ascontiguousarray(draws[name]).view(np.uint8)
+        return Sent(records, more)

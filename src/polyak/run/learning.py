@@ -17,7 +17,7 @@ from polyak.run.ledger import Ledger
 from polyak.run.plan import Plan
 from polyak.settings.shared import Settings
 from polyak.system.randomness import Streams, go_on_from, state_of
-from polyak.types import Arrays, Batch, Float, Learned, Learner, Metrics
+from polyak.types import Arrays, Batch, Learned, Learner, Metrics
 
 Waited = Callable[[], Learned]
 """Waits for a burst, and gives what it brought; again and again the same."""
@@ -101,20 +101,20 @@ class Updates:
             ahead = self._plan.config.discount, self._plan.config.n_step
             batches = sample_batch(self.replay, self._streams.replay, due, batch_size, *ahead)
             self._ledger.stopwatch.lap("replay")
-            noise = drawn(self._draws, self._streams.learner, due)
-            self._launched.append(self._started(batches, noise))
+            draws = drawn(self._draws, self._streams.learner, due)
+            self._launched.append(self._started(batches, draws))
             self._ledger.stopwatch.lap("learner")
         return bool(due)
 
-    def _started(self, batches: Batch, noise: Mapping[str, Float]) -> Waited:
+    def _started(self, batches: Batch, draws: Arrays) -> Waited:
         """The learner's updates on a whole burst, which has been sampled and drawn as one whatever its pieces are."""
         if not self._in_pieces:
-            return self.learner.launch(batches, noise)
+            return self.learner.launch(batches, draws)
         waited, first = list[Waited](), 0
         for length in pieces(len(batches.records)):
             part = slice(first, first + length)
             piece = dataclasses.replace(batches, records=batches.records[part])
-            waited.append(self.learner.launch(piece, {name: drawn[part] for name, drawn in noise.items()}))
+            waited.append(self.learner.launch(piece, {name: each[part] for name, each in draws.items()}))
             first += length
         return partial(_joined, waited)
 

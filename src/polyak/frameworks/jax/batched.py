@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from polyak.algorithm import Algorithm
-from polyak.frameworks.execution import Execution, packed
+from polyak.frameworks.execution import Execution, Sent
 from polyak.frameworks.jax.device import compiler_options
 from polyak.frameworks.jax.learner import JaxLearner
 from polyak.frameworks.jax.packing import Packed
@@ -93,8 +94,8 @@ class Stacked:
     def _start(self, alike: "Sequence[Burst]") -> None:
         """Compute bursts of one kind in one call."""
         self._gather([burst.seat for burst in alike])
-        records = np.stack([burst.records for burst in alike])
-        self._stack, numbers = self._burst(self._stack, records, alike[0].due, alike[0].weighted)
+        sent = jax.tree.map(_side_by_side, *(burst.sent for burst in alike))
+        self._stack, numbers = self._burst(self._stack, sent, alike[0].due, alike[0].weighted)
         for row, burst in enumerate(alike):
             burst.started(numbers, row)
 
@@ -125,29 +126,36 @@ class Stacked:
             seat.alone = None
 
 
-def _stacked(burst: Any, stack: Packed, records: Any, due: Any, weighted: bool) -> Any:
+def _side_by_side(*arrays: Any) -> Any:
+    return np.stack(arrays)
+
+
+def _stacked(burst: Any, stack: Packed, sent: Any, due: Any, weighted: bool) -> Any:
     """The bursts of many runs as one, [N, ...] of each but what is due."""
-    return jax.vmap(partial(burst, weighted=weighted), in_axes=(0, 0, None))(stack, records, due)
+    return jax.vmap(partial(burst, weighted=weighted), in_axes=(0, 0, None))(stack, sent, due)
+
+
+NOTHING = Sent(None, None)
 
 
 class Burst:
-    """K updates of one run: its records until they are started, then its row of what comes back."""
+    """K updates of one run: what is sent until they are started, then its row of what comes back."""
 
     def __init__(
         self,
         group: Stacked,
         seat: "Seat",
-        records: Float,
+        sent: Sent,
         due: Bool | None,
         weighted: bool,
     ) -> None:
-        self.seat, self.records, self.due, self.weighted = seat, records, due, weighted
-        self.kind = len(records), b"" if due is None else due.tobytes(), weighted
+        self.seat, self.sent, self.due, self.weighted = seat, sent, due, weighted
+        self.kind = len(sent.records), b"" if due is None else due.tobytes(), weighted
         self._group, self._numbers, self._row = group, None, 0
 
     def started(self, numbers: Any, row: int) -> None:
         """Take note of where the results will be: [N, ...]."""
-        self._numbers, self._row, self.records = numbers, row, self.records[:0]
+        self._numbers, self._row, self.sent = numbers, row, NOTHING
 
     def numbers(self) -> Float:
         """Metrics and actor, waited for; one transfer serves all runs of a call."""
@@ -173,11 +181,11 @@ class Seat(JaxLearner):
         """The state, while it is not in the stack."""
         self._packed, self._group = None, group
 
-    def launch(self, batches: Batch, draws: Mapping[str, Float]) -> Callable[[], Learned]:
+    def launch(self, batches: Batch, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
         """Put K updates; `Stacked.launch` starts them together with those of the other runs."""
         updates = len(batches.records)
-        records = packed(batches, draws, self._draws)
-        burst = self._group.put(Burst(self._group, self, records, self._due(updates), batches.weighted))
+        sent = self._carriage.packed(batches, draws)
+        burst = self._group.put(Burst(self._group, self, sent, self._due(updates), batches.weighted))
         return lambda: self._learned(burst.numbers(), updates)
 
     def _current(self) -> Packed:

@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from polyak.algorithm import STEP, Algorithm, due, expected_state
-from polyak.frameworks.execution import Execution, columns_of, packed
+from polyak.draws import Bits, Subset
+from polyak.frameworks.execution import Carriage, Execution, Sent
 from polyak.frameworks.jax.device import compiler_options, device_of
 from polyak.frameworks.jax.packing import Packed, Packing
 from polyak.frameworks.jax.parts import Batch
@@ -46,25 +48,25 @@ class JaxLearner:
         self._packed = jax.tree.map(on_device, self._packing.packed(state, np))
         self._count = int(arrays[STEP])
         self._actor: dict[str, tuple[int, ...]] = {n: leaf.shape for n, leaf in part(arrays_of(state), "actor").items()}
-        self._metrics, self._draws = algorithm.metrics, tuple(algorithm.draws(spec, config))
-        self._every = algorithm.every(config)
+        self._metrics, self._every = algorithm.metrics, algorithm.every(config)
+        self._carriage = Carriage(algorithm.draws(spec, config), spec.layout)
         self._plainly = nullcontext if execution.fast else jax.disable_jit
         self.pure_burst: Any = partial(_burst, algorithm, spec, config, self._packing)
-        """(packed state, records [K, B, R], what is due [K, P], weighted) -> (packed state, metrics and the actor)."""
+        """(packed state, what is sent, what is due [K, P], weighted) -> (packed state, metrics and the actor)."""
         options = compiler_options(execution)
         compiled = like._burst if like else None  # noqa: SLF001
         jitted = partial(jax.jit, donate_argnums=0, static_argnums=3, compiler_options=options)
         self._burst: Any = compiled or jitted(self.pure_burst)
 
-    def launch(self, batches: Batches, draws: Mapping[str, Float]) -> Callable[[], Learned]:
+    def launch(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
         """K updates in one dispatch; the previous state's memory is reused (donated)."""
         updates = len(batches.records)
         with self._plainly():
-            records = packed(batches, draws, self._draws)
-            self._packed, results = self._burst(self._packed, records, self._due(updates), batches.weighted)
+            sent = self._carriage.packed(batches, draws)
+            self._packed, results = self._burst(self._packed, sent, self._due(updates), batches.weighted)
         return partial(self._learned, results, updates)
 
-    def update(self, batches: Batches, draws: Mapping[str, Float]) -> Metrics:
+    def update(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Metrics:
         """K updates, waited for."""
         return self.launch(batches, draws)().metrics
 
@@ -105,7 +107,7 @@ def _burst(
     config: Settings,
     packing: Packing,
     state: Packed,
-    records: Array,
+    sent: Sent,
     due: Array | None,
     weighted: bool,
 ) -> tuple[Packed, Array]:
@@ -114,27 +116,41 @@ def _burst(
     What comes back besides the state are the metrics of all updates and then the actor, in one array: one transfer.
     """
     page, parts = algorithm.pages["jax"], tuple(algorithm.every(config))
-    columns = columns_of(algorithm.draws(spec, config), spec.layout)
+    carriage = Carriage(algorithm.draws(spec, config), spec.layout)
 
-    def step(state: State, given: tuple[Array, Any]) -> tuple[State, Array]:
-        record, now = given
-        draws = {name: record[:, column].reshape(-1, *shape) for name, (column, shape) in columns.items()}
+    def step(state: State, given: tuple[Sent, Any]) -> tuple[State, Array]:
+        (record, more), now = given
+        draws = _draws(carriage, record, more)
         flags = {name: now[index] for index, name in enumerate(parts)}
         state, measured = page(state, Batch.unpacked(record, spec.layout, weighted=weighted), draws, flags, config)
         return state, jnp.stack([measured.get(name, jnp.nan) for name in algorithm.metrics])
 
-    after, values = jax.lax.scan(step, packing.unpacked(state), (records, due))
+    after, values = jax.lax.scan(step, packing.unpacked(state), (sent, due))
     actor = [jnp.ravel(leaf) for leaf in part(arrays_of(after), "actor").values()]
     return packing.packed(after), jnp.concatenate([jnp.ravel(values), *actor])
 
 
+def _draws(carriage: Carriage, record: Array, more: Array) -> dict[str, Array]:
+    """The draws of one update, as a page takes them."""
+    draws = {name: record[:, column].reshape(-1, *shape) for name, (column, shape) in carriage.columns.items()}
+    return draws | {name: _unpacked(more[place], draw) for name, (place, draw) in carriage.places.items()}
+
+
+def _unpacked(sent: Array, draw: Subset | Bits) -> Array:
+    """int32 [size], or booleans of the draw's shape."""
+    if isinstance(draw, Subset):
+        return jax.lax.bitcast_convert_type(sent.reshape(-1, 4), jnp.int32)
+    bits = (sent[:, None] >> jnp.arange(8, dtype=jnp.uint8)) & 1
+    return bits.ravel()[: math.prod(draw.shape)].reshape(draw.shape).astype(bool)
+
+
 def trace(algorithm: Algorithm, spec: Spec, config: Settings) -> None:
     """Trace one update of an algorithm's page, for what it raises; nothing is computed."""
-    entries, columns = algorithm.state(spec, config), columns_of(algorithm.draws(spec, config), spec.layout)
+    entries, carriage = algorithm.state(spec, config), Carriage(algorithm.draws(spec, config), spec.layout)
     state = state_of(entries, expected_state(entries))
     packing, parts = Packing(state), len(algorithm.every(config))
-    width = max([spec.layout.width, *(column.stop for column, _ in columns.values())])
-    records = jax.ShapeDtypeStruct((1, config.batch_size, width), np.float32)
+    records = jax.ShapeDtypeStruct((1, config.batch_size, carriage.width), np.float32)
+    more = jax.ShapeDtypeStruct((1, carriage.bytes), np.uint8) if carriage.bytes else None
     due = jax.ShapeDtypeStruct((1, parts), np.bool_) if parts else None
     burst = partial(_burst, algorithm, spec, config, packing, weighted=False)
-    jax.eval_shape(burst, packing.packed(state, np), records, due)
+    jax.eval_shape(burst, packing.packed(state, np), Sent(records, more), due)

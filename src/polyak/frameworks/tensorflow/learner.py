@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from polyak.algorithm import STEP, Algorithm, due
-from polyak.frameworks.execution import Execution, columns_of, packed
+from polyak.errors import UsageError
+from polyak.frameworks.execution import Carriage, Execution
 from polyak.frameworks.state import State, arrays_of, state_of
 from polyak.frameworks.tensorflow.parts import Batch
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
@@ -33,8 +34,12 @@ class TensorFlowLearner:
     ) -> None:
         self._page, self._layout, self._config = algorithm.pages["tensorflow"], spec.layout, config
         self._entries, self._metrics = algorithm.state(spec, config), algorithm.metrics
-        self._draws, self._every = algorithm.draws(spec, config), algorithm.every(config)
-        self._columns = columns_of(self._draws, spec.layout)
+        self._carriage, self._every = Carriage(algorithm.draws(spec, config), spec.layout), algorithm.every(config)
+        for name, (_, draw) in self._carriage.places.items():
+            raise UsageError(
+                f"{algorithm.name} draws {name!r}, a {type(draw).__name__}, which polyak's TensorFlow does not take: "
+                "choose --backend jax or torch"
+            )
         self._device = "/GPU:0" if execution.device == "cuda" else "/CPU:0"
         self._count = int(arrays[STEP])
         given = {name: np.asarray(value) for name, value in arrays.items() if name != STEP}
@@ -49,7 +54,7 @@ class TensorFlowLearner:
         """K updates in one dispatch."""
         now = self._due(len(batches.records))
         with tf.device(self._device):
-            records = tf.constant(packed(batches, draws, tuple(self._draws)))
+            records = tf.constant(self._carriage.packed(batches, draws).records)
             flags = None if now is None else tf.constant(now)
             self._vectors, values = self._run(self._vectors, records, flags, batches.weighted)
         return partial(self._learned, values, self._vectors)
@@ -108,7 +113,10 @@ class TensorFlowLearner:
         return arrays_of(state), tf.stack(rows)
 
     def _one(self, state: State, record: Tensor, flags: Tensor | None, *, weighted: bool) -> tuple[State, Tensor]:
-        draws = {name: tf.reshape(record[:, column], [-1, *shape]) for name, (column, shape) in self._columns.items()}
+        draws = {
+            name: tf.reshape(record[:, column], [-1, *shape])
+            for name, (column, shape) in self._carriage.columns.items()
+        }
         now = {} if flags is None else dict(zip(self._every, tf.unstack(flags), strict=True))
         batch = Batch.unpacked(record, self._layout, weighted=weighted)
         state, measured = self._page(state, batch, draws, now, self._config)

@@ -1,22 +1,25 @@
 """The PyTorch learner: native state inside, named NumPy arrays at the edge, K updates in a call."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from polyak.algorithm import STEP, Algorithm, due
-from polyak.frameworks.execution import Execution, columns_of, packed
+from polyak.draws import Bits, Subset
+from polyak.frameworks.execution import Carriage, Execution, Sent
 from polyak.frameworks.state import State, arrays_of, leaves, state_of
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import Graphs
 from polyak.frameworks.torch.parts import Batch
 from polyak.networks.names import part
 from polyak.settings.shared import Settings
-from polyak.types import Arrays, Bool, Float, Learned, Metrics, Spec
+from polyak.types import Arrays, Bool, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
 
 
@@ -30,32 +33,32 @@ class TorchLearner:
         self, algorithm: Algorithm, spec: Spec, config: Settings, arrays: Mapping[str, Any], execution: Execution
     ) -> None:
         self._update, self._config, self._layout = algorithm.pages["torch"], config, spec.layout
-        self._metrics, self._draws = algorithm.metrics, tuple(algorithm.draws(spec, config))
-        self._columns = columns_of(algorithm.draws(spec, config), spec.layout)
-        self._every = algorithm.every(config)
+        self._metrics, self._every = algorithm.metrics, algorithm.every(config)
+        self._carriage = Carriage(algorithm.draws(spec, config), spec.layout)
         self._device, self._fast = torch.device(execution.device), execution.fast
         tensors = {name: torch.tensor(value, device=self._device) for name, value in sorted(arrays.items())}
         state = state_of(algorithm.state(spec, config), tensors)
         self._state = fused.Donated(state.entries) if self._fast else state
         self._count, self._weighted = int(arrays[STEP]), True
         self._shapes = {name: leaf.shape for name, leaf in part(arrays_of(state), "actor").items()}
+        self._places_in_a_byte = torch.arange(8, dtype=torch.uint8, device=self._device)
         self._graphs = Graphs(self._burst) if self._fast and self._device.type == "cuda" else None
 
-    def launch(self, batches: Batches, draws: Mapping[str, Float]) -> Callable[[], Learned]:
+    def launch(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
         """K updates; on a GPU one transfer, one launch."""
-        records = torch.from_numpy(packed(batches, draws, self._draws))
-        parts = due(self._every, self._count, len(records))
+        sent, updates = self._carriage.packed(batches, draws).each(_tensor), len(batches.records)
+        parts = due(self._every, self._count, updates)
         self._weighted = batches.weighted or self._graphs is not None  # a recording serves both
         if self._graphs is None:
-            self._state, values = self._burst(self._state, records.to(self._device), parts)
+            self._state, values = self._burst(self._state, sent.each(self._on_device), parts)
         else:
-            self._state, values = self._graphs.burst(self._state, records, parts)
-        self._count += len(records)
+            self._state, values = self._graphs.burst(self._state, sent, parts)
+        self._count += updates
         # Copied on the device, in order: the next launch writes into the same memory.
         actor = torch.cat([torch.ravel(leaf) for leaf in leaves(self._state.actor.parameters)])
         return partial(self._learned, values.clone(), actor)
 
-    def update(self, batches: Batches, draws: Mapping[str, Float]) -> Metrics:
+    def update(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Metrics:
         """K updates, waited for."""
         return self.launch(batches, draws)().metrics
 
@@ -74,26 +77,47 @@ class TorchLearner:
         arrays = {name: flat.reshape(shape).numpy() for (name, shape), flat in named}
         return Learned(Metrics(self._metrics, values.cpu().numpy()), arrays)
 
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self._device)
+
     @torch.no_grad()
-    def _burst(self, state: State, records: Tensor, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
+    def _burst(self, state: State, sent: Sent, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
         """One update after another over the leading axis K."""
         if not self._fast:
-            return self._one_by_one(state, records, due)
+            return self._one_by_one(state, sent, due)
         with fused.donated():
-            return self._one_by_one(state, records, due)
+            return self._one_by_one(state, sent, due)
 
-    def _one_by_one(self, state: State, records: Tensor, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
-        rows: list[Tensor] = []
+    def _one_by_one(self, state: State, sent: Sent, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
+        rows, records = list[Tensor](), sent.records
         unmeasured, ones = records.new_full((), torch.nan), records.new_ones(()).expand(records.shape[1])
         for number, record in enumerate(records.unbind()):
             batch = Batch.unpacked(record, self._layout)
             batch = batch if self._weighted else batch._replace(weight=ones)
-            draws = {
-                name: record[:, column] if len(shape) == 1 else record[:, column].reshape(-1, *shape)
-                for name, (column, shape) in self._columns.items()
-            }
+            draws = self._draws(record, None if sent.more is None else sent.more[number])
             flags = {name: bool(updates[number]) for name, updates in due.items()}
             after, measured = self._update(state, batch, draws, flags, self._config)
             state = state.settled(after) if isinstance(state, fused.Donated) else after
             rows.append(torch.stack([measured.get(name, unmeasured) for name in self._metrics]))
         return state, torch.stack(rows)
+
+    def _draws(self, record: Tensor, more: Tensor | None) -> dict[str, Tensor]:
+        """The draws of one update, as a page takes them."""
+        draws = {
+            name: record[:, column] if len(shape) == 1 else record[:, column].reshape(-1, *shape)
+            for name, (column, shape) in self._carriage.columns.items()
+        }
+        if more is not None:
+            draws |= {name: self._unpacked(more[place], draw) for name, (place, draw) in self._carriage.places.items()}
+        return draws
+
+    def _unpacked(self, sent: Tensor, draw: Subset | Bits) -> Tensor:
+        """int32 [size], or booleans of the draw's shape."""
+        if isinstance(draw, Subset):
+            return sent.view(torch.int32)
+        bits = (sent[:, None] >> self._places_in_a_byte) & 1
+        return bits.ravel()[: math.prod(draw.shape)].reshape(draw.shape).to(torch.bool)
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType]
