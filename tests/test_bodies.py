@@ -9,9 +9,9 @@ import pytest
 
 import backends
 from backends import Framework, module_of, native_network, parts_of, plain, updated
-from polyak.frameworks.state import Trained, mapped
+from polyak.frameworks.state import Trained, Weights, mapped
 from polyak.networks.forward import forward
-from polyak.networks.layers import ActivationKind, body_of
+from polyak.networks.layers import ActivationKind, BatchRenorm, Dense, body_of
 from polyak.policies.policy import Policy
 from polyak.types import Spec
 from reference import common as oracle
@@ -80,6 +80,12 @@ def test_a_network_in_numpy_and_in_every_framework(activation: ActivationKind, p
     assert_agree(plain(gradient), oracle.backward(actor, trace, np.ones_like(expected))[0], EXACT)
     acted = forward(body, {name: value.astype(np.float32) for name, value in actor.items()})(inputs.astype(np.float32))
     assert relative_error(acted, expected) < 1e-6
+
+
+def test_tensorflow_says_that_it_has_no_running_statistics() -> None:
+    weights = Weights({}, (BatchRenorm(), Dense(1)))
+    with pytest.raises(NotImplementedError, match="keep running statistics"):
+        parts_of(backends.framework("tensorflow")).network(weights, np.zeros((1, 2)))
 
 
 def test_a_policy_of_such_a_network_is_read_back(tmp_path: Any) -> None:

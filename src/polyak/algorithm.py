@@ -16,10 +16,11 @@ from polyak.draws import Draws as Draws  # noqa: PLC0414 - whoever describes an 
 from polyak.draws import Normal as Normal  # noqa: PLC0414 - whoever describes an algorithm takes it from here
 from polyak.draws import Subset as Subset  # noqa: PLC0414 - whoever describes an algorithm takes it from here
 from polyak.draws import drawn as drawn  # noqa: PLC0414 - whoever describes an algorithm takes it from here
+from polyak.networks.folding import folded, folded_body
 from polyak.networks.forward import Forward, forward
 from polyak.networks.layers import Body, body_of
 from polyak.networks.names import flattened, part
-from polyak.networks.weights import first_weights, shapes
+from polyak.networks.weights import first_statistics, first_weights, shapes, statistic_kind, statistics_shapes
 from polyak.settings.shared import Settings
 from polyak.types import Arrays, Bool, Float, Spec
 
@@ -44,6 +45,7 @@ class Net:
     With `copies` it is an ensemble, N networks alike in one entry: each array of floats has a first axis of N, and Adam
     counts once. Inputs [B, inputs], which all share, or [N, B, inputs] become [N, B, outputs]. First weights are drawn
     one member after another, each as those of a network of its own.
+    Where its layers keep running statistics, these are statistics_NAME; an ensemble's cannot.
     """
 
     inputs: int
@@ -111,6 +113,8 @@ def first_state(entries: Entries, generator: np.random.Generator) -> Arrays:
     for name, entry in entries.items():
         if isinstance(entry, Net | Parameter):
             found[f"adam_{name}"] = _first_moments(found[name])
+        if isinstance(entry, Net):
+            found[f"statistics_{name}"] = first_statistics(entry.body, entry.inputs)
     return flattened({**found, STEP: np.zeros((), np.int32)})
 
 
@@ -123,6 +127,9 @@ def expected_state(entries: Entries) -> Arrays:
     for name, entry in entries.items():
         if isinstance(entry, Net | Parameter):
             found[f"adam_{name}"] = {"count": np.zeros((), np.int32), "first": found[name], "second": found[name]}
+        if isinstance(entry, Net):
+            kept = statistics_shapes(entry.body, entry.inputs).items()
+            found[f"statistics_{name}"] = {leaf: _without_memory(shape, statistic_kind(leaf)) for leaf, shape in kept}
     return flattened({**found, STEP: np.zeros((), np.int32)})
 
 
@@ -137,10 +144,27 @@ def shape_of(entries: Entries, name: str) -> Any:
 def networks_of(entries: Entries, arrays: Arrays) -> dict[str, Forward]:
     """Every network and copy of a state, as a function of NumPy: inputs [n, inputs] -> [n, outputs].
 
-    An ensemble of N gives [N, n, outputs].
+    An ensemble of N gives [N, n, outputs]. Where layers keep running statistics, it computes by these.
     """
     bodies = {name: body for name in entries if (body := body_in(entries, name)) is not None}
-    return {name: forward(body, part(arrays, name)) for name, body in bodies.items()}
+    return {name: forward(body, with_statistics(arrays, name)) for name, body in bodies.items()}
+
+
+def with_statistics(arrays: Arrays, name: str) -> Arrays:
+    """A network's arrays in a state, and beside them the running means and variances that its layers compute by."""
+    kept = part(arrays, f"statistics_{name}").items()
+    return part(arrays, name) | {leaf: value for leaf, value in kept if not leaf.endswith("/steps")}
+
+
+def policy_body(entries: Entries) -> Body:
+    """The layers of the policy's network: those of `actor`, without such as keep running statistics."""
+    return folded_body(body_in(entries, "actor") or ())
+
+
+def actor_in(entries: Entries, arrays: Arrays) -> Arrays:
+    """The arrays of the policy's network: those of `actor` in a state, running statistics folded into its layers."""
+    body = body_in(entries, "actor")
+    return folded(body or (), with_statistics(arrays, "actor"))
 
 
 def body_in(entries: Entries, name: str) -> Body | None:

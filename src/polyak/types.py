@@ -261,7 +261,7 @@ class Learned(NamedTuple):
 
     metrics: Metrics
     actor: Arrays
-    """The actor's parameters after the last of them (`0/kernel`, `0/bias`, ...), for the policy."""
+    """The policy's network after the last of them (`0/kernel`, `0/bias`, ...): `polyak.algorithm.actor_in`."""
 
 
 class Learner(Protocol):
@@ -280,7 +280,7 @@ class Learner(Protocol):
         ...
 
     def actor(self) -> Arrays:
-        """The actor's parameters (`0/kernel`, `0/bias`, ...), copied, for the policy."""
+        """The arrays of the policy's network (`0/kernel`, `0/bias`, ...), copied: `polyak.algorithm.actor_in`."""
         ...
 
     def arrays(self) -> Arrays:

@@ -78,6 +78,8 @@ def make_case(
         norm = path.endswith(("/scale", "/offset")) and not path.startswith("adam_")  # so that they do something
         if norm or path.startswith("target_"):
             arrays[path] = arrays[path] + 0.1 * generator.standard_normal(arrays[path].shape, dtype=np.float32)
+        if path.startswith("statistics_"):
+            arrays[path] = _spread(arrays[path], path, generator)
     records = generator.standard_normal((updates, batch_size, 2 * observation_size + action_size + 2), dtype=np.float32)
     action = slice(observation_size, observation_size + action_size)
     records[..., action] = np.tanh(records[..., action])
@@ -86,7 +88,22 @@ def make_case(
     records = np.concatenate([records, weight], axis=-1)
     noise = drawn(what.draws(spec, config), generator, updates)
     case = Case(what, spec, config, arrays, records, noise).cast(np.float64)
-    return case if name == "ddpg" else _balanced(case)
+    return case if name in ("ddpg", "crossq") else _balanced(case)
+
+
+def _spread(statistic: Array, path: str, generator: np.random.Generator) -> Array:
+    """A running statistic as another than a batch's, beyond where r and d are clipped, too."""
+    if path.endswith("/steps"):
+        return statistic
+    drawn = generator.standard_normal(statistic.shape, dtype=np.float32)
+    return statistic + drawn if path.endswith("/mean") else np.exp2(np.float32(3.0) * drawn)
+
+
+def warmed_up(case: Case, calls: int = 100_000) -> Case:
+    """The same after so many of the critics' calls in training, of which the actor has had all but two."""
+    counts = {path: calls - 2 * ("actor" in path) for path in case.arrays if path.endswith("/steps")}
+    arrays = case.arrays | {path: np.array(count, np.int32) for path, count in counts.items()}
+    return dataclasses.replace(case, arrays=arrays)
 
 
 def _balanced(case: Case) -> Case:

@@ -22,9 +22,11 @@ from polyak.algorithm import (
     Parameter,
     Subset,
     Variable,
+    body_in,
 )
 from polyak.errors import UsageError
-from polyak.networks.layers import outputs_of
+from polyak.networks.folding import folded_body
+from polyak.networks.layers import Body, keeps_statistics, outputs_of
 from polyak.settings.kinds import checked
 from polyak.settings.options import BACKENDS
 from polyak.settings.options import KINDS as OPTIONS
@@ -152,18 +154,17 @@ def _in_parts(algorithm: Algorithm, spec: Spec, config: Settings) -> Iterator[st
 
 
 def _in_entry(entries: Entries, name: str) -> Iterator[str]:
-    entry, trained, names = entries[name], entries.get(name.removeprefix("adam_")), [*entries]
-    if name == STEP or (name.startswith("adam_") and isinstance(trained, Net | Parameter)):
+    entry, names = entries[name], [*entries]
+    if name == STEP or _is_of_another(entries, name):
         yield f"state has {name!r}, as the learner names an array of its own"
     match entry:
         case Copy(of):
             if of not in names[: names.index(name)] or not isinstance(entries[of], Net | Copy):
                 yield f"state has {name!r}, a copy of {of!r}, but no network {of!r} before it"
-        case Net(inputs, body, copies):
-            if inputs < 1 or outputs_of(body) < 1:
-                yield f"state has {name!r}, a network without inputs or outputs"
-            if copies is not None and (type(copies) is not int or copies < 1):
-                yield f"state has {name!r}, an ensemble of {copies!r}, but must have a whole number of at least 1"
+            if keeps_statistics(body_in(entries, of) or ()):
+                yield f"state has {name!r}, a copy of {of!r}, whose layers keep running statistics: a copy has none"
+        case Net():
+            yield from _in_net(name, entry)
         case Parameter(first, shape) | Variable(first, shape):
             if not _is_shape(shape) or not math.isfinite(first):
                 yield f"state has {name!r} of shape {shape!r} from {first}, but must be finite, its axes whole"
@@ -172,6 +173,22 @@ def _in_entry(entries: Entries, name: str) -> Iterator[str]:
         case _:
             kind = type(cast(Any, entry)).__name__
             yield f"state has {name!r}, a {kind}, but takes Net, Parameter, Copy and Variable"
+
+
+def _in_net(name: str, net: Net) -> Iterator[str]:
+    if net.inputs < 1 or outputs_of(net.body) < 1:
+        yield f"state has {name!r}, a network without inputs or outputs"
+    if net.copies is not None and (type(net.copies) is not int or net.copies < 1):
+        yield f"state has {name!r}, an ensemble of {net.copies!r}, but must have a whole number of at least 1"
+    if net.copies is not None and keeps_statistics(net.body):
+        yield f"state has {name!r}, an ensemble whose layers keep running statistics: make each member a Net"
+
+
+def _is_of_another(entries: Entries, name: str) -> bool:
+    """Whether the learner has an array of this name for another entry."""
+    prefix, _, of = name.partition("_")
+    kinds = {"adam": Net | Parameter, "statistics": Net}
+    return prefix in kinds and isinstance(entries.get(of), kinds[prefix])
 
 
 def _in_actor(entries: Entries, spec: Spec, head: Any) -> Iterator[str]:
@@ -191,6 +208,14 @@ def _in_actor(entries: Entries, spec: Spec, head: Any) -> Iterator[str]:
             f"the network 'actor' is {actor.inputs} -> {outputs_of(actor.body)}, but a {head.kind} head takes "
             f"{wanted[0]} -> {wanted[1]} in this environment"
         )
+    yield from _in_policy(actor.body)
+
+
+def _in_policy(body: Body) -> Iterator[str]:
+    try:
+        folded_body(body)
+    except ValueError as error:
+        yield f"the network 'actor' cannot be folded into a policy: {error}"
 
 
 def _in_draw(name: str, draw: Any, batch_size: int) -> Iterator[str]:

@@ -27,6 +27,26 @@ class Trained(NamedTuple):
     """`Weights` of a network, an array of a `Parameter`."""
     adam: dict[str, Any]
     """`count`, and `first` and `second` moments, which look like the parameters."""
+    statistics: Any = ()
+    """Of a network whose layers keep such: `{"0": {"mean": [n], "variance": [n], "steps": []}, ...}`."""
+
+
+def in_evaluation(net: Trained) -> Weights:
+    """A network as it is outside of training: its layers compute by their running statistics, which no gradient moves.
+
+    Where layers keep none, these are its parameters.
+    """
+    if not net.statistics:
+        return net.parameters
+    arrays = dict(net.parameters.arrays)
+    for number, kept in net.statistics.items():
+        arrays[number] = {**arrays[number], "mean": kept["mean"], "variance": kept["variance"]}
+    return Weights(arrays, net.parameters.body)
+
+
+def acting(state: "State") -> dict[str, Any]:
+    """What the policy is made of, by name: the actor's arrays, and the running statistics that they compute by."""
+    return flattened(in_evaluation(state.actor).arrays)
 
 
 class State:
@@ -67,7 +87,7 @@ def state_of(entries: Entries, arrays: Mapping[str, Any]) -> State:
             adam = tree[f"adam_{name}"]
             if body is not None:
                 adam = {"count": adam["count"], **{order: Weights(adam[order], body) for order in ("first", "second")}}
-            found[name] = Trained(found[name], adam)
+            found[name] = Trained(found[name], adam, tree.get(f"statistics_{name}", ()))
     return State(found)
 
 
@@ -77,6 +97,8 @@ def arrays_of(state: State) -> dict[str, Any]:
     for name, entry in state.entries.items():
         if isinstance(entry, Trained):
             tree[f"adam_{name}"] = {part: _bare(value) for part, value in entry.adam.items()}
+            if entry.statistics:
+                tree[f"statistics_{name}"] = entry.statistics
     return flattened(tree)
 
 

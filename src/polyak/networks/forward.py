@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 
-from polyak.networks.layers import Activation, ActivationKind, Body, Dense, Layer, numbered
+from polyak.networks.layers import Activation, ActivationKind, BatchRenorm, Body, Dense, Layer, numbered
 from polyak.types import Arrays, Float
 
 Forward = Callable[[Float], Float]
@@ -15,7 +15,10 @@ ZERO, HALF, ONE = (np.array(number, np.float32) for number in (0.0, 0.5, 1.0))
 
 
 def forward(body: Body, arrays: Arrays) -> Forward:
-    """What a network computes of inputs [n, inputs]: [n, outputs], or [N, n, outputs] of an ensemble of N."""
+    """What a network computes of inputs [n, inputs]: [n, outputs], or [N, n, outputs] of an ensemble of N.
+
+    It computes by running statistics where its layers keep such.
+    """
     kernels = {name for name in arrays if name.endswith("/kernel")}
     return _through(body, {name: x if name in kernels else x[..., np.newaxis, :] for name, x in arrays.items()})
 
@@ -48,6 +51,10 @@ def _step(number: str, layer: Layer, arrays: Arrays) -> Forward:
         return lambda hidden: hidden @ kernel + bias
     scale, offset = arrays[f"{number}/scale"], arrays[f"{number}/offset"]
     epsilon = np.array(layer.epsilon, np.float32)
+    if isinstance(layer, BatchRenorm):
+        mean: Float = arrays[f"{number}/mean"]
+        deviation: Float = np.sqrt(arrays[f"{number}/variance"] + epsilon)
+        return lambda hidden: (hidden - mean) / deviation * scale + offset
 
     def normalized(hidden: Float) -> Float:
         centred = hidden - np.mean(hidden, axis=-1, keepdims=True)

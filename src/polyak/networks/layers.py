@@ -10,6 +10,8 @@ from typing import Any, Literal, cast, get_args
 
 ActivationKind = Literal["relu", "elu", "silu", "tanh"]
 NetworkKind = Literal["mlp", "layer_norm"]
+NormalizedKind = Literal[NetworkKind, "batch_renorm"]
+"""And those whose layers keep running statistics, for algorithms that train them."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,33 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class BatchRenorm:
+    """Batch renormalization (Ioffe 2017, arXiv 1702.03275): columns of mean 0 and variance 1, then scale and offset.
+
+    In training these are the batch's mean and deviation; after the warm-up they are corrected by r and d, which no
+    gradient passes, toward the running ones, so that both modes compute the same. The layer keeps running statistics.
+    """
+
+    epsilon: float = 1e-3
+    """Added to the variance, under the root."""
+    decay: float = 0.99
+    """Of the running mean and variance, at each call in training."""
+    most_scaled: float = 3.0
+    """r_max: r, the batch's deviation over the running one, is clipped to [1 / r_max, r_max]."""
+    most_shifted: float = 5.0
+    """d_max: d, the batch's mean from the running one in running deviations, is clipped to +- this."""
+    warm_up: int = 100_000
+    """Calls in training before r and d count; until then this is batch normalization (Ioffe and Szegedy 2015)."""
+
+
+@dataclass(frozen=True)
 class Activation:
     """A function of each number."""
 
     kind: ActivationKind = "relu"
 
 
-Layer = Dense | Norm | Activation
+Layer = Dense | Norm | BatchRenorm | Activation
 Body = tuple[Layer, ...]
 
 _WORDS: dict[str, type[Layer]] = {"dense": Dense, "norm": Norm, "activation": Activation}
@@ -43,16 +65,18 @@ _WORDS: dict[str, type[Layer]] = {"dense": Dense, "norm": Norm, "activation": Ac
 def body_of(
     hidden_sizes: Sequence[int],
     outputs: int,
-    network: NetworkKind = "mlp",
+    network: NormalizedKind = "mlp",
     activation: ActivationKind = "relu",
 ) -> Body:
     """Dense layers of these widths, each with an activation behind it, and one of `outputs` without.
 
-    `layer_norm` normalizes between a hidden layer and its activation, as RLPD and DroQ do.
+    `layer_norm` normalizes between a hidden layer and its activation, as RLPD and DroQ do; `batch_renorm` the inputs,
+    and behind each activation, as CrossQ does.
     """
-    layers: list[Layer] = []
+    norm, renorm = ([Norm()] if network == "layer_norm" else []), ([BatchRenorm()] if network == "batch_renorm" else [])
+    layers: list[Layer] = [*renorm]
     for width in hidden_sizes:
-        layers += [Dense(width), *([Norm()] if network == "layer_norm" else []), Activation(activation)]
+        layers += [Dense(width), *norm, Activation(activation), *renorm]
     return (*layers, Dense(outputs))
 
 
@@ -64,6 +88,11 @@ def plain(body: Body) -> bool:
 def outputs_of(body: Body) -> int:
     """The width of what comes out of a body."""
     return next((layer.outputs for layer in reversed(body) if isinstance(layer, Dense)), 0)
+
+
+def keeps_statistics(body: Body) -> bool:
+    """Whether a layer keeps running statistics."""
+    return any(isinstance(layer, BatchRenorm) for layer in body)
 
 
 def numbered(body: Body) -> Iterator[tuple[str, Layer]]:

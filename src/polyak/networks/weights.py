@@ -1,8 +1,10 @@
 """A network's arrays: their shapes, and first values drawn by NumPy, so that every framework starts from the same."""
 
+from typing import Any
+
 import numpy as np
 
-from polyak.networks.layers import Activation, Body, Dense, body_of, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Body, Dense, body_of, numbered
 from polyak.types import Arrays
 
 Shapes = dict[str, tuple[int, ...]]
@@ -19,6 +21,30 @@ def shapes(body: Body, inputs: int, copies: int | None = None) -> Shapes:
         elif not isinstance(layer, Activation):
             found |= {f"{number}/scale": (width,), f"{number}/offset": (width,)}
     return found if copies is None else {name: (copies, *shape) for name, shape in found.items()}
+
+
+def statistics_shapes(body: Body, inputs: int) -> Shapes:
+    """The shape of each running statistic of a network, by its name: means, variances, and calls in training."""
+    widths = {name.rpartition("/")[0]: shape for name, shape in shapes(body, inputs).items()}
+    found: Shapes = {}
+    for number, layer in numbered(body):
+        if isinstance(layer, BatchRenorm):
+            width = widths[number]
+            found |= {f"{number}/mean": width, f"{number}/variance": width, f"{number}/steps": ()}
+    return found
+
+
+def first_statistics(body: Body, inputs: int) -> Arrays:
+    """Running statistics before the first call in training: means of 0, variances of 1, counts of 0."""
+    return {
+        name: np.full(shape, name.endswith("/variance"), statistic_kind(name))
+        for name, shape in statistics_shapes(body, inputs).items()
+    }
+
+
+def statistic_kind(name: str) -> "np.dtype[Any]":
+    """int32 of a count, float32 of the others."""
+    return np.dtype(np.int32 if name.endswith("/steps") else np.float32)
 
 
 def first_weights(generator: np.random.Generator, body: Body, inputs: int, copies: int | None = None) -> Arrays:

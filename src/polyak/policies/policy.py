@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Algorithm, body_in
+from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW, Algorithm, policy_body
 from polyak.errors import NonFiniteError, UsageError
 from polyak.networks.forward import Forward, forward, forward_of_any
 from polyak.networks.layers import Body, from_json, plain, to_json
@@ -239,8 +239,8 @@ NOT_FINITE = "the policy computes a number that is not finite: its weights are t
 def policy_of(
     algorithm: Algorithm, config: Settings, spec: Spec, actor: Arrays, made_for: Mapping[str, str | int]
 ) -> Policy:
-    """The policy that an algorithm's network `actor`, of these arrays, is."""
-    head, body = algorithm.head(config), body_in(algorithm.state(spec, config), "actor")
+    """The policy that an algorithm's network `actor` is, of the arrays that `actor_in` gives."""
+    head, body = algorithm.head(config), policy_body(algorithm.state(spec, config))
     return Policy(actor, spec, head.kind, head.noise, made_for, body)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import Algorithm, shape_of
+from polyak.algorithm import Algorithm, policy_body
 from polyak.algorithms.checks import require_parts
 from polyak.errors import UnreadableError, UsageError
 from polyak.experience.replay import Replay
-from polyak.networks.weights import Shapes
+from polyak.networks.weights import Shapes, shapes
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import require_description
@@ -96,4 +96,4 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
 
 
 def _actor_shapes(plan: Plan, spec: Spec) -> Shapes:
-    return shape_of(plan.algorithm.state(spec, plan.config), "actor")
+    return shapes(policy_body(plan.algorithm.state(spec, plan.config)), spec.observation_size)

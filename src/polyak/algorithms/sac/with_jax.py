@@ -28,8 +28,13 @@ Measured = Mapping[str, Array]
 
 
 def sample_action(actor: Weights, observation: Array, noise: Array) -> tuple[Array, Array]:
+    """(8.30): a, [B, A], and log pi(a|s), [B], of the policy for s."""
+    return squashed(network(actor, observation), noise)
+
+
+def squashed(outputs: Array, noise: Array) -> tuple[Array, Array]:
     """(8.30) and the appendix of the paper: a = tanh(u), u = mu(s) + sigma(s) noise, [B, A], and log pi(a|s), [B]."""
-    mean, log_sigma = jnp.split(network(actor, observation), 2, axis=-1)
+    mean, log_sigma = jnp.split(outputs, 2, axis=-1)
     log_sigma = jnp.clip(log_sigma, LOG_SIGMA_LOW, LOG_SIGMA_HIGH)
     u = mean + jnp.exp(log_sigma) * noise
     log_normal = -0.5 * noise**2 - log_sigma - 0.5 * math.log(2.0 * math.pi)  # (u - mean) / sigma is the noise
@@ -80,12 +85,20 @@ def improved(
     )
     measured = actor_metrics(loss, action, gradient) | {"alpha": alpha, "entropy": -log_probability}
     state = state.replace(actor=step(state.actor, gradient, config.optimizer("actor")))
-    if config.learn_alpha:
-        wanted = -float(action.shape[-1]) if config.target_entropy is None else config.target_entropy
-        loss, slope = value_and_gradient(temperature_loss, state.log_alpha.parameters, log_probability, wanted)
-        measured |= {"alpha_loss": loss}
-        state = state.replace(log_alpha=step(state.log_alpha, slope, config.optimizer("log_alpha")))
-    return state, measured
+    state, cooled = temperature_step(state, log_probability, action.shape[-1], config)
+    return state, measured | cooled
+
+
+def temperature_step(
+    state: State, mean_log_probability: Array, action_size: int, config: Config
+) -> tuple[State, dict[str, Array]]:
+    """One step of the temperature toward the target entropy, -A unless it is set, where it is learned."""
+    if not config.learn_alpha:
+        return state, {}
+    wanted = -float(action_size) if config.target_entropy is None else config.target_entropy
+    loss, slope = value_and_gradient(temperature_loss, state.log_alpha.parameters, mean_log_probability, wanted)
+    state = state.replace(log_alpha=step(state.log_alpha, slope, config.optimizer("log_alpha")))
+    return state, {"alpha_loss": loss}
 
 
 def update(

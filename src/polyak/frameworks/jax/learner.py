@@ -12,14 +12,14 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from polyak.algorithm import STEP, Algorithm, due, expected_state
+from polyak.algorithm import STEP, Algorithm, actor_in, body_in, due, expected_state
 from polyak.draws import Bits, Subset
 from polyak.frameworks.execution import Carriage, Execution, Sent
 from polyak.frameworks.jax.device import compiler_options, device_of
 from polyak.frameworks.jax.packing import Packed, Packing
 from polyak.frameworks.jax.parts import Batch
-from polyak.frameworks.state import State, arrays_of, state_of
-from polyak.networks.names import part
+from polyak.frameworks.state import State, acting, arrays_of, state_of
+from polyak.networks.folding import folded
 from polyak.settings.shared import Settings
 from polyak.types import Arrays, Bool, Float, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
@@ -43,11 +43,13 @@ class JaxLearner:
         def on_device(value: Any) -> Array:
             return jax.device_put(np.array(value), device)  # a copy of its own, which will be donated
 
-        state = state_of(algorithm.state(spec, config), jax.tree.map(np.asarray, dict(arrays)))
+        self._entries = algorithm.state(spec, config)
+        self._body = body_in(self._entries, "actor") or ()
+        state = state_of(self._entries, jax.tree.map(np.asarray, dict(arrays)))
         self._packing = Packing(state)
         self._packed = jax.tree.map(on_device, self._packing.packed(state, np))
         self._count = int(arrays[STEP])
-        self._actor: dict[str, tuple[int, ...]] = {n: leaf.shape for n, leaf in part(arrays_of(state), "actor").items()}
+        self._actor: dict[str, tuple[int, ...]] = {name: leaf.shape for name, leaf in acting(state).items()}
         self._metrics, self._every = algorithm.metrics, algorithm.every(config)
         self._carriage = Carriage(algorithm.draws(spec, config), spec.layout)
         self._plainly = nullcontext if execution.fast else jax.disable_jit
@@ -71,8 +73,8 @@ class JaxLearner:
         return self.launch(batches, draws)().metrics
 
     def actor(self) -> Arrays:
-        """The actor's parameters, copied."""
-        return part(self.arrays(), "actor")
+        """The arrays of the policy's network, copied."""
+        return actor_in(self._entries, self.arrays())
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
@@ -98,7 +100,7 @@ class JaxLearner:
             end = first + math.prod(shape)
             actor[name] = numbers[first:end].reshape(shape)
             first = end
-        return Learned(Metrics(self._metrics, values), actor)
+        return Learned(Metrics(self._metrics, values), folded(self._body, actor))
 
 
 def _burst(
@@ -126,7 +128,7 @@ def _burst(
         return state, jnp.stack([measured.get(name, jnp.nan) for name in algorithm.metrics])
 
     after, values = jax.lax.scan(step, packing.unpacked(state), (sent, due))
-    actor = [jnp.ravel(leaf) for leaf in part(arrays_of(after), "actor").values()]
+    actor = [jnp.ravel(leaf) for leaf in acting(after).values()]
     return packing.packed(after), jnp.concatenate([jnp.ravel(values), *actor])
 
 

@@ -11,7 +11,7 @@ from jax import Array
 
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights
-from polyak.networks.layers import Activation, Dense, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Layer, numbered
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
@@ -57,20 +57,39 @@ def network(weights: Weights, inputs: Array) -> Array:
     """The layers of a network, in their order: [B, inputs] -> [B, outputs].
 
     Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
+    One whose layers keep running statistics computes by these, and takes the weights of `in_evaluation`.
     """
     hidden = inputs
     for number, layer in numbered(weights.body):
-        if isinstance(layer, Activation):
-            hidden = ACTIVATIONS[layer.kind](hidden)
-        elif isinstance(layer, Dense):
-            kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
-            hidden = jnp.matmul(hidden, kernel, precision="highest") + along_rows(
-                bias
-            )  # a GPU would round to TF32 otherwise
-        else:
-            scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
-            hidden = normalized(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
+        hidden = _through(layer, weights.arrays.get(number, {}), hidden)
     return hidden
+
+
+def network_in_training(weights: Weights, inputs: Array, statistics: Any) -> tuple[Array, Any]:
+    """The same by the statistics of the inputs themselves: [B, outputs], and the running statistics after it.
+
+    Without layers that keep statistics, this is `network`.
+    """
+    hidden, now = inputs, dict(statistics)
+    for number, layer in numbered(weights.body):
+        if isinstance(layer, BatchRenorm):
+            hidden, now[number] = renormalized(hidden, layer, statistics[number])
+            hidden = hidden * weights.arrays[number]["scale"] + weights.arrays[number]["offset"]
+        else:
+            hidden = _through(layer, weights.arrays.get(number, {}), hidden)
+    return hidden, now or statistics
+
+
+def _through(layer: Layer, arrays: Any, hidden: Array) -> Array:
+    if isinstance(layer, Activation):
+        return ACTIVATIONS[layer.kind](hidden)
+    if isinstance(layer, Dense):  # a GPU would round to TF32 otherwise
+        return jnp.matmul(hidden, arrays["kernel"], precision="highest") + along_rows(arrays["bias"])
+    if isinstance(layer, BatchRenorm):
+        normal = (hidden - arrays["mean"]) / jnp.sqrt(arrays["variance"] + layer.epsilon)
+    else:
+        normal = normalized(hidden, layer.epsilon)
+    return normal * along_rows(arrays["scale"]) + along_rows(arrays["offset"])
 
 
 def along_rows(vector: Array) -> Array:
@@ -82,6 +101,28 @@ def normalized(rows: Array, epsilon: float) -> Array:
     """Each row to mean 0 and variance 1 (Ba et al. 2016, equation 4): [B, n] -> [B, n]."""
     centred = rows - jnp.mean(rows, axis=-1, keepdims=True)
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
+
+
+def renormalized(rows: Array, layer: BatchRenorm, statistics: Any) -> tuple[Array, Any]:
+    """Batch renormalization in training (Ioffe 2017, algorithm 1), [B, n] -> [B, n]; and the running statistics after.
+
+    z = (x - mean) / deviation * r + d, where no gradient passes r and d. A condition on the count of calls would be
+    computed on both sides where runs are stacked, so that it is a choice.
+    """
+    mean, variance = jnp.mean(rows, axis=0), jnp.var(rows, axis=0)
+    deviation = jnp.sqrt(variance + layer.epsilon)
+    running = jnp.sqrt(statistics["variance"] + layer.epsilon)
+    warming_up = statistics["steps"] < layer.warm_up
+    r = jnp.clip(deviation / running, 1.0 / layer.most_scaled, layer.most_scaled)
+    d = jnp.clip((mean - statistics["mean"]) / running, -layer.most_shifted, layer.most_shifted)
+    r, d = jax.lax.stop_gradient((jnp.where(warming_up, 1.0, r), jnp.where(warming_up, 0.0, d)))
+    after = {
+        **statistics,
+        "mean": _kept(layer.decay, statistics["mean"], mean),
+        "variance": _kept(layer.decay, statistics["variance"], variance),
+        "steps": statistics["steps"] + 1,
+    }
+    return (rows - mean) / deviation * r + d, jax.lax.stop_gradient(after)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -113,11 +154,14 @@ def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tu
     return (value if more is None else (value, more)), gradient
 
 
-def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels."""
+def step(net: Trained, gradient: Any, optimizer: Optimizer, statistics: Any = None) -> Trained:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels.
+
+    `statistics` are the running ones from now on; None: those of before.
+    """
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     count = net.adam["count"] + 1
-    first = jax.tree.map(partial(_mean, beta_1), net.adam["first"], gradient)
+    first = jax.tree.map(partial(_kept, beta_1), net.adam["first"], gradient)
     second = jax.tree.map(partial(_mean_square, beta_2), net.adam["second"], gradient)
     first_correction, second_correction = correction(beta_1, count), correction(beta_2, count)
     rate = rate_after(net.adam["count"], optimizer)
@@ -127,7 +171,8 @@ def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
         return kept - rate * (m / first_correction) / (jnp.sqrt(v / second_correction) + 1e-8)
 
     parameters = jax.tree_util.tree_map_with_path(moved, net.parameters, first, second)
-    return Trained(parameters, {"count": count, "first": first, "second": second})
+    adam = {"count": count, "first": first, "second": second}
+    return Trained(parameters, adam, net.statistics if statistics is None else statistics)
 
 
 def rate_after(count: Array, optimizer: Optimizer) -> Any:
@@ -149,8 +194,8 @@ def correction(beta: float, count: Array) -> Array | float:
     return -jnp.expm1(count * math.log(beta)) if beta else 1.0
 
 
-def _mean(beta: float, before: Array, gradient: Array) -> Array:
-    return beta * before + complement(beta) * gradient
+def _kept(decay: float, before: Array, now: Array) -> Array:
+    return decay * before + complement(decay) * now
 
 
 def _mean_square(beta: float, before: Array, gradient: Array) -> Array:

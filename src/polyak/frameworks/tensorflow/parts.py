@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
-from polyak.networks.layers import Activation, Dense, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, numbered
 from polyak.networks.names import flattened
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
@@ -56,6 +56,8 @@ def network(weights: Weights, inputs: Tensor) -> Tensor:
         elif isinstance(layer, Dense):
             kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
             hidden = tf.matmul(hidden, kernel) + along_rows(bias)
+        elif isinstance(layer, BatchRenorm):
+            raise NotImplementedError("polyak's TensorFlow has no layers that keep running statistics")
         else:
             scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
             hidden = normalized(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)

@@ -132,6 +132,12 @@ def adam_step(net: Trained, gradient: Any, rate: float | Tensor, optimizer: Opti
     )
 
 
+def take_over(own: Any, statistics: Any) -> None:
+    """Write running statistics where a network has its own."""
+    for mine, new in zip(leaves(own), leaves(statistics), strict=True):
+        mine.copy_(new)
+
+
 def average(copy: list[Tensor], weights: list[Tensor], polyak: float) -> None:
     """`parts.averaged` in place, in one call for all tensors."""
     _torch._foreach_lerp_(copy, weights, 1.0 - polyak)

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polyak.algorithm import STEP, Algorithm, due
+from polyak.algorithm import STEP, Algorithm, actor_in, body_in, due
 from polyak.draws import Bits, Subset
 from polyak.frameworks.execution import Carriage, Execution, Sent
-from polyak.frameworks.state import State, arrays_of, leaves, state_of
+from polyak.frameworks.state import State, acting, arrays_of, state_of
 from polyak.frameworks.torch import fused
 from polyak.frameworks.torch.graphs import Graphs
 from polyak.frameworks.torch.parts import Batch
-from polyak.networks.names import part
+from polyak.networks.folding import folded
 from polyak.settings.shared import Settings
 from polyak.types import Arrays, Bool, Learned, Metrics, Spec
 from polyak.types import Batch as Batches
@@ -37,10 +37,12 @@ class TorchLearner:
         self._carriage = Carriage(algorithm.draws(spec, config), spec.layout)
         self._device, self._fast = torch.device(execution.device), execution.fast
         tensors = {name: torch.tensor(value, device=self._device) for name, value in sorted(arrays.items())}
-        state = state_of(algorithm.state(spec, config), tensors)
+        self._entries = algorithm.state(spec, config)
+        self._body = body_in(self._entries, "actor") or ()
+        state = state_of(self._entries, tensors)
         self._state = fused.Donated(state.entries) if self._fast else state
         self._count, self._weighted = int(arrays[STEP]), True
-        self._shapes = {name: leaf.shape for name, leaf in part(arrays_of(state), "actor").items()}
+        self._shapes = {name: leaf.shape for name, leaf in acting(state).items()}
         self._places_in_a_byte = torch.arange(8, dtype=torch.uint8, device=self._device)
         self._graphs = Graphs(self._burst) if self._fast and self._device.type == "cuda" else None
 
@@ -55,7 +57,7 @@ class TorchLearner:
             self._state, values = self._graphs.burst(self._state, sent, parts)
         self._count += updates
         # Copied on the device, in order: the next launch writes into the same memory.
-        actor = torch.cat([torch.ravel(leaf) for leaf in leaves(self._state.actor.parameters)])
+        actor = torch.cat([torch.ravel(leaf) for leaf in acting(self._state).values()])
         return partial(self._learned, values.clone(), actor)
 
     def update(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Metrics:
@@ -63,8 +65,8 @@ class TorchLearner:
         return self.launch(batches, draws)().metrics
 
     def actor(self) -> Arrays:
-        """The actor's parameters, copied."""
-        return part(self.arrays(), "actor")
+        """The arrays of the policy's network, copied."""
+        return actor_in(self._entries, self.arrays())
 
     def arrays(self) -> Arrays:
         """The whole state, copied."""
@@ -75,7 +77,7 @@ class TorchLearner:
         parts = torch.split(actor.cpu(), [shape.numel() for shape in self._shapes.values()])
         named = zip(self._shapes.items(), parts, strict=True)
         arrays = {name: flat.reshape(shape).numpy() for (name, shape), flat in named}
-        return Learned(Metrics(self._metrics, values.cpu().numpy()), arrays)
+        return Learned(Metrics(self._metrics, values.cpu().numpy()), folded(self._body, arrays))
 
     def _on_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)

@@ -16,7 +16,7 @@ from torch.nn.utils import get_total_norm
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.torch import fused
-from polyak.networks.layers import Activation, Dense, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Layer, numbered
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
@@ -47,24 +47,48 @@ def network(weights: Weights, inputs: Tensor) -> Tensor:
     """The layers of a network, in their order: [B, inputs] -> [B, outputs].
 
     Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
+    One whose layers keep running statistics computes by these, and takes the weights of `in_evaluation`.
     """
-    fast = fused.active()
-    if fast and fused.is_plain(weights.body):
+    if fused.active() and fused.is_plain(weights.body):
         layers = [weights.arrays[str(number)] for number in range(len(weights.arrays))]
         return fused.network(inputs, [(layer["kernel"], layer["bias"]) for layer in layers])
     hidden = inputs
     for number, layer in numbered(weights.body):
-        if isinstance(layer, Activation):
-            hidden = ACTIVATIONS[layer.kind](hidden)
-        elif isinstance(layer, Dense):
-            kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
-            hidden = fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + along_rows(bias)
-        else:
-            scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
-            hidden = (fused.normalized if fast else normalized)(hidden, layer.epsilon) * along_rows(scale) + along_rows(
-                offset
-            )
+        hidden = _through(layer, weights.arrays.get(number, {}), hidden)
     return hidden
+
+
+def network_in_training(weights: Weights, inputs: Tensor, statistics: Any) -> tuple[Tensor, Any]:
+    """The same by the statistics of the inputs themselves: [B, outputs], and the running statistics after it.
+
+    Without layers that keep statistics, this is `network`.
+    """
+    if not statistics:
+        return network(weights, inputs), statistics
+    hidden, now = inputs, dict(statistics)
+    for number, layer in numbered(weights.body):
+        if isinstance(layer, BatchRenorm):
+            arrays = weights.arrays[number]
+            hidden, now[number] = renormalized(hidden, layer, statistics[number], arrays["scale"], arrays["offset"])
+        else:
+            hidden = _through(layer, weights.arrays.get(number, {}), hidden)
+    return hidden, now
+
+
+def _through(layer: Layer, arrays: Any, hidden: Tensor) -> Tensor:
+    fast = fused.active()
+    if isinstance(layer, Activation):
+        return ACTIVATIONS[layer.kind](hidden)
+    if isinstance(layer, Dense):
+        kernel, bias = arrays["kernel"], arrays["bias"]
+        return fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + along_rows(bias)
+    scale, offset = arrays["scale"], arrays["offset"]
+    if isinstance(layer, BatchRenorm):
+        mean, variance = arrays["mean"], arrays["variance"]
+        if fast:
+            return functional.batch_norm(hidden, mean, variance, scale, offset, eps=layer.epsilon)
+        return (hidden - mean) / torch.sqrt(variance + layer.epsilon) * scale + offset
+    return (fused.normalized if fast else normalized)(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
 
 
 def along_rows(vector: Tensor) -> Tensor:
@@ -76,6 +100,34 @@ def normalized(rows: Tensor, epsilon: float) -> Tensor:
     """Each row to mean 0 and variance 1 (Ba et al. 2016, equation 4): [B, n] -> [B, n]."""
     centred = rows - torch.mean(rows, dim=-1, keepdim=True)
     return centred / torch.sqrt(torch.mean(centred**2, dim=-1, keepdim=True) + epsilon)
+
+
+def renormalized(
+    rows: Tensor, layer: BatchRenorm, statistics: Any, scale: Tensor, offset: Tensor
+) -> tuple[Tensor, Any]:
+    """Batch renormalization in training (Ioffe 2017, algorithm 1), [B, n] -> [B, n]; and the running statistics after.
+
+    z = (x - mean) / deviation * r + d, then scale and offset; no gradient passes r and d.
+    """
+    with torch.no_grad():
+        variance, mean = torch.var_mean(rows, dim=0, correction=0)
+        running = torch.sqrt(statistics["variance"] + layer.epsilon)
+        warming_up = statistics["steps"] < layer.warm_up
+        r = torch.clamp(torch.sqrt(variance + layer.epsilon) / running, 1.0 / layer.most_scaled, layer.most_scaled)
+        d = torch.clamp((mean - statistics["mean"]) / running, -layer.most_shifted, layer.most_shifted)
+        r, d = torch.where(warming_up, 1.0, r), torch.where(warming_up, 0.0, d)
+        after = {
+            **statistics,
+            "mean": _kept(layer.decay, statistics["mean"], mean),
+            "variance": _kept(layer.decay, statistics["variance"], variance),
+            "steps": statistics["steps"] + 1,
+        }
+    if fused.active():  # scale (z r + d) + offset, of which r and d are constants
+        factor, shift = scale * r, scale * d + offset
+        return functional.batch_norm(rows, None, None, factor, shift, training=True, eps=layer.epsilon), after
+    centred = rows - torch.mean(rows, dim=0)
+    deviation = torch.sqrt(torch.mean(centred**2, dim=0) + layer.epsilon)
+    return (centred / deviation * r + d) * scale + offset, after
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -110,15 +162,20 @@ def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tu
     return mapped(Tensor.detach, value), rebuilt(weights, iter(gradients))
 
 
-def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels."""
+def step(net: Trained, gradient: Any, optimizer: Optimizer, statistics: Any = None) -> Trained:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels.
+
+    `statistics` are the running ones from now on; None: those of before.
+    """
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     rate = rate_after(net.adam["count"], optimizer)
     if fused.active():
         fused.adam_step(net, gradient, rate, optimizer)
+        if statistics is not None:
+            fused.take_over(net.statistics, statistics)
         return net
     count = net.adam["count"] + 1
-    first = mapped(partial(_mean, beta_1), net.adam["first"], gradient)
+    first = mapped(partial(_kept, beta_1), net.adam["first"], gradient)
     second = mapped(partial(_mean_square, beta_2), net.adam["second"], gradient)
     precise = count.to(leaves(gradient)[0].dtype)
     first_correction, second_correction = correction(beta_1, precise), correction(beta_2, precise)
@@ -129,7 +186,8 @@ def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
         return kept - rate * (m / first_correction) / (torch.sqrt(v / second_correction) + 1e-8)
 
     parameters = mapped(moved, net.parameters, first, second)
-    return Trained(parameters, {"count": count, "first": first, "second": second})
+    adam = {"count": count, "first": first, "second": second}
+    return Trained(parameters, adam, net.statistics if statistics is None else statistics)
 
 
 def rate_after(count: Tensor, optimizer: Optimizer) -> Any:
@@ -149,8 +207,8 @@ def correction(beta: float, count: Tensor) -> Tensor | float:
     return -torch.expm1(count * math.log(beta)) if beta else 1.0
 
 
-def _mean(beta: float, before: Tensor, gradient: Tensor) -> Tensor:
-    return beta * before + complement(beta) * gradient
+def _kept(decay: float, before: Tensor, now: Tensor) -> Tensor:
+    return decay * before + complement(decay) * now
 
 
 def _mean_square(beta: float, before: Tensor, gradient: Tensor) -> Tensor:
