@@ -286,7 +286,7 @@ def _with_layers(framework: Framework, other: Callable[[Any], Any]) -> Replaceme
         return Weights(weights.arrays, tuple(other(layer) for layer in weights.body))
 
     return {
-        "network": lambda weights, inputs: network(altered(weights), inputs),
+        "network": lambda weights, *rest: network(altered(weights), *rest),
         "q_value": lambda critic, *rest: q_value(altered(critic), *rest),
     }
 

@@ -3,8 +3,8 @@
 A state is a flat dictionary of named arrays, as `Learner.arrays()` gives it: `critic_1/0/kernel`, `adam_actor/count`.
 """
 
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ class Network(dict[str, Array]):
     """The arrays of a network: `{"0/kernel": ...}`. Behind each of its hidden layers is one function."""
 
     activation = "relu"
+    kept: Mapping[str, Array] = MappingProxyType({})
+    """By a dense layer's number, what each number behind it is multiplied by, [B, n]: 0 where it is dropped."""
 
 
 def part(state: Arrays, name: str, config: Any = None) -> Network:
@@ -42,13 +44,15 @@ Trace = list[tuple[str, Array]]
 """The layers of a network in their order, an activation by its kind and others by number, and the input of each."""
 
 
-def forward(network: Arrays, inputs: Array) -> tuple[Array, Trace]:
+def forward(network: Any, inputs: Array) -> tuple[Array, Trace]:
     """The network's output, and what `backward` needs."""
     trace: Trace = []
     for layer in layers(network):
         trace.append((layer, inputs))
         if layer in DERIVATIVES:
             inputs = ACTIVATIONS[layer](inputs)
+        elif layer.startswith(DROPOUT):
+            inputs = inputs * network.kept[layer.removeprefix(DROPOUT)]
         elif f"{layer}/kernel" in network:
             inputs = inputs @ network[f"{layer}/kernel"] + network[f"{layer}/bias"]
         else:
@@ -56,13 +60,18 @@ def forward(network: Arrays, inputs: Array) -> tuple[Array, Trace]:
     return inputs, trace
 
 
+DROPOUT = "dropout behind "
+
+
 def layers(network: Arrays) -> list[str]:
-    """Before each dense layer but the first is an activation; between a dense layer and that may be a norm."""
+    """Before each dense layer but the first is an activation; between these may be dropout, then a norm."""
     found: list[str] = []
     for number in range(len(network) // 2):  # each has two arrays
         if number > 0 and f"{number}/kernel" in network:
             found.append(getattr(network, "activation", "relu"))
         found.append(str(number))
+        if str(number) in getattr(network, "kept", {}):
+            found.append(f"{DROPOUT}{number}")
     return found
 
 
@@ -90,7 +99,7 @@ DERIVATIVES: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def backward(network: Arrays, trace: Trace, upstream: Array) -> tuple[Arrays, Array]:
+def backward(network: Any, trace: Trace, upstream: Array) -> tuple[Arrays, Array]:
     """From a loss's gradient in the output [B, outputs]: those in the parameters and in the input [B, inputs].
 
     Of z = (x - mean) / root: dx = (dz - mean(dz) - z mean(z dz)) / root, means over the row.
@@ -99,6 +108,8 @@ def backward(network: Arrays, trace: Trace, upstream: Array) -> tuple[Arrays, Ar
     for layer, inputs in reversed(trace):
         if layer in DERIVATIVES:
             upstream = upstream * DERIVATIVES[layer](inputs)
+        elif layer.startswith(DROPOUT):
+            upstream = upstream * network.kept[layer.removeprefix(DROPOUT)]
         elif f"{layer}/kernel" in network:
             gradients |= {f"{layer}/kernel": inputs.T @ upstream, f"{layer}/bias": upstream.sum(axis=0)}
             upstream = upstream @ network[f"{layer}/kernel"].T

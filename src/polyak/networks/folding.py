@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from polyak.networks.layers import Activation, BatchRenorm, Body, Dense, Layer, keeps_statistics, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Body, Dense, Dropout, Layer, keeps_statistics, numbered
 from polyak.networks.names import part
 from polyak.types import Arrays
 
@@ -50,7 +50,7 @@ def folded(body: Body, arrays: Arrays) -> Arrays:
         else:
             kernel, bias = kernel * factor, bias * factor + shift
         precise |= {f"{dense}/kernel": kernel, f"{dense}/bias": bias}
-    left = [number for number, layer in numbered(body) if not isinstance(layer, Activation | BatchRenorm)]
+    left = [number for number, layer in numbered(body) if not isinstance(layer, Activation | Dropout | BatchRenorm)]
     found: Arrays = {}
     for count, number in enumerate(left):
         for leaf in part(arrays, number):

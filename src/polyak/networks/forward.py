@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 
-from polyak.networks.layers import Activation, ActivationKind, BatchRenorm, Body, Dense, Layer, numbered
+from polyak.networks.layers import Activation, ActivationKind, BatchRenorm, Body, Dense, Dropout, Layer, numbered
 from polyak.types import Arrays, Float
 
 Forward = Callable[[Float], Float]
@@ -17,7 +17,7 @@ ZERO, HALF, ONE = (np.array(number, np.float32) for number in (0.0, 0.5, 1.0))
 def forward(body: Body, arrays: Arrays) -> Forward:
     """What a network computes of inputs [n, inputs]: [n, outputs], or [N, n, outputs] of an ensemble of N.
 
-    It computes by running statistics where its layers keep such.
+    It computes by running statistics where its layers keep such, and drops nothing.
     """
     kernels = {name for name in arrays if name.endswith("/kernel")}
     return _through(body, {name: x if name in kernels else x[..., np.newaxis, :] for name, x in arrays.items()})
@@ -46,6 +46,8 @@ def _through(body: Body, arrays: Arrays) -> Forward:
 def _step(number: str, layer: Layer, arrays: Arrays) -> Forward:
     if isinstance(layer, Activation):
         return ACTIVATIONS[layer.kind]
+    if isinstance(layer, Dropout):
+        return _as_it_is
     if isinstance(layer, Dense):
         kernel, bias = arrays[f"{number}/kernel"], arrays[f"{number}/bias"]
         return lambda hidden: hidden @ kernel + bias
@@ -62,6 +64,10 @@ def _step(number: str, layer: Layer, arrays: Arrays) -> Forward:
         return centred / np.sqrt(variance + epsilon) * scale + offset
 
     return normalized
+
+
+def _as_it_is(hidden: Float) -> Float:
+    return hidden
 
 
 def _relu(hidden: Float) -> Float:

@@ -50,16 +50,26 @@ class BatchRenorm:
 
 
 @dataclass(frozen=True)
+class Dropout:
+    """Each number 0 with this probability p, else over 1 - p (Srivastava et al. 2014); where nothing is told, as it is.
+
+    Which are dropped is drawn outside, as booleans.
+    """
+
+    probability: float
+
+
+@dataclass(frozen=True)
 class Activation:
     """A function of each number."""
 
     kind: ActivationKind = "relu"
 
 
-Layer = Dense | Norm | BatchRenorm | Activation
+Layer = Dense | Norm | BatchRenorm | Dropout | Activation
 Body = tuple[Layer, ...]
 
-_WORDS: dict[str, type[Layer]] = {"dense": Dense, "norm": Norm, "activation": Activation}
+_WORDS: dict[str, type[Layer]] = {"dense": Dense, "norm": Norm, "dropout": Dropout, "activation": Activation}
 
 
 def body_of(
@@ -67,16 +77,19 @@ def body_of(
     outputs: int,
     network: NormalizedKind = "mlp",
     activation: ActivationKind = "relu",
+    dropout: float = 0.0,
 ) -> Body:
     """Dense layers of these widths, each with an activation behind it, and one of `outputs` without.
 
     `layer_norm` normalizes between a hidden layer and its activation, as RLPD and DroQ do; `batch_renorm` the inputs,
-    and behind each activation, as CrossQ does.
+    and behind each activation, as CrossQ does. With a `dropout` above 0, units are dropped right behind their dense
+    layer, as DroQ does.
     """
     norm, renorm = ([Norm()] if network == "layer_norm" else []), ([BatchRenorm()] if network == "batch_renorm" else [])
+    dropped = [Dropout(dropout)] if dropout else []
     layers: list[Layer] = [*renorm]
     for width in hidden_sizes:
-        layers += [Dense(width), *norm, Activation(activation), *renorm]
+        layers += [Dense(width), *dropped, *norm, Activation(activation), *renorm]
     return (*layers, Dense(outputs))
 
 
@@ -95,11 +108,20 @@ def keeps_statistics(body: Body) -> bool:
     return any(isinstance(layer, BatchRenorm) for layer in body)
 
 
+def units_dropped(body: Body) -> int:
+    """How many numbers of a row the layers may drop: one layer's, then the next one's."""
+    found = width = 0
+    for layer in body:
+        width = layer.outputs if isinstance(layer, Dense) else width
+        found += width if isinstance(layer, Dropout) else 0
+    return found
+
+
 def numbered(body: Body) -> Iterator[tuple[str, Layer]]:
-    """Each layer and its number among those that have arrays; that of an activation is empty."""
+    """Each layer and its number among those that have arrays; that of any other is empty."""
     count = 0
     for layer in body:
-        if isinstance(layer, Activation):
+        if isinstance(layer, Activation | Dropout):
             yield "", layer
         else:
             yield str(count), layer
@@ -130,6 +152,8 @@ def _layer(described: Any) -> Layer:
             return Dense(outputs)
         case ["norm", float(epsilon)] if 0.0 < epsilon < 1.0:
             return Norm(epsilon)
+        case ["dropout", float(probability)] if 0.0 < probability < 1.0:
+            return Dropout(probability)
         case ["activation", str(kind)] if kind in get_args(ActivationKind):
             return Activation(cast(ActivationKind, kind))
         case _:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.networks.layers import Activation, BatchRenorm, Body, Dense, body_of, numbered
+from polyak.networks.layers import BatchRenorm, Body, Dense, Norm, body_of, numbered
 from polyak.types import Arrays
 
 Shapes = dict[str, tuple[int, ...]]
@@ -18,7 +18,7 @@ def shapes(body: Body, inputs: int, copies: int | None = None) -> Shapes:
         if isinstance(layer, Dense):
             found |= {f"{number}/kernel": (width, layer.outputs), f"{number}/bias": (layer.outputs,)}
             width = layer.outputs
-        elif not isinstance(layer, Activation):
+        elif isinstance(layer, Norm | BatchRenorm):
             found |= {f"{number}/scale": (width,), f"{number}/offset": (width,)}
     return found if copies is None else {name: (copies, *shape) for name, shape in found.items()}
 

@@ -11,7 +11,7 @@ from jax import Array
 
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights
-from polyak.networks.layers import Activation, BatchRenorm, Dense, Layer, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Layer, numbered
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
@@ -53,14 +53,19 @@ class Batch(NamedTuple):
         return found if weighted else found._replace(weight=jnp.ones_like(found.weight))
 
 
-def network(weights: Weights, inputs: Array) -> Array:
+def network(weights: Weights, inputs: Array, dropped: Array | None = None) -> Array:
     """The layers of a network, in their order: [B, inputs] -> [B, outputs].
 
     Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
     One whose layers keep running statistics computes by these, and takes the weights of `in_evaluation`.
+    `dropped` are booleans [B, units], or [N, B, units] of an ensemble: which numbers its `Dropout` layers drop, the
+    columns of one layer behind those of another. Without, none is.
     """
     hidden = inputs
     for number, layer in numbered(weights.body):
+        if isinstance(layer, Dropout) and dropped is not None:
+            hidden, dropped = without(hidden, dropped, layer.probability)
+            continue
         hidden = _through(layer, weights.arrays.get(number, {}), hidden)
     return hidden
 
@@ -83,6 +88,8 @@ def network_in_training(weights: Weights, inputs: Array, statistics: Any) -> tup
 def _through(layer: Layer, arrays: Any, hidden: Array) -> Array:
     if isinstance(layer, Activation):
         return ACTIVATIONS[layer.kind](hidden)
+    if isinstance(layer, Dropout):
+        return hidden
     if isinstance(layer, Dense):  # a GPU would round to TF32 otherwise
         return jnp.matmul(hidden, arrays["kernel"], precision="highest") + along_rows(arrays["bias"])
     if isinstance(layer, BatchRenorm):
@@ -90,6 +97,12 @@ def _through(layer: Layer, arrays: Any, hidden: Array) -> Array:
     else:
         normal = normalized(hidden, layer.epsilon)
     return normal * along_rows(arrays["scale"]) + along_rows(arrays["offset"])
+
+
+def without(hidden: Array, dropped: Array, probability: float) -> tuple[Array, Array]:
+    """Numbers [..., B, n] without those that the first n columns of `dropped` say, and the columns that are left."""
+    width = hidden.shape[-1]
+    return jnp.where(dropped[..., :width], 0.0, hidden / (1.0 - probability)), dropped[..., width:]
 
 
 def along_rows(vector: Array) -> Array:
@@ -133,9 +146,9 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def q_value(critic: Weights, observation: Array, action: Array) -> Array:
+def q_value(critic: Weights, observation: Array, action: Array, dropped: Array | None = None) -> Array:
     """Q(s, a) of one critic, [B], or of each in an ensemble, [N, B]."""
-    return network(critic, jnp.concatenate([observation, action], axis=-1))[..., 0]
+    return network(critic, jnp.concatenate([observation, action], axis=-1), dropped)[..., 0]
 
 
 def regression(error: Array, weight: Array) -> Array:

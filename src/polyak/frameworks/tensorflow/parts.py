@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
-from polyak.networks.layers import Activation, BatchRenorm, Dense, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, numbered
 from polyak.networks.names import flattened
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
@@ -51,6 +51,8 @@ def network(weights: Weights, inputs: Tensor) -> Tensor:
     """
     hidden = inputs
     for number, layer in numbered(weights.body):
+        if isinstance(layer, Dropout):  # which units are dropped is drawn as bits, which are not taken here
+            continue
         if isinstance(layer, Activation):
             hidden = ACTIVATIONS[layer.kind](hidden)
         elif isinstance(layer, Dense):

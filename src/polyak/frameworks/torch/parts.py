@@ -16,7 +16,7 @@ from torch.nn.utils import get_total_norm
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.torch import fused
-from polyak.networks.layers import Activation, BatchRenorm, Dense, Layer, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Layer, numbered
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
@@ -43,17 +43,22 @@ class Batch(NamedTuple):
         return cls(**{name: records[:, getattr(layout, name)] for name in cls._fields})
 
 
-def network(weights: Weights, inputs: Tensor) -> Tensor:
+def network(weights: Weights, inputs: Tensor, dropped: Tensor | None = None) -> Tensor:
     """The layers of a network, in their order: [B, inputs] -> [B, outputs].
 
     Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
     One whose layers keep running statistics computes by these, and takes the weights of `in_evaluation`.
+    `dropped` are booleans [B, units], or [N, B, units] of an ensemble: which numbers its `Dropout` layers drop, the
+    columns of one layer behind those of another. Without, none is.
     """
     if fused.active() and fused.is_plain(weights.body):
         layers = [weights.arrays[str(number)] for number in range(len(weights.arrays))]
         return fused.network(inputs, [(layer["kernel"], layer["bias"]) for layer in layers])
     hidden = inputs
     for number, layer in numbered(weights.body):
+        if isinstance(layer, Dropout) and dropped is not None:
+            hidden, dropped = without(hidden, dropped, layer.probability)
+            continue
         hidden = _through(layer, weights.arrays.get(number, {}), hidden)
     return hidden
 
@@ -79,6 +84,8 @@ def _through(layer: Layer, arrays: Any, hidden: Tensor) -> Tensor:
     fast = fused.active()
     if isinstance(layer, Activation):
         return ACTIVATIONS[layer.kind](hidden)
+    if isinstance(layer, Dropout):
+        return hidden
     if isinstance(layer, Dense):
         kernel, bias = arrays["kernel"], arrays["bias"]
         return fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + along_rows(bias)
@@ -89,6 +96,12 @@ def _through(layer: Layer, arrays: Any, hidden: Tensor) -> Tensor:
             return functional.batch_norm(hidden, mean, variance, scale, offset, eps=layer.epsilon)
         return (hidden - mean) / torch.sqrt(variance + layer.epsilon) * scale + offset
     return (fused.normalized if fast else normalized)(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
+
+
+def without(hidden: Tensor, dropped: Tensor, probability: float) -> tuple[Tensor, Tensor]:
+    """Numbers [..., B, n] without those that the first n columns of `dropped` say, and the columns that are left."""
+    width = hidden.shape[-1]
+    return (hidden / (1.0 - probability)).masked_fill(dropped[..., :width], 0.0), dropped[..., width:]
 
 
 def along_rows(vector: Tensor) -> Tensor:
@@ -138,9 +151,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
+def q_value(critic: Weights, observation: Tensor, action: Tensor, dropped: Tensor | None = None) -> Tensor:
     """Q(s, a) of one critic, [B], or of each in an ensemble, [N, B]."""
-    return network(critic, torch.cat([observation, action], dim=-1))[..., 0]
+    return network(critic, torch.cat([observation, action], dim=-1), dropped)[..., 0]
 
 
 def regression(error: Tensor, weight: Tensor) -> Tensor:
