@@ -32,7 +32,7 @@ def document(file: str) -> dict[str, Any]:
 def leaves(table: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every setting of a file with what the file says of it."""
     for key, entry in table.items():
-        if key in ("environments", "sources"):
+        if key in ("environments", "algorithms", "sources"):
             continue
         if isinstance(entry, dict) and "value" not in entry:
             yield from leaves(entry, f"{path}{key}.")
@@ -74,8 +74,15 @@ PLAIN = {
 }
 
 
-@pytest.mark.parametrize("algorithm_name", NAMES)
-@pytest.mark.parametrize("name", presets.names())
+SET = [
+    (name, each)
+    for name, shipped in presets._shipped().items()
+    for each in NAMES
+    if each in shipped or each in shipped["algorithms"]
+]
+
+
+@pytest.mark.parametrize(("name", "algorithm_name"), SET)
 def test_every_preset_sets_everything_and_builds_its_config(name: str, algorithm_name: str) -> None:
     preset = presets.load(name, algorithm(algorithm_name), name, lambda: np.array([2.0, 2.0], np.float32))
     built = algorithm(algorithm_name).Config(**preset.values)
@@ -87,6 +94,16 @@ def test_every_preset_sets_everything_and_builds_its_config(name: str, algorithm
     assert {field.name for field in dataclasses.fields(built)} - optional <= preset.values.keys()
     assert preset.sources.keys() == preset.values.keys()
     assert all(" " in text for text in preset.sources.values()), "the text of a source, not its key"
+
+
+def test_what_was_chosen_for_some_algorithms_reaches_no_other(tmp_path: Path) -> None:
+    """But a user's own, whose name nobody could list."""
+    lines = ('algorithms = ["sac"]', "steps = 7", "[td3]", "batch_size = 3")
+    path = own(tmp_path, "\n".join([*lines, "[only.A-v0]", "lag = 1", "[only.A-v0.td3]", "discount = 0.5"]))
+    found = {name: presets.load(path, algorithm(name), "A-v0").values for name in ("sac", "td3")}
+    assert found == {"sac": {"steps": 7, "lag": 1}, "td3": {"batch_size": 3, "discount": 0.5}}
+    other = dataclasses.replace(algorithm("sac"), name="my_algorithm")
+    assert presets.load(path, other, "A-v0").values == found["sac"]
 
 
 def test_names_lists_the_general_presets_and_then_environments_that_exist() -> None:
@@ -236,6 +253,8 @@ def test_own_file_converts_noise_in_environment_units(tmp_path: Path) -> None:
         ("alpha = { source = 'x' }", "alpha is .* must have a value"),
         ("alpha = { value = 1.0, unit = 'environment' }", "alpha has unit 'environment'"),
         ("alpha = ", "cannot be read"),
+        ("algorithms = 'sac'", "algorithms is 'sac', but must be a list among: "),
+        ("algorithms = ['scc']", r"algorithms is \['scc'\], but must be a list among: .*sac"),
     ],
 )
 def test_own_file_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -3,7 +3,8 @@
 `book` is the chapter's, `paper` each paper's; every other name is an environment that a file is tuned for. A file reads
 
     environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
-    batch_size = { value = 256, source = "zoo" }        # for every algorithm; a bare `batch_size = 256` does as well
+    algorithms = ["ddpg", "td3", "sac"]                 # those of polyak that have what is outside of tables
+    batch_size = { value = 256, source = "zoo" }        # for all of these; a bare `batch_size = 256` does as well
     [sac]                                               # for one algorithm, over the former
     ["my_folder.my_algorithm"]                          # for one of the user's own, by its module, in quotes
     [only.Swimmer-v5], [only.Swimmer-v5.sac]            # for one environment, over both
@@ -11,7 +12,8 @@
     zoo = "where every value that says `zoo` comes from"
 
 Noise with `unit = "environment"` is divided by the action's half-range, since polyak's settings state fractions of it.
-A setting that a file leaves out keeps the default of the algorithm's `Config`.
+A setting that a file leaves out keeps the default of the algorithm's `Config`. Without `algorithms`, its values are for
+every algorithm; a user's own always has them.
 """
 
 import functools
@@ -34,7 +36,7 @@ from polyak.system.files import read_plain_file
 SIZE_LIMIT = 100_000
 """Bytes of a preset's file at most."""
 Table = dict[str, Any]
-STRUCTURE = ("environments", "sources", "only", *NAMES)
+STRUCTURE = ("environments", "algorithms", "sources", "only", *NAMES)
 """Keys of a file that are not settings; besides them, names with a dot are those of users' algorithms."""
 
 
@@ -141,10 +143,20 @@ def _own(path: str) -> Table:
 def _entries(document: Table, algorithm: str, environment: str, origin: str) -> Iterator[tuple[str, Any]]:
     """Every setting and what the file says of it, the more special after the more general."""
     only = _table(_table(document, "only", origin), environment, origin)
+    others = {*NAMES} - {*_chosen_for(document, origin)}
     for level in (document, only):
         other = (*STRUCTURE, algorithm)
-        yield from ((key, entry) for key, entry in level.items() if key not in other and "." not in key)
+        if algorithm not in others:
+            yield from ((key, entry) for key, entry in level.items() if key not in other and "." not in key)
         yield from _table(level, algorithm, origin).items()
+
+
+def _chosen_for(document: Table, origin: str) -> list[str]:
+    """Polyak's own algorithms that have what stands outside of tables."""
+    given: Any = document.get("algorithms", [*NAMES])
+    if isinstance(given, list) and all(each in NAMES for each in cast(list[Any], given)):
+        return cast(list[str], given)
+    raise UsageError(f"preset {origin}: algorithms is {given!r}, but must be a list among: {', '.join(NAMES)}")
 
 
 def _table(parent: Table, key: str, origin: str) -> Table:
