@@ -23,14 +23,17 @@ import numpy as np
 import pytest
 
 from clocks import alarm, clock
+from cluster import cluster
 from polyak import frameworks
 from polyak.frameworks.execution import Execution
 from polyak.types import Spec
 from sharing import compiled_once
 
-__all__ = ["alarm", "clock", "compiled_once"]  # fixtures
+__all__ = ["alarm", "clock", "cluster", "compiled_once"]  # fixtures
 
 NUMBERS = ("test_learners", "test_agreement", "test_fast")
+CLUSTERED = "test_ray"
+"""What the names of the files begin with whose tests share a simulated cluster (cluster.py)."""
 SLOWEST = (*NUMBERS, "test_notebooks", "test_together", "test_resume", "test_faults", "test_threads", "test_recording")
 HURRY = "disable_most_optimizations"
 """JAX's name for it: bursts compile in two thirds of the time, and round otherwise in the last bits."""
@@ -100,17 +103,29 @@ def optimized(request: pytest.FixtureRequest, compilation: None) -> Iterator[Non
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest files first, so that no worker is left with one at the end."""
-    items.sort(key=lambda item: SLOWEST.index(item.path.stem) if item.path.stem in SLOWEST else len(SLOWEST))
+
+    def place(item: pytest.Item) -> float:
+        name = item.path.stem
+        if name.startswith(CLUSTERED):  # one worker's, all together
+            return len(NUMBERS) - 0.5
+        return SLOWEST.index(name) if name in SLOWEST else len(SLOWEST)
+
+    items.sort(key=place)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Each file is one worker's, and the files about numbers are the same one's: what they compile is compiled once."""
+    """Each file is one worker's, and the files about numbers are the same one's: what they compile is compiled once.
+
+    So are the files about Ray, which share a cluster.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
+            if Path(file).stem.startswith(CLUSTERED):
+                return CLUSTERED
             return "numbers" if Path(file).stem in NUMBERS else file
 
     config.option.loadscopereorder = False  # it would sort by the number of tests

@@ -98,6 +98,8 @@ ALLOWED = {
     },
     "tracking": {"errors", "system", "settings.options", "run.metrics", "run.folder"},
     "many": {"errors", "system", "settings", "frameworks", "run", "many"},
+    "many.cluster": {"errors", "system", "many.travelling"},
+    "many.travelling": {"errors", "system"},
     "many.sweep": {"errors", "system", "settings.kinds", "run.metrics", "run.folder", "many.sweep"},
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
     "html": {"errors", "system"},

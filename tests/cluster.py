@@ -1,0 +1,78 @@
+"""The one simulated cluster of all tests of Ray: nodes on this machine, each with processes of its own.
+
+A test asks for the fixture `cluster`, in a file named `test_ray_*.py`: all of these files are one worker's
+(conftest.py), so that there is one cluster in the suite. It is started when the first test asks for it.
+"""
+
+import os
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+STORE_BYTES = 80 * 1024**2
+QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+"""A dead node is known after 2 seconds instead of 15; one that is only slow still has the usual 10 to answer."""
+
+
+class Simulated:
+    """A head without processors of its own, and nodes that come and go."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
+        with same_handler():
+            self._cluster = Cluster(initialize_head=True, head_node_args={**head, "object_store_memory": STORE_BYTES})
+        self.address: str = self._cluster.address
+        """HOST:PORT, to which `ray:` is put in front."""
+
+    @contextmanager
+    def node(self, cpus: float = 2, gpus: int = 0, **resources: float) -> Generator[Any]:
+        """One more node for the length of the block."""
+        asked = {"num_cpus": cpus, "num_gpus": gpus, "resources": resources, "object_store_memory": STORE_BYTES}
+        with same_handler():
+            node = self._cluster.add_node(**asked)
+        try:
+            yield node
+        finally:
+            self._cluster.remove_node(node, allow_graceful=False)
+
+    def kill(self, node: Any) -> None:
+        """SIGKILL a node's raylet; what ran there ends with it."""
+        os.kill(raylet_of(node), signal.SIGKILL)
+
+    def close(self) -> None:
+        """End all of it."""
+        self._cluster.shutdown()
+
+
+@contextmanager
+def same_handler() -> Generator[None]:
+    """Each node that is started puts a handler of its own for SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def raylet_of(node: Any) -> int:
+    """The process's number."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Simulated]:
+    """The cluster, with its head alone: a test adds the nodes that it wants."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    made = Simulated()
+    yield made
+    made.close()
+    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+    alive = psutil.wait_procs(left, timeout=30)[1]
+    for process in alive:
+        process.kill()
+    assert not [process for process in alive if "ray" in " ".join(process.cmdline())], alive
