@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import NAMES, learner_of, updated
+from backends import NAMES, frameworks_of, learner_of, updated
 from backends import framework as framework_named
 from backends.broken import minimum_replaced_by_mean, noise_dropped
 from backends.broken import targets_moved_before_the_critic_step as targets_moved_early
 from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
 from test_learners import UPDATES
 
-PAIRS = list(combinations(NAMES, 2))
 CASES = {name: UPDATES[name] for name in ("ddpg", "td3", "sac", "sac fixed alpha")}
 ONE_UPDATE, TEN_UPDATES = 1e-12, 1e-11  # float64; reached: 2e-15 both
 ONE_UPDATE_32 = 2e-6  # float32, every array; reached: 5e-7, four roundings of 1.2e-7
@@ -47,8 +46,8 @@ def networks(arrays: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_in_float64(case: Case) -> None:
-    ends = {name: trajectory(name, case) for name in NAMES}
-    for one, other in PAIRS:
+    ends = {name: trajectory(name, case) for name in frameworks_of(case.algorithm)}
+    for one, other in combinations(ends, 2):
         assert_agree(ends[one][0], ends[other][0], ONE_UPDATE)
         assert_agree(ends[one][1], ends[other][1], TEN_UPDATES)
         assert_agree(ends[one][2], ends[other][2], TEN_UPDATES)
@@ -58,13 +57,13 @@ def test_in_float64(case: Case) -> None:
 def test_in_float32(name: str) -> None:
     case = make_case(name, updates=100)
     states, expected = solve(case)
-    ends = {name: trajectory(name, case.cast(np.float32)) for name in NAMES}
+    ends = {each: trajectory(each, case.cast(np.float32)) for each in frameworks_of(name)}
     for one, all_, metrics in ends.values():
         assert {value.dtype for value in all_.values()} == {np.dtype(np.float32), np.dtype(np.int32)}
         assert_agree(one, states[0], ONE_UPDATE_32)
         assert_agree(networks(all_), networks(states[-1]), HUNDRED_UPDATES_32)
         assert_agree(metrics, expected, HUNDRED_UPDATES_32)
-    for one, other in PAIRS:
+    for one, other in combinations(ends, 2):
         assert_agree(ends[one][0], ends[other][0], ONE_UPDATE_32)
         assert_agree(networks(ends[one][1]), networks(ends[other][1]), HUNDRED_UPDATES_32)
 
@@ -102,10 +101,10 @@ def test_in_float32_at_full_width(name: str) -> None:
 @pytest.mark.parametrize("algorithm", ["ddpg", "td3", "sac"])
 def test_every_framework_goes_on_where_another_stopped(algorithm: str) -> None:
     """Three updates each, handed around: the end is that of nine updates in one."""
-    case = make_case(algorithm, updates=9)
+    case, names = make_case(algorithm, updates=9), frameworks_of(algorithm)
     states, _ = solve(case)
     arrays: Mapping[str, Any] = case.arrays
-    for turn, name in enumerate(NAMES):
+    for turn, name in enumerate(names[turn % len(names)] for turn in range(3)):
         learner = learner_of(case, name, arrays=dict(arrays))
         for index in range(3 * turn, 3 * turn + 3):
             learner.update(*case.burst(index, index + 1))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backends import NAMES, learner_of
+from backends import frameworks_of, learner_of
 from polyak.algorithms import sac
 from polyak.frameworks.state import leaves
 from polyak.frameworks.torch import fused
@@ -22,8 +22,7 @@ SINGLE = 2e-6  # one update in float32; reached: 4e-7
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("algorithm", "name"), [(each, name) for each in ALGORITHMS for name in frameworks_of(each)])
 def test_fast_is_plain_in_float64(name: str, algorithm: str) -> None:
     """One update a call; that a burst is its updates, tests/test_learners.py shows with the same programs."""
     case = make_case(algorithm)

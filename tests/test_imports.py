@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import polyak
+from backends import frameworks_of
 from polyak.algorithms import NAMES
 from tiny_cli import PATIENCE, process_environment, untrained_run
 
@@ -44,12 +45,13 @@ ALLOWED = {
     "draws": {"types"},
     "algorithm": {"types", "draws", "networks", "settings.shared"},
     "algorithms": {"algorithm", "types", "networks", "errors", "system", "settings", "algorithms"},
-    **{
+    **{  # a page may call what another algorithm's has in the same framework
         f"algorithms.{name}.with_{framework}": {
-            *("algorithm", f"algorithms.{name}", "frameworks.state", f"frameworks.{framework}")
+            *("algorithm", f"algorithms.{name}", "frameworks.state", f"frameworks.{framework}"),
+            *(f"algorithms.{each}.with_{framework}" for each in NAMES),
         }
         for name in NAMES
-        for framework in ("jax", "torch", "tensorflow")
+        for framework in frameworks_of(name)
     },
     "algorithms.trial": {"algorithm", "algorithms.checks", "errors", "frameworks", "settings", "system", "types"},
     "frameworks": {"algorithm", "draws", "types", "networks", "errors", "settings.shared", "frameworks"},

@@ -14,7 +14,9 @@ from backends import (
     Framework,
     arguments_of,
     batch_of,
+    frameworks_of,
     gradients_of,
+    in_each,
     learner_of,
     module_of,
     native,
@@ -60,7 +62,7 @@ def precise(framework: Framework) -> Iterator[Framework]:
 # Each function, in float64
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@in_each(ALGORITHMS)
 def test_target(name: str, precise: Framework) -> None:
     case = make_case(name)
     noise = [next(iter(case.noise.values()))[0]] if case.noise else []
@@ -168,7 +170,7 @@ def test_sample_action_far_out_in_float32(framework: Framework) -> None:
     np.testing.assert_allclose(gradient["0/bias"], [2.0, 2.0 * np.exp(-5.0) * 0.5 - 1.0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@in_each(ALGORITHMS)
 def test_unpacked_columns_are_the_batch_and_the_noise_of_the_edge(name: str, framework: Framework) -> None:
     case = make_case(name, observation_size=4, action_size=2)
     edge, noise = case.burst(0, 1)
@@ -233,7 +235,7 @@ AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy", "ddpg tanh
 """Settings that change numbers and not a page's course: TensorFlow, which compiles slowest, does not compile these."""
 
 
-@pytest.mark.parametrize("name", UPDATES)
+@in_each(UPDATES)
 def test_one_and_ten_updates(name: str, framework: Framework) -> None:
     case, fast = UPDATES[name], framework.name != "tensorflow" or name not in AS_WRITTEN
     states, expected = solve(case)
@@ -262,7 +264,7 @@ def test_td3_delay_goes_on_across_calls(bursts: tuple[int, ...], framework: Fram
         assert learner.arrays()["adam_actor/count"] == done // 2
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@in_each(ALGORITHMS)
 def test_fifty_bursts_of_one_are_one_burst_of_fifty(name: str, framework: Framework) -> None:
     case = make_case(name, updates=50)
     one, fifty = learner_of(case, framework.name), learner_of(case, framework.name)
@@ -281,7 +283,7 @@ def test_what_a_burst_brought_stays_though_others_follow(framework: Framework) -
         assert_same_bits(actor, waiting.actor())
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@in_each(ALGORITHMS)
 def test_a_learner_made_from_arrays_goes_on_bit_for_bit(name: str, framework: Framework) -> None:
     """After three updates, so that TD3 stands between two delayed steps."""
     case = make_case(name)
@@ -343,21 +345,20 @@ def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytes
         monkeypatch.setattr(module, attribute, replacement)
 
 
-@pytest.mark.parametrize("framework_name", backends.NAMES)
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_saturated_actions_are_counted_on_both_sides(name: str, framework_name: str) -> None:
+@in_each(ALGORITHMS)
+def test_saturated_actions_are_counted_on_both_sides(name: str, framework: Framework) -> None:
     """An actor whose three components are near 1, inside, and near -1 for every observation."""
     case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
     last = len(case.config.hidden_sizes)
     shift = np.array([6.0, 0.0, -6.0, -3.0, -3.0, -3.0])[: 6 if name == "sac" else 3]
     bias = f"actor/{last}/bias"
     case = dataclasses.replace(case, arrays=case.arrays | {bias: case.arrays[bias] + shift})
-    metrics = play(learner_of(case, framework_name, fast=False), case, [1])
+    metrics = play(learner_of(case, framework.name, fast=False), case, [1])
     assert metrics["saturated"][0] == pytest.approx(2 / 3)
     assert_agree(metrics, solve(case)[1], 1e-12)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@in_each(ALGORITHMS)
 def test_the_actor_step_leaves_the_critics_alone(
     name: str, precise: Framework, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,9 +375,10 @@ def test_the_actor_step_leaves_the_critics_alone(
     assert not [path for path in changed if "critic" in path]
 
 
-@pytest.mark.parametrize("case", TWO_UPDATES.values(), ids=TWO_UPDATES)
-def test_an_update_is_a_pure_function(case: Case, precise: Framework) -> None:
+@in_each(TWO_UPDATES)
+def test_an_update_is_a_pure_function(name: str, precise: Framework) -> None:
     """The state that was given keeps its bits, and the same arguments give the same bits again."""
+    case = TWO_UPDATES[name]
     module, state = module_of(case, precise), state_of(case, precise)
     ends = [module.update(state, *arguments_of(case, precise, 0)) for _ in range(2)]
     assert_same_bits(plain(state), plain(state_of(case, precise)))
@@ -384,13 +386,17 @@ def test_an_update_is_a_pure_function(case: Case, precise: Framework) -> None:
     assert_same_bits(plain(dict(ends[0][1])), plain(dict(ends[1][1])))
 
 
-@pytest.mark.parametrize("case", TWO_UPDATES.values(), ids=TWO_UPDATES)
-def test_the_unbroken_copy_passes(case: Case, precise: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_each(TWO_UPDATES)
+def test_the_unbroken_copy_passes(name: str, precise: Framework, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = TWO_UPDATES[name]
     break_in(case, precise, nothing, monkeypatch)
     assert_agree(updated(case, precise), without_step(solve(case)[0][-1]), ONE_UPDATE)
 
 
-@pytest.mark.parametrize(("name", "broken"), [(name, broken) for name, copies in BROKEN.items() for broken in copies])
+COPIES = [(name, broken, each) for name, copies in BROKEN.items() for broken in copies for each in frameworks_of(name)]
+
+
+@pytest.mark.parametrize(("name", "broken", "framework"), COPIES, indirect=["framework"])
 def test_broken_copies_are_caught(
     name: str, broken: Break, precise: Framework, monkeypatch: pytest.MonkeyPatch
 ) -> None:

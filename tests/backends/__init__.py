@@ -1,12 +1,14 @@
 """One adapter a framework, so that a test is written once: all learners have the same functions by the same names."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
+import pytest
 
 from polyak import frameworks
 from polyak.algorithm import due
@@ -21,6 +23,18 @@ from polyak.types import Arrays, Learner
 from reference.cases import Case
 
 NAMES = ("jax", "torch", "tensorflow")
+
+
+def frameworks_of(case: str) -> list[str]:
+    """The frameworks that have a page for the algorithm of a case (`sac`, `sac fixed alpha`)."""
+    name = case.partition(" ")[0]
+    return [each for each in NAMES if find_spec(f"polyak.algorithms.{name}.with_{each}") is not None]
+
+
+def in_each(cases: Iterable[str]) -> pytest.MarkDecorator:
+    """A test of cases by `name`, each in the frameworks that have its page, by the fixture `framework`."""
+    pairs = [(case, each) for case in cases for each in frameworks_of(case)]
+    return pytest.mark.parametrize(("name", "framework"), pairs, indirect=["framework"])
 
 
 class Framework(Protocol):

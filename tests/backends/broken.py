@@ -49,15 +49,16 @@ def with_functions(framework: Framework, **functions: Any) -> Replacements:
     return {framework.namespace: _Altered(framework, functions)}
 
 
-def with_adam(framework: Framework, direction: Callable[[Any, Any, float, Callable[..., Any]], Any]) -> Replacements:
-    """Adam that moves by -rate direction(first moment, second moment, count, square root)."""
+def with_adam(framework: Framework, direction: Callable[..., Any]) -> Replacements:
+    """Adam that moves by -rate direction(first moment, second moment, a correction for each, square root)."""
     right, sqrt = parts_of(framework).step, function(framework, "sqrt")
 
-    def step(net: Trained, gradient: Any, optimizer: Any) -> Trained:
-        new = right(net, gradient, optimizer)
+    def step(net: Trained, gradient: Any, optimizer: Any, *statistics: Any) -> Trained:
+        new = right(net, gradient, optimizer, *statistics)
         count = new.adam["count"] * 1.0 if framework.name == "jax" else float(np.asarray(new.adam["count"]))  # traced
-        move = lambda value, m, v: value - optimizer.rate * direction(m, v, count, sqrt)  # noqa: E731
-        return Trained(mapped(move, net.parameters, new.adam["first"], new.adam["second"]), new.adam)
+        corrections = 1.0 - optimizer.beta_1**count, 1.0 - optimizer.beta_2**count
+        move = lambda value, m, v: value - optimizer.rate * direction(m, v, *corrections, sqrt)  # noqa: E731
+        return new._replace(parameters=mapped(move, net.parameters, new.adam["first"], new.adam["second"]))
 
     return {"step": step}
 
@@ -72,21 +73,21 @@ def moved_targets(module: ModuleType, state: Any, new: Any, config: Any, names: 
 
 def nothing(module: ModuleType, framework: Framework) -> Replacements:
     """The control: both ways of breaking, without a break."""
-    right = lambda m, v, t, sqrt: (m / (1.0 - 0.9**t)) / (sqrt(v / (1.0 - 0.999**t)) + 1e-8)  # noqa: E731
+    right = lambda m, v, one, two, sqrt: (m / one) / (sqrt(v / two) + 1e-8)  # noqa: E731
     return {**with_functions(framework), **with_adam(framework, right)}
 
 
 def adam_with_epsilon_hat(module: ModuleType, framework: Framework) -> Replacements:
     """Epsilon outside the bias correction, as Keras has it."""
-    return with_adam(framework, lambda m, v, t, sqrt: m / (1.0 - 0.9**t) * (1.0 - 0.999**t) ** 0.5 / (sqrt(v) + 1e-8))
+    return with_adam(framework, lambda m, v, one, two, sqrt: m / one * two**0.5 / (sqrt(v) + 1e-8))
 
 
 def adam_with_epsilon_under_the_root(module: ModuleType, framework: Framework) -> Replacements:
-    return with_adam(framework, lambda m, v, t, sqrt: (m / (1.0 - 0.9**t)) / sqrt(v / (1.0 - 0.999**t) + 1e-16))
+    return with_adam(framework, lambda m, v, one, two, sqrt: (m / one) / sqrt(v / two + 1e-16))
 
 
 def adam_without_bias_correction(module: ModuleType, framework: Framework) -> Replacements:
-    return with_adam(framework, lambda m, v, t, sqrt: m / (sqrt(v) + 1e-8))
+    return with_adam(framework, lambda m, v, one, two, sqrt: m / (sqrt(v) + 1e-8))
 
 
 def noise_dropped(module: ModuleType, framework: Framework) -> Replacements:
@@ -275,7 +276,8 @@ BROKEN: dict[str, list[Break]] = {
 def _with_optimizer(framework: Framework, **changed: Any) -> Replacements:
     """Steps by an optimizer of which this is another."""
     right = parts_of(framework).step
-    return {"step": lambda net, gradient, optimizer: right(net, gradient, replace(optimizer, **changed))}
+    other = lambda optimizer: replace(optimizer, **changed)  # noqa: E731
+    return {"step": lambda net, gradient, optimizer, *rest: right(net, gradient, other(optimizer), *rest)}
 
 
 def _with_layers(framework: Framework, other: Callable[[Any], Any]) -> Replacements:
@@ -301,7 +303,7 @@ def decay_of_biases_too(module: ModuleType, framework: Framework) -> Replacement
             new.parameters,
             net.parameters,
         )
-        return Trained(moved, new.adam)
+        return new._replace(parameters=moved)
 
     return {"step": step}
 
