@@ -102,7 +102,12 @@ ALLOWED = {
     "many": {"errors", "system", "settings", "frameworks", "run", "many"},
     "many.cluster": {"errors", "system", "many.travelling"},
     "many.travelling": {"errors", "system"},
-    "many.sweep": {"errors", "system", "settings.kinds", "run.metrics", "run.folder", "many.sweep"},
+    "many.places": set(),
+    "many.local": {"many.places"},
+    "many.sweep": {
+        *("errors", "system", "settings.kinds", "run.metrics", "run.folder"),
+        *("many.places", "many.local", "many.sweep"),
+    },
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
     "html": {"errors", "system"},
     "report": {

@@ -17,8 +17,7 @@ from rich.console import Console
 from clocks import Clock
 from polyak import UsageError, load
 from polyak.cli import compare, many, request
-from polyak.many import sweep
-from polyak.many.sweep import process
+from polyak.many import local, sweep
 from polyak.run.folder import Run
 from polyak.views import table
 from polyak.views.choice import make_view_of_many
@@ -107,7 +106,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[
     """Replace training by a script that starts at once; jobs by what their runs shall do."""
     script = tmp_path / "fake.py"
     script.write_text(FAKE)
-    monkeypatch.setattr(process, "COMMAND", (sys.executable, "-S", str(script)))
+    monkeypatch.setattr(local, "COMMAND", (sys.executable, "-S", str(script)))
     monkeypatch.setattr(sweep, "POLL_SECONDS", 0.005)
 
     def jobs(*ways: str) -> list[sweep.Job]:
@@ -173,7 +172,7 @@ def test_one_that_fails_stops_no_other_and_says_why(fake: Callable[..., list[swe
 
 
 def test_process_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "COMMAND", (str(tmp_path / "nothing"),))
+    monkeypatch.setattr(local, "COMMAND", (str(tmp_path / "nothing"),))
     watching = Watching()
     (trial,) = sweep.run([sweep.Job("sac", "E-v0", 0)], run_dir=tmp_path, watcher=watching)
     assert (trial.state, trial.resumable) == ("failed", False)

@@ -1,4 +1,4 @@
-"""Many runs, each `polyak train` in a process of its own, so many at once; one that fails stops no other.
+"""Many runs, each `polyak train` in a process of its own, here or elsewhere; one that fails stops no other.
 
 `run([Job("sac", "Pendulum-v1", seed, ("--steps", "3000", "--threads", "1")) for seed in range(5)], at_once=2)` trains
 five seeds, two at a time, and returns what became of each.
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from polyak.errors import Interrupted
-from polyak.many.sweep.trial import Job, News, State, Trial
+from polyak.many.places import Job, Place
+from polyak.many.sweep.trial import News, State, Trial
 from polyak.settings.kinds import Count, checked
 from polyak.system.files import prepare_to_write
 from polyak.system.signals import signals_noted
@@ -52,7 +53,12 @@ class SweepInterrupted(Interrupted):
 
 
 def run(
-    jobs: Sequence[Job], *, at_once: int = 1, run_dir: str | Path = "runs", watcher: Watcher | None = None
+    jobs: Sequence[Job],
+    *,
+    at_once: int = 1,
+    run_dir: str | Path = "runs",
+    watcher: Watcher | None = None,
+    place: Place | None = None,
 ) -> list[Trial]:
     """Train every job in a process of its own, in this order, and return what became of each.
 
@@ -65,6 +71,7 @@ def run(
         at_once: processes at a time. Give the jobs `--threads` so that together they take no more than the cores.
         run_dir: where the runs' folders are made; each gets what its process wrote to standard error as `train.log`.
         watcher: watches the sweep; by default nobody does.
+        place: where they run; by default processes of this machine.
 
     Raises:
         UsageError: `at_once` is below 1, or `run_dir` cannot be written; nothing has been started.
@@ -72,7 +79,7 @@ def run(
     """
     at_once, folder = checked("at_once", at_once, Count), checked("run_dir", run_dir, Path)
     prepare_to_write(folder / "train.log")
-    trials, watching = [Trial(job, folder) for job in jobs], watcher or Silent()
+    trials, watching = [Trial(job, folder, place) for job in jobs], watcher or Silent()
     with signals_noted() as signals:
         try:
             watching.begun(trials)
@@ -103,6 +110,6 @@ def _run_all(trials: Sequence[Trial], at_once: int, watcher: Watcher, signals: S
         for trial in running:
             for news in trial.news():
                 watcher.news(trial, news)
-        running = [trial for trial in running if trial.state == "running"]
+        running = [trial for trial in running if not trial.is_over]
         if running:
             time.sleep(POLL_SECONDS)

@@ -4,12 +4,12 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from polyak.errors import UsageError
-from polyak.many.sweep.process import Process
+from polyak.many.local import Here
+from polyak.many.places import Child, Job, Place
 from polyak.run.folder import Run
 from polyak.run.metrics import Record
 from polyak.system.prints import LOG_NAME
@@ -21,31 +21,11 @@ INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signa
 """Exit codes of a run that a signal ended in order: after it had saved, or before it had begun."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run to be made."""
-
-    algorithm: str
-    environment: str
-    """An id or `module:Id`, which a fresh process in this folder can import."""
-    seed: int
-    options: tuple[str, ...] = ()
-    """Further options as on the command line of `polyak train`; not --seed, --run-dir, --plain."""
-    steps: int = 0
-    """Environment steps that it will take, so that the time left can be told before it has started; 0 is unknown."""
-    variant: str = ""
-    """What it is called beside the seed."""
-
-    @property
-    def name(self) -> str:
-        """The run in a few words."""
-        return f"{self.variant} seed {self.seed}".strip()
-
-
 class Trial:
     """A job and what has become of it; watchers only read it."""
 
-    def __init__(self, job: Job, run_dir: Path) -> None:
+    def __init__(self, job: Job, run_dir: Path, place: Place | None = None) -> None:
+        """Of a job that is to be done at a place, by default on this machine."""
         self.job = job
         self.state: State = "waiting"
         self.run: Run | None = None
@@ -63,18 +43,24 @@ class Trial:
         self.tail: list[str] = []
         """The last lines of its log, once it has failed."""
         self._run_dir = run_dir
-        self._process: Process | None = None
+        self._place = place or Here()
+        self._child: Child | None = None
         self._records, self._metrics_size, self._heard = 0, 0, 0.0
 
     @property
     def log(self) -> Path | None:
         """What its process wrote to standard error: `train.log` in its folder."""
-        return self._process.log if self._process and self.run else None
+        return self._child.log if self._child and self.run else None
 
     @property
     def resumable(self) -> bool:
         """Whether it has a checkpoint to go on from."""
         return self.run is not None and any(self.run.checkpoints.glob("checkpoint-*.json"))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, however that was."""
+        return self.state not in ("waiting", "running")
 
     def seconds_left(self) -> float | None:
         """Until its last step, at its mean speed so far; None where that is not known."""
@@ -86,51 +72,51 @@ class Trial:
     # While it runs
 
     def start(self) -> None:
-        """Start its process; where that cannot be, it has failed."""
-        job, self.state = self.job, "running"
-        fixed = ("--seed", str(job.seed), "--run-dir", str(self._run_dir), "--plain")
+        """Begin it; where that cannot be, it has failed."""
         try:
-            self._process = Process(("train", job.algorithm, job.environment, *job.options, *fixed), self._run_dir)
+            self._child = self._place.begin(self.job, self._run_dir)
+            self.state = "waiting" if self._child.is_waiting() else "running"
         except OSError as error:
             self.state, self.reason = "failed", f"its process could not be started: {error.strerror or error}"
 
     def news(self) -> Iterator[News]:
         """What has happened since the last call, one by one, the trial being as it was then."""
-        if self._process is None:
+        if self._child is None:
             yield "ended"
             return
-        code = self._process.exit_code()  # before the rest is read, so that nothing written at the end is missed
-        if self.run is None and (folder := self._process.first_line()) is not None:
-            self._begin(Run(Path(folder)), self._process)
+        code = self._child.exit_code()  # before the rest is read, so that nothing written at the end is missed
+        if self.state == "waiting" and not self._child.is_waiting():
+            self.state = "running"
+        if self.run is None and (folder := self._child.folder()) is not None:
+            self._begin(Run(folder))
             yield "started"
         for record in self._new_records():
             self._take(record)
             yield "recorded"
         if code is not None:
-            self._conclude(self._process, code)
+            self._conclude(self._child, code)
             yield "ended"
 
     def stop(self) -> None:
         """Ask it to save and end."""
-        if self._process is not None:
-            self._process.stop()
+        if self._child is not None:
+            self._child.stop()
 
     def kill(self) -> None:
         """End it where it is; it goes on from its last checkpoint."""
-        if self._process is not None:
-            self._process.kill()
+        if self._child is not None:
+            self._child.kill()
 
     def close(self) -> None:
-        """Leave no process behind: if it still runs, ask it to end, wait, and take what it wrote last."""
-        if self._process is not None and self.state == "running":
-            self._process.stop()
-            self._process.wait()
+        """Leave no process behind: if it has begun and not ended, ask it to end, wait, and take what it wrote last."""
+        if self._child is not None and not self.is_over:
+            self._child.stop()
+            self._child.wait()
             for _ in self.news():
                 pass
 
-    def _begin(self, run: Run, process: Process) -> None:
+    def _begin(self, run: Run) -> None:
         self.run = run
-        process.move_log(run.folder)
         with suppress(UsageError):
             self.total_steps = int(run.settings["settings"]["steps"])
 
@@ -153,22 +139,20 @@ class Trial:
             if self.best is None or self.evaluated > self.best[1]:
                 self.best = (self.steps, self.evaluated)
 
-    def _conclude(self, process: Process, code: int) -> None:
+    def _conclude(self, child: Child, code: int) -> None:
         """Settle what became of it from its exit code and its log."""
-        process.close()
         if code == 0 and self.run is not None:
             self.state = "done"
-        elif process.killed or code in INTERRUPTED:
+        elif child.killed or code in INTERRUPTED:
             self.state = "interrupted"
         else:
-            self.state, said = "failed", process.tail()
+            self.state, said = "failed", child.tail()
             self.reason = _reason(code, said)
             self.tail = [] if code == -signal.SIGKILL else said  # which leaves no time to say anything about it
             log = self.run.folder / LOG_NAME if self.run else None
             if code < 0 and log is not None and log.is_file():
                 self.reason += f"; what its environment printed is in {log}"
-        if self.run is None:
-            process.log.unlink(missing_ok=True)
+        child.close()
 
 
 def _reason(code: int, said: list[str]) -> str:
