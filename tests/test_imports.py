@@ -60,7 +60,8 @@ ALLOWED = {
     **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
     "experience": {
         *("types", "errors", "system", "policies.policy", "experience"),
-        *("environments.stepping", "environments.infos"),
+        *("environments.stepping", "environments.infos", "environments.elsewhere"),
+        *("environments.worker", "environments.workers"),  # processes that report what goes wrong in them
     },
     **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers", "batches")},
     "experience.links": {"types"},
@@ -83,7 +84,7 @@ ALLOWED = {
         "run.checkpoints",
     },
     "run.callbacks.view": {
-        *("errors", "types", "settings.shared", "experience.collector", "policies.policy"),
+        *("errors", "types", "settings.shared", "experience.collector", "experience.remote", "policies.policy"),
         *("run.learning", "run.ledger", "run.metrics", "run.plan", "run.progress"),
     },
     "callbacks": {

@@ -20,6 +20,7 @@ from polyak.settings.door import door
 from polyak.settings.kinds import AT_LEAST_0, Count, checked
 from polyak.settings.options import (
     NO_SETTINGS,
+    Collection,
     Device,
     EvaluateIn,
     Vectorization,
@@ -49,6 +50,8 @@ def train(  # noqa: D417 - the options are told by their declaration
     fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
+    collectors: int | None = None,
+    collection: Collection = "in-step",
     environment_settings: Mapping[str, Any] = NO_SETTINGS,
     wrappers: str | Sequence[str] = (),
     fresh_environments: bool = False,
@@ -105,6 +108,8 @@ def train_together(
     fast: bool = True,
     envs: int = 1,
     vectorization: Vectorization = "sync",
+    collectors: int | None = None,
+    collection: Collection = "in-step",
     environment_settings: Mapping[str, Any] = NO_SETTINGS,
     wrappers: str | Sequence[str] = (),
     fresh_environments: bool = False,

@@ -203,6 +203,27 @@ class Layout:
         """2 O + A + 3 columns."""
         return self.weight + 1
 
+    def pack(self, transitions: Transitions, records: Float) -> None:
+        """Write transitions [n] into records [n, 2 O + A + 3]; their episodes are kept beside these."""
+        records[:, self.observation] = transitions.observation
+        records[:, self.action] = transitions.action
+        records[:, self.reward] = transitions.reward
+        records[:, self.next_observation] = transitions.next_observation
+        records[:, self.terminated] = transitions.terminated
+        records[:, self.truncated] = transitions.truncated
+
+    def unpacked(self, records: Float, episode: NDArray[np.int32]) -> Transitions:
+        """The transitions of records [n, 2 O + A + 3] and their episodes [n], as views wherever that can be."""
+        return Transitions(
+            observation=records[:, self.observation],
+            action=records[:, self.action],
+            reward=records[:, self.reward],
+            next_observation=records[:, self.next_observation],
+            terminated=records[:, self.terminated] != 0,
+            truncated=records[:, self.truncated] != 0,
+            episode=episode,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:

@@ -68,7 +68,14 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
         UsageError: an unknown algorithm, preset or earlier run; a setting out of its limits.
         SystemExit: the parser's, after it has said what is wrong, or shown the help that was asked for.
     """
-    before = options_of({"preset": value_in(arguments, "--preset"), "from_run": value_in(arguments, "--from")})
+    there = value_in(arguments, "--collectors") not in (None, "None")  # which makes another lag the default
+    before = options_of(
+        {
+            "preset": value_in(arguments, "--preset"),
+            "from_run": value_in(arguments, "--from"),
+            "collectors": 1 if there else None,
+        }
+    )
     algorithm = asked_algorithm(name, before.from_run)
     chosen = resolve(algorithm, environment, None, before, {})
     defaults = chosen.config
@@ -183,7 +190,7 @@ def replay_needed(plan: Plan) -> int:
     spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps, plan.additions)
     config = plan.with_fractions(spec.action_half_range).config
     require_parts(plan.algorithm, spec, config)
-    make_replay(plan, spec, plan.envs)
+    make_replay(plan, spec, plan.side_by_side)
     return memory_needed(min(config.replay_size, config.steps), spec.observation_size, spec.action_size)
 
 

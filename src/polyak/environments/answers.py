@@ -19,9 +19,9 @@ from polyak.types import Float
 class Answers:
     """Those of a vector environment."""
 
-    def __init__(self, vector: Any, limit: Limit) -> None:
-        """`limit` makes the block in which an answer is waited for."""
-        self._vector, self._limit = vector, limit
+    def __init__(self, vector: Any, limit: Limit, first: int = 0) -> None:
+        """`limit` makes the block in which an answer is waited for; messages number environments from `first` on."""
+        self._vector, self._limit, self._first = vector, limit, first
         self._moment: Callable[[], str] | None = None
         self.steps = 0
         """Environment steps so far, summed over all environments: an error says after how many."""
@@ -87,6 +87,6 @@ class Answers:
         if np.count_nonzero(finite) < finite.size:
             bad = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))[0]
             raise TrainingError(
-                f"environment {bad} returned a non-finite {what} {self._when()}: {values[bad]}; "
+                f"environment {self._first + bad} returned a non-finite {what} {self._when()}: {values[bad]}; "
                 "the fault is in the environment"
             )

@@ -16,6 +16,7 @@ from polyak.environments.additions import NOTHING, Additions
 from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
 from polyak.environments.distinct import Claim, parts_of
+from polyak.environments.elsewhere import Elsewhere
 from polyak.environments.guard import Guard
 from polyak.environments.handed import Given, Handed, Lent, callable_of
 from polyak.environments.history import NONE, Isolation, isolated
@@ -25,7 +26,7 @@ from polyak.environments.sidebyside import SideBySide
 from polyak.environments.spaces import Flat, require_flattenable, spec_of
 from polyak.environments.stepping import Environments, GeneratorOf
 from polyak.environments.traits import traits_of
-from polyak.environments.workers import Workers, end_a_script_run_again
+from polyak.environments.workers import Workers, end_a_script_run_again, sendable
 from polyak.errors import UsageError
 from polyak.settings.options import NO_SETTINGS, Vectorization
 from polyak.system.foreign import foreign
@@ -46,10 +47,12 @@ def make_environments(
     isolation: Isolation = NONE,
     additions: Additions = NOTHING,
     limit: Limit = nullcontext,
+    first: int = 0,
 ) -> Environments:
     """`count` environments, or the whole VectorEnv that a callable makes, with as many as it has.
 
-    Each is kept apart as `isolation` says; `limit` makes the block in which each of their answers is waited for.
+    Each is kept apart as `isolation` says; `limit` makes the block in which each of their answers is waited for. They
+    are numbered from `first` on, in what they draw from and in messages.
 
     Raises:
         UsageError: an unknown environment or vectorization, a missing dependency, spaces that polyak does not take.
@@ -70,29 +73,30 @@ def make_environments(
         raise UsageError(f"envs is {count}, but must be at least 1")
     if vectorization not in get_args(Vectorization):
         raise UsageError(f"vectorization is {vectorization!r}, but must be {', '.join(get_args(Vectorization))}")
-    made = [make()]  # in this process, so that its errors are plain; reused below where environments run here
+    # The first is made in this process, so that its errors are plain; it is used below where environments run here.
+    made = [make(index=first)]
     try:
-        first, traits = made[0], traits_of(made[0])
+        one, traits = made[0], traits_of(made[0])
         if vectorization == "envpool":
             with foreign(lambda error: not_made(name, error)):
-                pool = make_pool(environment, count, first)
+                pool = make_pool(environment, count, one)
             close(made.pop())
             return Environments(pool, generator_of, limit, traits=traits)
-        if isinstance(first, VectorEnv):
-            whole = Environments(first, generator_of, limit, Claim(made, name), traits=traits)
+        if isinstance(one, VectorEnv):
+            whole = Environments(one, generator_of, limit, Claim(made, name), traits=traits)
             whole.is_one_vector = True
             return whole
-        spec_of(Flat(first.observation_space), first.action_space)
+        spec_of(Flat(one.observation_space), one.action_space)
         if vectorization == "async":
             claim = Claim(made, name)
             close(made.pop())
-            workers = Workers(name, _known_there(make, environment), count, first, autoreset)
+            workers = Workers(name, _known_there(make, environment), count, one, autoreset)
             return Environments(workers, generator_of, limit, claim, can_be_made_again=True, traits=traits)
-        made += [make(index=index) for index in range(1, count)]
+        made += [make(index=index) for index in range(first + 1, first + count)]
         claim = Claim(made, name)
-        beside = _beside(made, name, autoreset, make)
+        beside = _beside(made, name, autoreset, make, first)
         again = not isinstance(environment, Handed)
-        return Environments(beside, generator_of, limit, claim, can_be_made_again=again, traits=traits)
+        return Environments(beside, generator_of, limit, claim, can_be_made_again=again, traits=traits, first=first)
     except BaseException:
         for each in made:
             close(each)
@@ -101,7 +105,7 @@ def make_environments(
 
 def make_apart(
     environment: Environment,
-    like: Environments,
+    like: Environments | Elsewhere,
     generator_of: GeneratorOf,
     *,
     max_episode_steps: int | None = None,
@@ -130,6 +134,42 @@ def make_apart(
     return Environments(worker, generator_of, limit, traits=like.traits)
 
 
+def make_elsewhere(
+    environment: Environment,
+    count: int,
+    *,
+    max_episode_steps: int | None = None,
+    isolation: Isolation = NONE,
+    additions: Additions = NOTHING,
+) -> Elsewhere:
+    """What is known of `count` environments that will be made in other processes; one is made here, to look at it.
+
+    Raises:
+        UsageError: as for `make_environments`; or it is a whole VectorEnv, is there already, or cannot be sent.
+    """
+    end_a_script_run_again()
+    environment, name = callable_of(environment), _name(environment)
+    if isinstance(environment, Handed):
+        raise UsageError(
+            f"collectors make environments in processes of their own, but {name} was handed over as an object, which "
+            "cannot be made again there: give its id, or a callable that makes it"
+        )
+    how: dict[str, Any] = {"max_episode_steps": max_episode_steps, "isolation": isolation, "additions": additions}
+    made = make_environment(environment, **how)
+    try:
+        if isinstance(made, VectorEnv):
+            raise UsageError(
+                f"collectors step single environments, but {name} makes a whole VectorEnv: give what makes one of them"
+            )
+        traits, space, actions = traits_of(made), Flat(made.observation_space), made.action_space
+        spec = spec_of(space, actions)
+    finally:
+        close(made)
+    make = sendable(name, _known_there(functools.partial(make_environments, environment, **how), environment))
+    spaces = SimpleNamespace(single_observation_space=space, single_action_space=actions)
+    return Elsewhere(count, spec, traits, make, spaces)
+
+
 def _known_there(make: Callable[..., Any], environment: Environment) -> Callable[..., Any]:
     """What makes it in a process that may not know its id, or may know another by it."""
     if not isinstance(environment, str):
@@ -137,21 +177,23 @@ def _known_there(make: Callable[..., Any], environment: Environment) -> Callable
     return functools.partial(_registered_there, make, environment, gymnasium.registry[registered(environment)])
 
 
-def _beside(made: Sequence[Any], name: str, autoreset: AutoresetMode, make: Callable[..., Any]) -> SyncVectorEnv:
-    """Environments that were made in this process by `make`, as a vector.
+def _beside(
+    made: Sequence[Any], name: str, autoreset: AutoresetMode, make: Callable[..., Any], first: int
+) -> SyncVectorEnv:
+    """Environments that were made in this process by `make`, numbered from `first` on, as a vector.
 
     Raises:
         UsageError: their spaces are not equal.
     """
     guards: list[Guard] = []
     with foreign(lambda error: not_made(name, error)):
-        for index, each in enumerate(made):
+        for index, each in enumerate(made, first):
             for kind in ("observation_space", "action_space"):
-                first, other = getattr(made[0], kind), getattr(each, kind)
-                if first != other:
+                one, other = getattr(made[0], kind), getattr(each, kind)
+                if one != other:
                     raise UsageError(
-                        f"environment {index} that {name} made has the {kind} {other}, but environment 0 has {first}: "
-                        "they must be equal"
+                        f"environment {index} that {name} made has the {kind} {other}, but environment {first} has "
+                        f"{one}: they must be equal"
                     )
             guards.append(Guard(each, index, make))
         if autoreset is AutoresetMode.DISABLED:

@@ -81,8 +81,11 @@ class Environments:
         *,
         can_be_made_again: bool = False,
         traits: Traits = UNKNOWN,
+        first: int = 0,
     ) -> None:
         """Take a vector environment, what gives each of its environments a random stream, and a limit to its answers.
+
+        The environments are numbered from `first` on.
 
         `claim` is on the objects that it consists of, and released when they are closed. Where its environments can be
         made again, each has an attribute `changed`, as a `Guard` has it.
@@ -116,9 +119,9 @@ class Environments:
         """The seed that each environment's running episode began with."""
         self.is_one_vector = False
         """Whether a caller's code made all of it at once, so that polyak knows nothing of the single environments."""
-        self._generators = [generator_of(index) for index in range(self.count)]
+        self._generators = [generator_of(index) for index in range(first, first + self.count)]
         self._limit = limit
-        self._answers = Answers(vector, limit)
+        self._answers = Answers(vector, limit, first)
         self.traits = traits
         """What is known of them before they are stepped."""
         self._can_be_made_again = can_be_made_again

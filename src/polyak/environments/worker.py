@@ -42,7 +42,8 @@ class Received:
 class Fault:
     """What was raised in a worker; it can be sent where that itself cannot."""
 
-    environment: int
+    place: str
+    """Whose process that is."""
     kind: str
     """Its class, in a word."""
     message: str
@@ -61,18 +62,19 @@ class Fault:
             error = unpacked(self.itself) if self.itself else None
         if not isinstance(error, Exception):
             error = type(self.kind, (RuntimeError,), {})(self.message)
-        error.add_note(f"In the process of environment {self.environment}:\n{self.traceback}")
+        error.add_note(f"In the process of {self.place}:\n{self.traceback}")
         return error
 
 
-def _fault(environment: int, error: BaseException) -> Fault:
+def fault_of(place: str, error: BaseException) -> Fault:
+    """What was raised in the process of `place`, to be sent."""
     itself = None
     with suppress(Exception):  # it may hold a lock, or its class may want other arguments than it keeps
         content = packed(error)
         unpacked(content)
         itself = content
     told = "".join(traceback.format_exception(error)).rstrip()
-    return Fault(environment, type(error).__name__, message_of(error), told, itself)
+    return Fault(place, type(error).__name__, message_of(error), told, itself)
 
 
 def work(
@@ -99,7 +101,7 @@ def work(
                 pipe.send((place.answer(command, data), True))
             except BaseException as error:  # noqa: BLE001 - a stranger's code, whose fault is reported, even its exit
                 pipe.send((None, False))
-                pipe.send(_fault(index, error))
+                pipe.send(fault_of(f"environment {index}", error))
     if command != "close":
         with suppress(Exception):  # nobody is left to be told
             place.answer("close", None)

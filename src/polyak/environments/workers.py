@@ -44,14 +44,14 @@ class Workers(Async):
         Raises:
             UsageError: they do not start; none is left then.
         """
-        _require_one_who_may_start()
+        require_one_who_may_start()
         self._called, self._started, self._owner = name, False, os.getpid()
         sent = _Sent(name, make, _Shown(Flat(alike.observation_space), alike.action_space))
         try:
             super().__init__(
                 [cast(Any, sent)] * count,
                 copy=False,
-                context=_start_method(),
+                context=start_method(),
                 worker=cast(Any, work),
                 autoreset_mode=mode,
             )
@@ -86,8 +86,12 @@ class Workers(Async):
 def end_a_script_run_again() -> None:
     """End this process where it is a worker in its beginning, which runs the script that started it, unguarded."""
     process = multiprocessing.current_process()
-    if getattr(process, "_inheriting", False) and process.name.startswith(f"Worker<{Workers.__name__}>"):
+    if getattr(process, "_inheriting", False) and process.name.startswith(WORKER):
         os._exit(SCRIPT_RUN_AGAIN)
+
+
+WORKER = f"Worker<{Workers.__name__}>"
+"""How the names of worker processes begin, as Gymnasium gives them."""
 
 
 def dead_worker(vector: Async, seconds: float = 1.0) -> str | None:
@@ -145,27 +149,27 @@ def _drained(pipe: Connection) -> list[Fault]:
     return [each for each in found if isinstance(each, Fault)]
 
 
-def _require_one_who_may_start() -> None:
-    """Check that this process may start others, which can find what it runs.
+def require_one_who_may_start(asked: str = "the vectorization is async", otherwise: str = OTHERWISE) -> None:
+    """Check that this process may start others, as was `asked`, which can find what it runs.
 
     Raises:
         UsageError: it may not.
     """
     if multiprocessing.current_process().daemon:
         raise UsageError(
-            "the vectorization is async, but this process is a daemon (a worker of a multiprocessing.Pool, say), which "
-            f"may start no processes: train in a concurrent.futures.ProcessPoolExecutor, whose workers may, {OTHERWISE}"
+            f"{asked}, but this process is a daemon (a worker of a multiprocessing.Pool, say), which "
+            f"may start no processes: train in a concurrent.futures.ProcessPoolExecutor, whose workers may, {otherwise}"
         )
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None)
     if script and getattr(main, "__spec__", None) is None and not Path(script).exists():
         raise UsageError(
-            "the vectorization is async, but worker processes first run the script that starts them, and "
-            f"{script!r} is no file: write it to one, {OTHERWISE}"
+            f"{asked}, but worker processes first run the script that starts them, and "
+            f"{script!r} is no file: write it to one, {otherwise}"
         )
 
 
-def _start_method() -> str:
+def start_method() -> str:
     """How worker processes start: never by a plain fork, which a process that runs JAX's threads does not survive."""
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
@@ -210,11 +214,19 @@ class _Sent:
 
     def __reduce__(self) -> Any:
         """Packed while a process is being started, when it may share what processes share: locks, queues."""
-        try:
-            content = packed(self._make)
-        except Exception as error:
-            raise UsageError(
-                f"{self._name} cannot be sent to a worker process ({message_of(error)}): let what makes it open locks, "
-                f"files and connections itself, instead of holding them, {OTHERWISE}"
-            ) from error
-        return Received, (content,)
+        return Received, (sendable(self._name, self._make, f", {OTHERWISE}"),)
+
+
+def sendable(name: str, make: Callable[..., Any], otherwise: str = "") -> bytes:
+    """What makes an environment of this name, packed for another process.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+    try:
+        return packed(make)
+    except Exception as error:
+        raise UsageError(
+            f"{name} cannot be sent to a worker process ({message_of(error)}): let what makes it open locks, files and "
+            f"connections itself, instead of holding them{otherwise}"
+        ) from error

@@ -1,6 +1,6 @@
 """Steps the environments with a policy and emits transitions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from polyak.environments.infos import Info
 from polyak.environments.stepping import Environments, Step
 from polyak.errors import TrainingError
+from polyak.experience.draws import Draws
 from polyak.policies.policy import Policy
-from polyak.system.randomness import go_on_from, state_of
 from polyak.system.stopwatch import no_lap
 from polyak.types import Arrays, Bool, Float, Transitions
 
@@ -45,21 +45,29 @@ class Collector:
     def __init__(
         self,
         environments: Environments,
-        warm_up: np.random.Generator,
-        exploration: np.random.Generator,
+        warm_up: np.random.Generator | Sequence[np.random.Generator],
+        exploration: np.random.Generator | Sequence[np.random.Generator],
         exploration_correlation: float = 0.0,
+        *,
+        first: int = 0,
+        among: int | None = None,
     ) -> None:
+        """Step these environments, which are numbers `first` to `first` + N - 1 `among` those of the run.
+
+        Uniform actions and noise come from one stream for all environments, or from N, one for each.
+        """
         self.environments = environments
-        self._warm_up = warm_up
-        self._exploration = exploration
+        self._shape = (environments.count, environments.spec.action_size)
+        self._warm_up = Draws(warm_up, self._shape)
+        self._exploration = Draws(exploration, self._shape)
         self._correlation = np.float32(exploration_correlation)
         self._innovation = np.float32(np.sqrt(1.0 - exploration_correlation**2))
-        self._shape = (environments.count, environments.spec.action_size)
         self._noise: Float = np.zeros(self._shape, np.float32)
         self._total_reward = np.zeros(environments.count)
         self.lengths: NDArray[np.int64] = np.zeros(environments.count, np.int64)
         """[N]: steps of the running episodes."""
-        self._numbers: NDArray[np.int32] = np.arange(environments.count, dtype=np.int32)
+        self._stride = environments.count if among is None else among
+        self._numbers: NDArray[np.int32] = np.arange(first, first + environments.count, dtype=np.int32)
         """[N]: the numbers of the running episodes; its emitted ones keep their array."""
         self._episodes: list[Episode] = []
         self._observation: Float = np.zeros((environments.count, environments.spec.observation_size), np.float32)
@@ -71,7 +79,7 @@ class Collector:
             TrainingError: as for `step`.
         """
         self._observation = self.environments.reset()
-        self._noise = self._exploration.standard_normal(self._shape, dtype=np.float32)
+        self._noise = self._exploration.normal()
 
     @property
     def steps(self) -> int:
@@ -88,13 +96,13 @@ class Collector:
                 the step.
         """
         if policy is None:
-            before = state_of(self._warm_up)
-            action = self._warm_up.uniform(-1.0, 1.0, self._shape).astype(np.float32)
+            before = self._warm_up.state()
+            action = self._warm_up.uniform()
             lap("acting")
             try:
                 result = self.environments.step(action)
             except TrainingError:
-                go_on_from(self._warm_up, before)
+                self._warm_up.restore(before)
                 raise
             lap("environment")
         else:
@@ -102,7 +110,7 @@ class Collector:
             lap("acting")
             result = self.environments.step(action)
             lap("environment")
-            fresh = self._exploration.standard_normal(self._shape, dtype=np.float32)
+            fresh = self._exploration.normal()
             if self._correlation:
                 fresh = cast(Float, self._correlation * self._noise + self._innovation * fresh)
             self._noise = fresh
@@ -134,8 +142,8 @@ class Collector:
             "total_rewards": self._total_reward.tolist(),
             "lengths": self.lengths.tolist(),
             "episode_numbers": self._numbers.tolist(),
-            "warm_up": state_of(self._warm_up),
-            "exploration": state_of(self._exploration),
+            "warm_up": self._warm_up.state(),
+            "exploration": self._exploration.state(),
         }
         return counts, {"exploration_noise": self._noise, "observation": self._observation}
 
@@ -152,8 +160,8 @@ class Collector:
         if len(numbers) != len(lengths) or not all(type(each) is int and 0 <= each < EPISODES for each in numbers):
             raise ValueError(f"numbers of episodes: {str(numbers)[:40]}")
         self._total_reward, self.lengths, self._numbers = total_reward, lengths, np.array(numbers, np.int32)
-        go_on_from(self._warm_up, counts["warm_up"])
-        go_on_from(self._exploration, counts["exploration"])
+        self._warm_up.restore(counts["warm_up"])
+        self._exploration.restore(counts["exploration"])
         self._noise, self._observation = arrays["exploration_noise"], arrays["observation"]
 
     def begin_again(self) -> None:
@@ -197,5 +205,5 @@ class Collector:
         self._total_reward[index] = 0.0
         self.lengths[index] = 0
         self._numbers = self._numbers.copy()
-        self._numbers[index] = (int(self._numbers[index]) + len(self._numbers)) % EPISODES
-        self._noise[index] = self._exploration.standard_normal(self._shape[1], dtype=np.float32)
+        self._numbers[index] = (int(self._numbers[index]) + self._stride) % EPISODES
+        self._noise[index] = self._exploration.normal_for(index)

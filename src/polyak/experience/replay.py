@@ -72,27 +72,17 @@ class Replay:
         """Append transitions in order; the oldest are overwritten once the ring is full."""
         count, first = len(transitions.reward), self.added % self.capacity
         if first + count <= self.capacity:
-            self._pack(transitions, self._records[first : first + count])
+            self.layout.pack(transitions, self._records[first : first + count])
             self._episodes[first : first + count] = transitions.episode
         else:
             packed = np.empty((count, self.layout.width), np.float32)
-            self._pack(transitions, packed)
+            self.layout.pack(transitions, packed)
             self._put(self.added, packed, transitions.episode)
         if self._links is not None:
             self._links.append(
                 self.added, transitions.episode, np.logical_or(transitions.terminated, transitions.truncated)
             )
         self._count(self.added + count)
-
-    def _pack(self, transitions: Transitions, records: Float) -> None:
-        """Write transitions [n] into records [n, 2 O + A + 3]."""
-        layout = self.layout
-        records[:, layout.observation] = transitions.observation
-        records[:, layout.action] = transitions.action
-        records[:, layout.reward] = transitions.reward
-        records[:, layout.next_observation] = transitions.next_observation
-        records[:, layout.terminated] = transitions.terminated
-        records[:, layout.truncated] = transitions.truncated
 
     def gathered(self, numbers: Integers) -> Float:
         """The records of held transitions, by their numbers [...], copied in one gather: [..., 2 O + A + 3]."""
@@ -128,6 +118,11 @@ class Replay:
     def episodes(self, first: int, end: int) -> NDArray[np.int32]:
         """The episodes of the same: [end - first]."""
         return self._episodes[np.arange(first, end) % self.capacity]
+
+    def of_episode(self, number: int) -> Float:
+        """The records of an episode that are held, in order: [n, 2 O + A + 3]."""
+        numbers = self.oldest + np.flatnonzero(self.episodes(self.oldest, self.added) == number)
+        return self._records[numbers % self.capacity]
 
     def restore(self, first: int, records: Float, episodes: NDArray[np.int32]) -> None:
         """Put back what `records(first, end)` and `episodes` gave; the last one restored is the newest of all."""

@@ -43,6 +43,11 @@ def train(plan: Plan, seeds: Sequence[int], observers: Sequence[Observer] = ()) 
     """
     seeds, watchers = asked_for(seeds, observers)
     frameworks.require_together(plan.backend)
+    if plan.collectors is not None:
+        raise UsageError(
+            f"collectors is {plan.collectors}, but runs that train together step their environments in this process, "
+            "in lockstep: leave collectors out, or train the seeds as runs of their own (--jobs)"
+        )
     if len(seeds) > 1:
         making.require_for_many(plan.callbacks)
     with signals_marked(), one_numpy_thread(), ExitStack() as stack:

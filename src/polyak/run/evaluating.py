@@ -9,6 +9,7 @@ import numpy as np
 from polyak.environments.infos import recorded
 from polyak.environments.stepping import Environments
 from polyak.experience.collector import Collector
+from polyak.experience.remote import Collectors
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
 from polyak.run.learning import Updates
 from polyak.run.plan import Plan
@@ -26,7 +27,7 @@ class Evaluations:
     plan: Plan
     environments: Environments | None
     """Where, if anywhere."""
-    collector: Collector
+    collector: Collector | Collectors
     updates: Updates
     progress: Progress
     """Told how far an evaluation is."""
@@ -34,7 +35,9 @@ class Evaluations:
     @property
     def may_begin(self) -> bool:
         """Whether no episode runs where the evaluation is to be."""
-        return self.plan.evaluate_in != "training" or self.collector.lengths[0] == 0
+        if self.plan.evaluate_in != "training" or not isinstance(self.collector, Collector):
+            return True
+        return bool(self.collector.lengths[0] == 0)
 
     def evaluated(self, signals: list[int]) -> Evaluation | None:
         """The newest policy's evaluation; None where the plan wants none.
@@ -64,7 +67,7 @@ class Evaluations:
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
                 watched=watched,
             )
-            if self.plan.evaluate_in == "training" and self.may_begin:
+            if self.plan.evaluate_in == "training" and isinstance(self.collector, Collector) and self.may_begin:
                 self.collector.begin_again()
         except BaseException:
             environments.restore(before)  # so that a run that goes on evaluates with the same seeds

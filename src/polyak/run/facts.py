@@ -55,14 +55,20 @@ def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
         **({"from": str(plan.from_run)} if plan.from_run else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
-        "environments": f"{envs} ({plan.vectorization})"
-        + (", each episode's made anew" if plan.isolation.afresh else ""),
+        "environments": _environments(plan, envs) + (", each episode's made anew" if plan.isolation.afresh else ""),
         **{name: said for name, said in added.items() if said},
         **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
         "updates": config.learns_nothing
         or f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }
+
+
+def _environments(plan: Plan, envs: int) -> str:
+    """How many there are, and who steps them."""
+    if plan.collectors is None:
+        return f"{envs} ({plan.vectorization})"
+    return f"{envs}: {plan.collectors} collectors with {plan.envs} each, {plan.collection}"
 
 
 def warn_of_missing(asked: Sequence[str], record: Record, episodes: Collection[Episode]) -> None:

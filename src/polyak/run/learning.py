@@ -46,6 +46,13 @@ class UpdateSchedule:
         self.owed -= due
         return due
 
+    def would_be_due(self, before: int, after: int) -> bool:
+        """Whether `due` would be above 0."""
+        owed = self.owed
+        due = self.due(before, after)
+        self.owed = owed
+        return due > 0
+
 
 def pieces(due: int) -> list[int]:
     """A number of updates as a sum of powers of four, the largest first: 27 is 16 + 4 + 4 + 1 + 1 + 1.
@@ -105,6 +112,10 @@ class Updates:
             self._launched.append(self._started(batches, draws))
             self._ledger.stopwatch.lap("learner")
         return bool(due)
+
+    def will_launch(self, before: int, after: int) -> bool:
+        """Whether `launch` will start any."""
+        return self._schedule.would_be_due(before, after)
 
     def _started(self, batches: Batch, draws: Arrays) -> Waited:
         """The learner's updates on a whole burst, which has been sampled and drawn as one whatever its pieces are."""

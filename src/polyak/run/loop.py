@@ -10,6 +10,8 @@ import numpy as np
 
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.experience.collector import Collector
+from polyak.experience.remote import InStep
+from polyak.policies.policy import Policy
 from polyak.run.callbacks import Callbacks
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints, Content
@@ -51,7 +53,7 @@ class Loop:
 
     run: Run
     plan: Plan
-    collector: Collector
+    collector: Collector | InStep
     updates: Updates
     ledger: Ledger
     evaluations: Evaluations
@@ -88,13 +90,13 @@ class Loop:
             raise self.progress.error
 
     def _until_done(self, signals: list[int]) -> Generator[None]:
-        epoch, every = self.plan.config.steps_per_epoch, self.plan.checkpoint_every or self.plan.config.steps_per_epoch
+        every = self.plan.checkpoint_every or self.plan.config.steps_per_epoch
         if self.checkpoints.latest is None:
             self.checkpoint()
         self._begin()
         while not signals:
             steps = self.collector.steps
-            evaluates = steps // epoch > self.state.evaluated // epoch and self.evaluations.may_begin
+            evaluates = self._epoch_ends and self.evaluations.may_begin
             if evaluates:
                 self._end_epoch(signals)
             # One that was given up, and is done by a run that goes on, comes after its step's checkpoint.
@@ -120,6 +122,11 @@ class Loop:
             self.progress.outcome = f"done after {self.collector.steps:,} steps"
 
     @property
+    def _epoch_ends(self) -> bool:
+        epoch = self.plan.config.steps_per_epoch
+        return self.collector.steps // epoch > self.state.evaluated // epoch
+
+    @property
     def _is_over(self) -> bool:
         return self.collector.steps >= self.plan.config.steps or self.state.reached or self.training.stopped != ""
 
@@ -135,7 +142,7 @@ class Loop:
         self.callbacks.require_all_well()
 
     def _iterate(self) -> Generator[None]:
-        """One step of every environment, and the updates that are due then."""
+        """One step of every environment, or a round of collectors, and the updates that are due then."""
         before = self.collector.steps
         with _Torn(self, stepping=True):
             self._collect()
@@ -150,9 +157,16 @@ class Loop:
             self.callbacks.tell(hook, self.training)
             self.ledger.stopwatch.lap(CALLBACKS)
 
+    @property
+    def _acting(self) -> Policy | None:
+        """Who acts next; None is who acts at random."""
+        return None if self.collector.steps < self.plan.config.start_steps else self.updates.policy
+
     def _collect(self) -> None:
-        warming_up = self.collector.steps < self.plan.config.start_steps
-        transitions = self.collector.step(None if warming_up else self.updates.policy, self.ledger.stopwatch.lap)
+        before = self.collector.steps
+        transitions = self.collector.step(self._acting, self.ledger.stopwatch.lap)
+        if isinstance(self.collector, InStep):
+            self._go_ahead(self.collector, before)
         self.updates.replay.add(transitions)
         self.ledger.stopwatch.lap("replay")
         self.progress.steps = self.collector.steps
@@ -163,6 +177,19 @@ class Loop:
         if self.callbacks.stepped:
             self.training.took(transitions, episodes)
             self._tell("stepped")
+
+    def _go_ahead(self, collectors: InStep, before: int) -> None:
+        """Let collectors begin the next round before this one's updates are launched, unless something comes first.
+
+        Their policy is the one that they would get after the launch: that of the bursts before.
+        """
+        self.ledger.given_up += collectors.given_up()
+        if self._is_over or self._epoch_ends or self.callbacks.stepped or self.callbacks.updated:
+            return
+        if self.updates.will_launch(before, collectors.steps):
+            self._take()
+        collectors.ahead(self._acting)
+        self.ledger.stopwatch.lap("acting")
 
     def _take(self, behind: int = 0) -> None:
         """Take over the burst that is done, if one is: of those launched, the last `behind` are not waited for."""

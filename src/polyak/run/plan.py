@@ -48,6 +48,11 @@ class Plan(Options):
     found: Found | None = None
     """What the probe found, once it has tried the environment, or what stands in its place."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.collectors is not None:
+            require_rounds(self.config, self.side_by_side)
+
     @property
     def own_draws(self) -> tuple[str, ...]:
         """The process's generators of which each environment keeps a state of its own, as it may draw from them."""
@@ -116,6 +121,28 @@ class Plan(Options):
             "own_draws": list(self.own_draws),
             "settings": dataclasses.asdict(self.config),
         }
+
+
+def require_rounds(config: Settings, side_by_side: int) -> None:
+    """Check that collectors can work in rounds, of so many environments in all.
+
+    Raises:
+        UsageError: the lag is 0, or a burst of updates is not due after a whole number of steps of each environment.
+    """
+    if config.lag == 0:
+        raise UsageError(
+            "lag is 0, but collectors go on with the policy before while a burst of updates is computed: leave lag "
+            "out, or give 1"
+        )
+    every = config.update_every
+    if every % side_by_side:
+        below, above = every // side_by_side * side_by_side, -(-every // side_by_side) * side_by_side
+        nearest = f"{below} or {above}" if below else f"{above}"
+        raise UsageError(
+            f"update_every is {every}, but the {side_by_side} environments of all collectors take {side_by_side} steps "
+            f"at a time, and a round of theirs lasts until updates are due: choose update_every (--update-every) "
+            f"{nearest}, or other numbers of collectors or envs"
+        )
 
 
 class Chosen(NamedTuple):
@@ -229,6 +256,8 @@ def resolve(
                 f"config is a {type(config).__module__} {type(config).__name__}, but {algorithm.name} needs its own"
             )
         return Chosen("none", config)
+    if options.collectors is not None:
+        settings = {"lag": 1, **settings}
     known = [field.name for field in dataclasses.fields(kind)]
     for name in settings:
         if name not in known:

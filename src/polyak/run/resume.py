@@ -6,19 +6,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from polyak import tracking
 from polyak.environments.handed import Given, Handed
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
-from polyak.experience.reenactment import SHOWED, reenact
+from polyak.experience.reenactment import SHOWED, InReplay, brought_back
+from polyak.experience.remote import InStep
 from polyak.run import mending
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
+from polyak.run.collecting import collector_of
 from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run
 from polyak.run.learned import sensible
@@ -98,7 +98,7 @@ def _restored(
     before, plan = plans
     folder, manifest, streams = asked.run.folder, saved.manifest, Streams(plan.seed)
     environments, evaluation = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
-    collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
+    collector = collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
         if evaluation is not None and plan.evaluate_in != "training":
@@ -247,7 +247,7 @@ def restore_evaluation(environments: Environments, saved: Saved) -> None:
         environments.start(environments.seeds)
 
 
-def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapping[int, str]:
+def restore_episodes(collector: Collector | InStep, saved: Saved, seconds: float) -> Mapping[int, str]:
     """Bring a collector in newly made environments to where the checkpoint was.
 
     Returns:
@@ -269,10 +269,7 @@ def restore_episodes(collector: Collector, saved: Saved, seconds: float) -> Mapp
             raise UsageError(f"the {name} of the environment are not those of the run: {now} instead of {then}")
     if state["environments"]["steps"] != saved.manifest.step:
         raise ValueError(f"{state['environments']['steps']} steps in the environments, {saved.manifest.step} in all")
-    environments.restore(state["environments"])
-    collector.restore(state["collector"], saved.loop)
-    with environments.told_as(lambda: f"while its episode was enacted again for step {environments.steps:,}"):
-        reasons = reenact(environments, saved.replay, collector.lengths, saved.loop["observation"], seconds)
-    if reasons:
-        collector.start_anew(np.isin(np.arange(environments.count), list(reasons)))
-    return reasons
+    if not isinstance(collector, Collector):
+        return collector.go_on(state, saved.loop, seconds)
+    past = InReplay(saved.replay, environments.count)
+    return brought_back(collector, state, saved.loop, past, seconds)

@@ -73,8 +73,8 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
         expected = expected_learner(algorithm, spec, plan.config, checkpoints.size(of.files["learner"]))
         learner = checkpoints.learner(of, algorithm.name, expected)
-        ahead = max((steps or plan.config.steps) - of.step, 0) + plan.envs  # all of them step at once
-        replay = checkpoints.replay(of, make_replay(plan, spec, plan.envs, expected=of.added + ahead))
+        ahead = max((steps or plan.config.steps) - of.step, 0) + max(plan.side_by_side, plan.config.update_every)
+        replay = checkpoints.replay(of, make_replay(plan, spec, plan.side_by_side, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
         callbacks = checkpoints.callbacks(of)
@@ -85,8 +85,8 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     """The loop's arrays as they must be, without memory of their own."""
     metrics = len(names_measured(state, plan.algorithm.metrics))
     shapes: dict[str, tuple[int, ...]] = {
-        "exploration_noise": (plan.envs, spec.action_size),
-        "observation": (plan.envs, spec.observation_size),
+        "exploration_noise": (plan.side_by_side, spec.action_size),
+        "observation": (plan.side_by_side, spec.observation_size),
         "measured": (int(state["measured"]), metrics),
     }
     if "launched" in state:

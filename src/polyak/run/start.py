@@ -13,12 +13,14 @@ from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
+from polyak.experience.remote import InStep
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
 from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
+from polyak.run.collecting import collector_of, started
 from polyak.run.description import spaces_of
 from polyak.run.evaluating import Evaluations
 from polyak.run.facts import facts, told_of
@@ -93,14 +95,15 @@ def new_loop(
         kept = Checkpoints(earlier.checkpoints)
         learner = kept.newest(lambda made: kept.learner(made, plan.algorithm.name, arrays), earlier.settings)
     replay = make_replay(plan, spec, environments.count, runs)
-    description = plan.description(environments.count) | {"spaces": spec.to_json()}
+    collector = collector_of(stack, plan, streams, environments, replay)
+    description = plan.description(plan.envs if plan.collectors else environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
         description["together"] = runs
     callbacks = making.made(plan.callbacks)
+    started(collector)
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
-    collector = Collector(environments, streams.warm_up, streams.exploration, plan.config.exploration_correlation)
     parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
     if plan.found is not None and plan.found.said:
@@ -157,7 +160,7 @@ class Parts:
     plan: Plan
     run: Run
     streams: Streams
-    collector: Collector
+    collector: Collector | InStep
     evaluation: Environments | None
     """Where the policy is evaluated, if it is."""
     replay: Replay

@@ -2,11 +2,12 @@
 
 import dataclasses
 from contextlib import ExitStack
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from polyak.environments.elsewhere import Elsewhere
 from polyak.environments.handed import Handed
 from polyak.environments.history import generators_kept
-from polyak.environments.make import make_apart, make_environment, make_environments
+from polyak.environments.make import make_apart, make_elsewhere, make_environment, make_environments
 from polyak.environments.probe import Found, probe, unknown
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
@@ -18,7 +19,8 @@ from polyak.system.signals import Limit
 class Worlds(NamedTuple):
     """Where a run is trained and evaluated."""
 
-    training: Environments
+    training: Environments | Elsewhere
+    """The latter with collectors, whose processes have them."""
     evaluation: Environments | None
     """The same simulator as `training` where it is evaluated there; None where it is not evaluated."""
 
@@ -29,16 +31,17 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) ->
     Raises:
         UsageError: they cannot be made.
     """
-    training = make_environments(
-        plan.environment,
-        plan.envs,
-        streams.environment,
-        vectorization=plan.vectorization,
-        max_episode_steps=plan.config.max_episode_steps,
-        isolation=plan.isolation,
-        additions=plan.additions,
-        limit=limit,
-    )
+    how: dict[str, Any] = {
+        "max_episode_steps": plan.config.max_episode_steps,
+        "isolation": plan.isolation,
+        "additions": plan.additions,
+    }
+    if plan.collectors is not None:
+        training = make_elsewhere(plan.environment, plan.side_by_side, **how)
+    else:
+        of = streams.environment
+        how |= {"vectorization": plan.vectorization, "limit": limit}
+        training = make_environments(plan.environment, plan.envs, of, **how)
     stack.callback(training.close)
     evaluation = None if plan.evaluate_in == "never" else _evaluation(plan, training, streams, limit)
     if evaluation is not None:
@@ -87,8 +90,8 @@ def _tried(plan: Plan, worlds: Worlds, limit: Limit) -> Found:
     )
 
 
-def _evaluation(plan: Plan, training: Environments, streams: Streams, limit: Limit) -> Environments:
-    if plan.evaluate_in == "training":
+def _evaluation(plan: Plan, training: Environments | Elsewhere, streams: Streams, limit: Limit) -> Environments:
+    if plan.evaluate_in == "training" and isinstance(training, Environments):
         if training.count > 1 or not training.every_episode_has_a_seed:
             raise UsageError(
                 "evaluate_in is training, which is for one environment whose episodes polyak starts, but there are "

@@ -22,6 +22,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 """The frameworks that there are."""
 Device = Literal["auto", "cpu", "cuda"]
 Vectorization = Literal["sync", "async", "envpool"]
+Collection = Literal["in-step"]
 EvaluateIn = Literal["own", "process", "training", "never"]
 Tracker = Literal["wandb", "mlflow"]
 """Each is a package, an extra of polyak's, and a module of `polyak.tracking`."""
@@ -81,6 +82,12 @@ class Options:
     """Environments stepped side by side; updates per environment step stay the same."""
     vectorization: Vectorization = "sync"
     """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
+    collectors: Annotated[int | None, Limit("at least 1, or None for none", lambda count: count >= 1)] = None
+    """Processes beside the one that learns, each of which steps `envs` environments and sends what they gave; None: the
+    environments are stepped by the process that learns."""
+    collection: Collection = "in-step"
+    """How collectors work. in-step: all take as many steps with the same policy, and the run is reproducible; free:
+    whoever is ready delivers and goes on with the newest policy, and the run is not reproducible."""
     environment_settings: Annotated[Mapping[str, Any], Flag("env-setting", "NAME=VALUE", repeated=True)] = field(
         default_factory=dict[str, Any]
     )
@@ -140,6 +147,25 @@ class Options:
                 "once: choose sync or async"
             )
 
+        if self.collectors is None:
+            if self.collection != "in-step":
+                raise UsageError(f"collection is {self.collection}, but there are no collectors: ask for some")
+        elif self.vectorization != "sync":
+            raise UsageError(
+                f"vectorization is {self.vectorization}, but collectors step their environments one after another: "
+                "ask for more collectors, with fewer envs in each, and leave vectorization out"
+            )
+        elif self.evaluate_in == "training":
+            raise UsageError(
+                "evaluate_in is training, but with collectors no environment that trains is in the process that "
+                "evaluates: choose own, process or never"
+            )
+
+    @property
+    def side_by_side(self) -> int:
+        """Environments of the run: those of all collectors, if there are any."""
+        return self.envs * (self.collectors or 1)
+
     def placed(self) -> Self:
         """The same with paths that lead there wherever a simulator goes: some change the folder in which they are."""
         return replace(
@@ -156,6 +182,7 @@ EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
 LATER = (
     *("callbacks", "info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in"),
+    *("collectors", "collection"),
 )
 """What runs of earlier versions do not tell: the default was in force."""
 

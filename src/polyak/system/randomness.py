@@ -29,6 +29,14 @@ class Streams:
         """The stream that seeds the episodes of training environment `index`."""
         return stream(self.seed, f"environment/{index}")
 
+    def warm_up_of(self, index: int) -> np.random.Generator:
+        """The stream of the uniform actions of training environment `index`, where each has its own."""
+        return stream(self.seed, f"warm-up/{index}")
+
+    def exploration_of(self, index: int) -> np.random.Generator:
+        """The stream of the exploration noise of training environment `index`, where each has its own."""
+        return stream(self.seed, f"exploration/{index}")
+
     def evaluation(self, index: int) -> np.random.Generator:
         """The stream that seeds the episodes of evaluation environment `index`."""
         return stream(self.seed, f"evaluation/{index}")

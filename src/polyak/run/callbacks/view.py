@@ -10,6 +10,7 @@ import numpy as np
 
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector, Episode
+from polyak.experience.remote import Collectors
 from polyak.policies.policy import Policy
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
@@ -33,7 +34,7 @@ class Training:
 
     _plan: Plan
     _folder: Path
-    _collector: Collector
+    _collector: Collector | Collectors
     _updates: Updates
     _ledger: Ledger
     _progress: Progress
@@ -89,6 +90,8 @@ class Training:
     @property
     def transitions(self) -> Transitions:
         """Those of the last step, one row for each environment that took one; actions are normalized. Read-only.
+
+        With collectors, those of the last round: by step, then environment.
 
         Raises:
             UsageError: no step has been taken in this process yet.

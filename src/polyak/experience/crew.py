@@ -1,0 +1,173 @@
+"""A run's collectors: started, given orders, and replaced where they are lost, so that the run does not notice."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from polyak.environments.worker import Fault
+from polyak.environments.workers import CLOSING_SECONDS, SECONDS_OF_THE_LOST
+from polyak.errors import TrainingError, UsageError
+from polyak.experience.reenactment import OfEpisodes
+from polyak.experience.replay import Replay
+from polyak.experience.rounds import Beginning, Lost, Memory, Order, Place, Round, Seat
+from polyak.types import Arrays
+
+AGAIN_SECONDS = 600.0
+"""The longest that the running episodes of a collector that was lost may take to be enacted again."""
+
+
+class Crew:
+    """W collectors in a place, each with the state that it would be made again from."""
+
+    def __init__(self, place: Place, beginnings: Sequence[Beginning], states: list[bytes], replay: Replay) -> None:
+        """Know how each begins; `states` [W] are kept up to date, and `replay` holds what their episodes have seen."""
+        self.place, self.states, self._replay = place, states, replay
+        self.arrays: list[Arrays] = []
+        """[W]: with `states`, where each collector stands."""
+        self.given_up = 0
+        """Episodes given up, because a collector that was made again could not enact them again."""
+        self.restarts = 0
+        """Collectors that were made again."""
+        self._beginnings = beginnings
+        self._seats: list[Seat] = []
+        self._orders: dict[int, Order] = {}
+        """Those that are not answered yet."""
+        self._deadlines: dict[int, float] = {}
+        self._policies: dict[int, Arrays] = {}
+        """What each has to act with."""
+        self._deaths = [0] * len(beginnings)
+        """Of each since its last round."""
+        self._hangs = False
+
+    def __len__(self) -> int:
+        return len(self._beginnings)
+
+    def start(self, memories: Sequence[Memory] | None = None) -> list[Round]:
+        """Start all of them, where they are to go on if they are; their first rounds.
+
+        Raises:
+            UsageError: they cannot be started, or make no environments, or others than this process.
+            TrainingError: an environment raised or did not answer, or one of their processes ended.
+            ValueError, TypeError, KeyError: where one is to go on makes no sense.
+        """
+        for each, memory in zip(self._beginnings, memories or [None] * len(self), strict=True):
+            self._seats.append(self.place.start(each._replace(memory=memory)))
+        rounds = list(map(self._first, range(len(self))))
+        self.states[:], self.arrays = [each.state for each in rounds], [each.arrays for each in rounds]
+        return rounds
+
+    def memory(self, index: int, state: Mapping[str, Any], arrays: Arrays, seconds: float) -> Memory:
+        """Where collector `index` goes on, from its state.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is none.
+        """
+        past = OfEpisodes.found(self._replay, [int(each) for each in state["collector"]["episode_numbers"]])
+        return Memory(json.dumps(state).encode(), arrays, past.records, past.held, seconds)
+
+    def send(self, index: int, order: Order) -> None:
+        """Give a collector an order, which it is to answer; the policy goes with it where it has another."""
+        self._orders[index] = order
+        self._send(index)
+
+    def _send(self, index: int) -> None:
+        order = self._orders[index]
+        if order.policy is not None and order.policy is self._policies.get(index):
+            order = order._replace(policy=None)
+        elif order.policy is not None:
+            self._policies[index] = order.policy
+        limit = self._beginnings[index].step_timeout
+        if limit is not None:
+            self._deadlines[index] = time.monotonic() + (order.steps + 1) * limit
+        self._seats[index].send(order)
+
+    def arrived(self) -> dict[int, Round]:
+        """Wait for one of the rounds that were ordered, or several; a collector that is lost is made again meanwhile.
+
+        Raises:
+            TrainingError: an environment is at fault, or a collector was lost twice at the same place.
+        """
+        owing = {id(self._seats[index]): index for index in self._orders}
+        ready = self.place.ready([self._seats[index] for index in self._orders], self._patience())
+        if not ready:
+            self._require_in_time()
+        rounds: dict[int, Round] = {}
+        for seat in ready:
+            index = owing[id(seat)]
+            try:
+                rounds[index] = self._received(index)
+                del self._orders[index]
+            except Lost as lost:
+                self._again(index, lost)
+        return rounds
+
+    def took(self, index: int, made: Round) -> None:
+        """A round has been taken over: from now on, the collector would be made again from its end."""
+        self.states[index], self.arrays[index], self._deaths[index] = made.state, made.arrays, 0
+
+    def _received(self, index: int) -> Round:
+        answer = self._seats[index].receive()
+        if isinstance(answer, Fault):
+            raise answer.raised()
+        return answer
+
+    def _first(self, index: int) -> Round:
+        try:
+            self.place.ready([self._seats[index]], None)
+            made = self._received(index)
+        except Lost as lost:
+            raise TrainingError(f"{self._beginnings[index].title} did not begin: {lost}") from lost
+        self._require_alike(index, made)
+        return made
+
+    def _require_alike(self, index: int, made: Round) -> None:
+        ours, theirs = self._beginnings[index].spec, made.about["spec"]
+        if theirs != ours:
+            raise UsageError(
+                f"{self._beginnings[index].title} makes environments with other observations or actions than this "
+                f"process: {theirs} instead of {ours}"
+            )
+
+    def _again(self, index: int, lost: Lost) -> None:
+        """Make a collector again from its last state, and give it the order that it has not answered.
+
+        Raises:
+            TrainingError: it was lost a second time since its last round; or an environment is at fault.
+        """
+        self._deaths[index] += 1
+        title = self._beginnings[index].title
+        if self._deaths[index] > 1:
+            raise TrainingError(
+                f"{title} was lost twice at the same place, the second time after its episodes had been enacted again: "
+                f"{lost}"
+            ) from lost
+        self._seats[index].kill()
+        memory = self.memory(index, json.loads(self.states[index]), self.arrays[index], AGAIN_SECONDS)
+        self._seats[index] = self.place.start(self._beginnings[index]._replace(memory=memory))
+        self._policies.pop(index, None)
+        made = self._first(index)
+        self.states[index], self.arrays[index] = made.state, made.arrays
+        self.given_up += len(made.given_up)
+        self.restarts += 1
+        self._send(index)
+
+    def _patience(self) -> float | None:
+        """Seconds until the first of those that owe a round is late."""
+        late = [self._deadlines[index] for index in self._orders if index in self._deadlines]
+        return max(min(late) - time.monotonic(), 0.0) if late else None
+
+    def _require_in_time(self) -> None:
+        now = time.monotonic()
+        for index in self._orders:
+            if self._deadlines.get(index, now + 1) <= now:
+                self._hangs = True
+                raise TrainingError(
+                    f"{self._beginnings[index].title} did not answer within the time limit (step_timeout) of a round's "
+                    "steps: an environment hangs in code that does not come back to Python, or its machine does"
+                )
+
+    def close(self) -> None:
+        """End all of them; those that owe a round are not waited for once one has hung."""
+        seats, self._seats = self._seats, []
+        self.place.end(seats, SECONDS_OF_THE_LOST if self._hangs else CLOSING_SECONDS)

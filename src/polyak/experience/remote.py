@@ -1,0 +1,184 @@
+"""Collectors in processes of their own, as a run's loop sees them: one collector, whose step is a round.
+
+In step, a round is as many steps of every environment as there are between two bursts of updates, with the policy that
+the order took along. Each environment draws from streams of its own, and rows are put together by step, then
+environment, so that it matters not which process an environment is in, how long it takes, or whether it had to be made
+again.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from polyak.environments.elsewhere import Elsewhere
+from polyak.experience.collector import Episode
+from polyak.experience.crew import Crew
+from polyak.experience.rounds import Order, Round
+from polyak.policies.policy import Policy
+from polyak.system.stopwatch import no_lap
+from polyak.types import Arrays, Transitions
+
+ARRAYS = ("exploration_noise", "observation")
+
+
+class Rhythm(NamedTuple):
+    """Where rounds end."""
+
+    every: Sequence[int]
+    """At multiples of these steps of the run."""
+    at: Sequence[int]
+    """And after so many."""
+
+    def next(self, steps: int) -> int:
+        """The first end after so many steps of the run."""
+        ends = [(steps // each + 1) * each for each in self.every]
+        return min(*ends, *(each for each in self.at if each > steps))
+
+
+class Collectors:
+    """W collectors with N environments each; what they do in step and free alike."""
+
+    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
+        self.environments = environments
+        self._crew, self._rhythm = crew, rhythm
+        self._each = environments.count // len(crew)
+        """N"""
+        self._episodes: list[Episode] = []
+        self._fresh = False
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far, summed over all environments."""
+        return self.environments.steps
+
+    def start(self) -> None:
+        """Start the processes, which begin their first episodes.
+
+        Raises:
+            UsageError, TrainingError: as `Crew.start` says.
+        """
+        self._crew.start()
+        self._fresh = True
+
+    def begin(self) -> None:
+        """The first episodes are to begin: those which were `start`ed, or others, with settings that have changed.
+
+        Raises:
+            TrainingError: an environment raised or did not answer.
+        """
+        if self._fresh:
+            self._fresh = False
+            return
+        for index in range(len(self._crew)):
+            self._crew.send(index, Order(0, uniform=True, policy=None, settings=self.environments.changed))
+        for index, made in self._all_rounds():
+            self._crew.took(index, made)
+
+    def finished(self) -> list[Episode]:
+        """The episodes finished since the last call, in order."""
+        episodes, self._episodes = self._episodes, []
+        return episodes
+
+    def given_up(self) -> int:
+        """Episodes given up since the last call, because a collector that was made again could not enact them again."""
+        count, self._crew.given_up = self._crew.given_up, 0
+        return count
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """What `go_on` needs, as JSON can hold it and as arrays, beside the environments' own state."""
+        each = [json.loads(state) for state in self._crew.states]
+        return {"each": each}, {name: np.concatenate([one[name] for one in self._crew.arrays]) for name in ARRAYS}
+
+    def go_on(self, state: Mapping[str, Any], arrays: Arrays, seconds: float) -> Mapping[int, str]:
+        """Start the processes where the collectors of a `state` were, whose episodes are enacted again.
+
+        Returns:
+            For each environment that does not show the same again: why; a new episode has been started there.
+
+        Raises:
+            UsageError, TrainingError, ValueError, TypeError, KeyError: as `Crew.start` says.
+        """
+        self.environments.restore(state["environments"])
+        each: list[Any] = state["collector"]["each"]
+        if len(each) != len(self._crew):
+            raise ValueError(f"{len(each)} states of {len(self._crew)} collectors")
+        parts = {name: np.split(arrays[name], len(self._crew)) for name in ARRAYS}
+        memories = [
+            self._crew.memory(index, one, {name: parts[name][index] for name in ARRAYS}, seconds)
+            for index, one in enumerate(each)
+        ]
+        rounds = enumerate(self._crew.start(memories))
+        return {
+            index * self._each + number: reason for index, made in rounds for number, reason in made.given_up.items()
+        }
+
+    def close(self) -> None:
+        """End the processes."""
+        self._crew.close()
+
+    def _all_rounds(self) -> Iterable[tuple[int, Round]]:
+        """One of each collector, in their order."""
+        rounds: dict[int, Round] = {}
+        while len(rounds) < len(self._crew):
+            rounds |= self._crew.arrived()
+        return sorted(rounds.items())
+
+
+class InStep(Collectors):
+    """All collectors take the same steps with the same policy, and nobody goes on before all have delivered."""
+
+    goes_ahead = True
+
+    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
+        super().__init__(environments, crew, rhythm)
+        self._ordered = 0
+        """Steps of each environment in the round that is under way."""
+
+    def ahead(self, policy: Policy | None) -> None:
+        """Let the next round begin, with `policy`'s exploration or, where it is None, uniformly at random."""
+        if self._ordered:
+            return
+        steps, count = self.steps, self.environments.count
+        self._ordered = -(-(self._rhythm.next(steps) - steps) // count)
+        parameters = None if policy is None else policy.parameters
+        order = Order(self._ordered, uniform=policy is None, policy=parameters, settings=self.environments.changed)
+        for index in range(len(self._crew)):
+            self._crew.send(index, order)
+
+    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
+        """Take a round: the one that was begun `ahead`, or one with this policy; [L W N] rows.
+
+        `lap` is told when what was to be waited for is there, and when it has been put together.
+
+        Raises:
+            TrainingError: as `Crew.arrived` says; all is as it was before the round.
+        """
+        self.ahead(policy)
+        rounds = [made for _, made in self._all_rounds()]
+        lap("environment")
+        for index, made in enumerate(rounds):
+            self._crew.took(index, made)
+        shape = self._ordered, self._each
+        records = np.concatenate([made.records.reshape(*shape, -1) for made in rounds], axis=1)
+        episodes = np.concatenate([made.episodes.reshape(shape) for made in rounds], axis=1)
+        self._note(rounds)
+        self.environments.steps += self._ordered * self.environments.count
+        self._ordered = 0
+        rows = records.reshape(-1, records.shape[-1])
+        transitions = self.environments.spec.layout.unpacked(rows, episodes.reshape(-1))
+        lap("acting")
+        return transitions
+
+    def _note(self, rounds: Sequence[Round]) -> None:
+        """The episodes that have ended, by step, then environment."""
+        ended = sorted(
+            ((one.step, index, one) for index, made in enumerate(rounds) for one in made.finished),
+            key=lambda each: each[:2],
+        )
+        count, before = self.environments.count, self.steps
+        self._episodes += [
+            Episode(before + (step + 1) * count, one.total_reward, one.length, one.terminated, dict(one.info))
+            for step, _, one in ended
+        ]

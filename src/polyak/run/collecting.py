@@ -1,0 +1,64 @@
+"""Who collects for a run: a collector in this process, or many in processes of their own."""
+
+import json
+from contextlib import ExitStack
+
+from polyak.algorithm import policy_body
+from polyak.environments.elsewhere import Elsewhere
+from polyak.environments.stepping import Environments
+from polyak.experience.collector import Collector
+from polyak.experience.crew import Crew
+from polyak.experience.processes import Processes
+from polyak.experience.remote import Collectors, InStep, Rhythm
+from polyak.experience.replay import Replay
+from polyak.experience.rounds import Beginning, Head, Place
+from polyak.run.plan import Plan
+from polyak.system.randomness import Streams
+
+
+def collector_of(
+    stack: ExitStack, plan: Plan, streams: Streams, environments: Environments | Elsewhere, replay: Replay
+) -> Collector | InStep:
+    """The run's, which has not begun; `stack` ends what it starts."""
+    if isinstance(environments, Environments):
+        correlation = plan.config.exploration_correlation
+        return Collector(environments, streams.warm_up, streams.exploration, correlation)
+    crew = Crew(_place(plan), _beginnings(plan, environments), environments.states, replay)
+    stack.callback(crew.close)
+    config = plan.config
+    rhythm = Rhythm((config.update_every, config.steps_per_epoch), (config.start_steps, config.steps))
+    return InStep(environments, crew, rhythm)
+
+
+def started(collector: Collector | Collectors) -> None:
+    """Let collectors start that are to begin a new run, so that what cannot be is said before there is a folder.
+
+    Raises:
+        UsageError, TrainingError: as `Crew.start` says.
+    """
+    if isinstance(collector, Collectors):
+        collector.start()
+
+
+def _place(plan: Plan) -> Place:
+    return Processes()
+
+
+def _beginnings(plan: Plan, environments: Elsewhere) -> list[Beginning]:
+    head = plan.algorithm.head(plan.config)
+    body = policy_body(plan.algorithm.state(environments.spec, plan.config))
+    return [
+        Beginning(
+            number=number,
+            first=number * plan.envs,
+            envs=plan.envs,
+            among=environments.count,
+            seed=plan.seed,
+            spec=json.dumps(environments.spec.to_json()),
+            make=environments.make,
+            head=Head(head.kind, head.noise, body),
+            correlation=plan.config.exploration_correlation,
+            step_timeout=plan.step_timeout,
+        )
+        for number in range(plan.collectors or 0)
+    ]
