@@ -17,7 +17,8 @@ import polyak
 from callers import Counts
 from polyak import Run, TrainingError, UsageError
 from polyak.callbacks import Curriculum, EvaluateElsewhere, SavePolicies, Stateless, StopWhen, Training
-from polyak.cli.many import passed_on
+from polyak.cli.many import SETTLED
+from polyak.many.words import passed_on
 from polyak.policies.policy import Policy
 from polyak.report.page import page
 from polyak.run import loop
@@ -621,7 +622,7 @@ def test_each_run_together_has_its_own(tmp_path: Path) -> None:
 
 def test_the_command_line_names_several_and_passes_them_on(tmp_path: Path) -> None:
     words = ["--callback", "callers:StopsAt(27)", "--callback", "callers:Counts"]
-    assert passed_on(["--seeds", "0-1", *words]) == words
+    assert passed_on(["--seeds", "0-1", *words], SETTLED) == words
     options = {"steps": 40, "steps-per-epoch": 20, "update-after": 1000, "batch-size": 8, "hidden-sizes": 4}
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     code, output, errors = call_cli(

@@ -37,6 +37,7 @@ ALLOWED = {
     "types": {"errors"},
     "system": {"types", "errors", "system"},
     "settings": {"errors", "networks", "settings"},
+    "settings.spaces": {"algorithm", "errors", "system", "settings.kinds", "settings.names"},
     "settings.presets": {"algorithm", "errors", "system", "settings.names", "algorithms"},
     "networks": {"types", "networks"},
     "environments": {"types", "errors", "system", "settings.kinds", "settings.options", "environments"},
@@ -109,6 +110,8 @@ ALLOWED = {
         *("errors", "system", "settings.kinds", "run.metrics", "run.folder"),
         *("many.places", "many.local", "many.sweep"),
     },
+    "many.words": set[str](),
+    "many.tune": {"algorithm", "errors", "system", "settings", "run", "many"},
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
     "html": {"errors", "system"},
     "report": {
@@ -123,6 +126,7 @@ ALLOWED = {
         "settings.door",
         "report",
     },
+    "report.tuning": {"errors", "algorithms", "html", "many.tune.outcome"},
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
     "training": {"settings", "environments.handed", "run", "many", "views"},
     "parts": {
@@ -385,7 +389,7 @@ def spoken(tree: ast.Module) -> Iterator[str]:
     told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
-            yield re.sub(r"polyak (train|compare) .*", "", node.value)
+            yield re.sub(r"polyak (train|compare|tune) .*", "", node.value)
         for name in ("id", "attr", "arg", "name", "module"):
             yield str(getattr(node, name, ""))
 

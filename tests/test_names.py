@@ -35,7 +35,11 @@ def refused(*arguments: str) -> str:
 
 def test_the_table_leads_to_what_there_is() -> None:
     ours = {name for each in ELSEWHERE.values() for name in each.names}
-    assert ours <= SETTINGS | set(KINDS) | set(BESIDE) | set(COMMANDS) | {"episodes", "plain"}
+    assert ours <= SETTINGS | set(KINDS) | set(BESIDE) | set(COMMANDS) | {"episodes", "plain"} | {
+        "trials",
+        "jobs",
+        "study",
+    }
     assert not ELSEWHERE.keys() & (SETTINGS | set(KINDS) | set(BESIDE) | set(COMMANDS))  # what polyak has has its name
 
 

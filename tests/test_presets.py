@@ -230,6 +230,12 @@ def test_own_file_with_plain_values(tmp_path: Path) -> None:
     assert "batch_size" not in presets.load(path, algorithm("sac"), "Hopper-v5").values
 
 
+def test_own_file_may_hold_every_setting_that_a_run_has(tmp_path: Path) -> None:
+    path = own(tmp_path, "network = 'layer_norm'\nlearning_rate_schedule = { value = 'cosine', source = 'mine' }")
+    loaded = presets.load(path, algorithm("sac"), "Pendulum-v1")
+    assert loaded.values == {"network": "layer_norm", "learning_rate_schedule": "cosine"}
+
+
 def test_own_file_converts_noise_in_environment_units(tmp_path: Path) -> None:
     path = own(tmp_path, 'exploration_noise = { value = 1, unit = "environment" }')
     assert presets.load(path, algorithm("ddpg"), "Pendulum-v1", lambda: 2.0).values == {"exploration_noise": 0.5}

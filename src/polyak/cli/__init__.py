@@ -17,6 +17,7 @@ from polyak.settings.names import hint
 COMMANDS = {
     "train": "train a policy: polyak train ALGORITHM ENVIRONMENT",
     "compare": "train algorithms on environments with several seeds, and report on all",
+    "tune": "search for settings: polyak tune ALGORITHM ENVIRONMENT --trials N",
     "resume": "go on with a run that was interrupted or killed, or extend it",
     "evaluate": "run fresh episodes of a trained policy",
     "record": "record a video of a trained policy",

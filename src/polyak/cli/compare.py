@@ -8,6 +8,7 @@ from polyak.cli import many
 from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse, seeds_of, value_in
 from polyak.errors import UsageError
+from polyak.many.words import passed_on
 
 USAGE = f"""usage: polyak compare ALGORITHM... --environments ENVIRONMENT... [--backends BACKEND...]
                       [--seeds 0-4] [--jobs J] [options of train]
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError("--backend and --backends are both given: --backends alone names every framework")
     if value_in(rest, "--seed") is not None:
         raise UsageError("compare takes --seeds, such as --seeds 0-4, instead of --seed")
-    options = many.passed_on(rest, OWN)
+    options = passed_on(rest, OWN)
     grid = itertools.product(environments, algorithms, backends or [""])
     variants = [_variant(*point, options, named=len(backends) > 1) for point in grid]
     seeds = seeds_of(variants[0].request.many.seeds or SEEDS)

@@ -65,6 +65,7 @@ def findings() -> Iterator[Finding]:
     yield _package("MuJoCo", "mujoco", 'pip install "polyak[mujoco]"')
     yield _package("W&B", "wandb", 'pip install "polyak[wandb]"')
     yield _package("MLflow", "mlflow", 'pip install "polyak[mlflow]"')
+    yield _package("Optuna", "optuna", 'pip install "polyak[tune]"')
     if find_spec("mujoco") is not None:
         yield _mujoco_rendering()
 

@@ -7,7 +7,7 @@ folder as it starts, and last the path of the report.
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from polyak.cli.output import own_output
 from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, shares, value_in
 from polyak.errors import UsageError
 from polyak.many import sweep
+from polyak.many.words import passed_on
 from polyak.run.folder import Run
 from polyak.settings.kinds import require
 from polyak.system.memory import readable_bytes
@@ -105,19 +106,9 @@ def _report(runs: Sequence[Run], run_dir: Path) -> Path:
     return write_report(runs, run_dir / f"compare-{datetime.now().astimezone():%Y%m%d-%H%M%S}.html")
 
 
-def passed_on(arguments: Iterable[str], settled: Sequence[str] = SETTLED) -> list[str]:
-    """Command-line arguments without some flags and what belongs to them."""
-    kept, keeping = list[str](), True
-    for word in arguments:
-        if word.startswith("--"):
-            keeping = word.partition("=")[0].replace("_", "-") not in settled
-        kept += [word] * keeping
-    return kept
-
-
 def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
     plan = variant.request.plan
-    options = (*passed_on(variant.arguments), "--threads", str(threads))
+    options = (*passed_on(variant.arguments, SETTLED), "--threads", str(threads))
     return sweep.Job(plan.algorithm.name, plan.name, seed, options, plan.config.steps, variant.name)
 
 

@@ -61,8 +61,10 @@ class Request:
     """Seeds, jobs and the view."""
 
 
-def parse(name: str, environment: str, arguments: list[str]) -> Request:
-    """What the options after ALGORITHM ENVIRONMENT ask for.
+def parse(
+    name: str, environment: str, arguments: list[str], kind: type["Asked[Any, Any]"] = Asked, command: str = "train"
+) -> Request:
+    """What the options after ALGORITHM ENVIRONMENT ask for; a `command` that takes more has a `kind` of its own.
 
     Raises:
         UsageError: an unknown algorithm, preset or earlier run; a setting out of its limits.
@@ -84,12 +86,13 @@ def parse(name: str, environment: str, arguments: list[str]) -> Request:
             half_range = spec_of_instance(environment).action_half_range
         defaults = plan_with(algorithm, environment, before, chosen).with_fractions(half_range).config
     flags, settings = flags_of_options(), hinted(algorithm.Config)
+    does = "Train" if command == "train" else "Search settings for"
     given: Asked[Any, Any] = read(
-        Asked[settings, flags],
+        cast(Any, kind)[settings, flags],
         arguments,
-        f"train {name} {environment}",
-        default=Asked(options=flags(), settings=settings(**vars(defaults))),
-        description=f"Train {titled(algorithm.name)} on {environment}. Preset in force: {chosen.preset}.",
+        f"{command} {name} {environment}",
+        default=kind(options=flags(), settings=settings(**vars(defaults))),
+        description=f"{does} {titled(algorithm.name)} on {environment}. Preset in force: {chosen.preset}.",
         who=algorithm.name,
         before={"algorithm": "ALGORITHM", "environment": "ENVIRONMENT"},
     )

@@ -38,7 +38,7 @@ def list_runs(
 ) -> None:
     """List the runs below a folder; the last column is what the other commands take.
 
-    A run is running, interrupted (by a signal, or killed), failed, or done.
+    A run is running, interrupted (by a signal, or killed), failed, stopped (by a search, before its time), or done.
 
     Args:
         directory: where the runs are.

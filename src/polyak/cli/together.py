@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from polyak import frameworks
 from polyak.algorithms import titled
 from polyak.cli.apart import Prints, environments_apart
-from polyak.cli.many import PrintsFolders, Variant, command, concluded, passed_on, said_of, summary
+from polyak.cli.many import PrintsFolders, Variant, command, concluded, said_of, summary
 from polyak.cli.request import Request, replay_needed, require_memory, seeds_of, value_in
 from polyak.errors import UsageError
 from polyak.frameworks.execution import count_of_threads
 from polyak.many import sweep, together
 from polyak.many.seat import Seat
+from polyak.many.words import passed_on
 from polyak.run.start import settled
 from polyak.system.memory import readable_bytes
 from polyak.views.choice import ViewOfMany, make_view_of_many

@@ -1,4 +1,7 @@
-"""What state a run is in: running, interrupted, failed or done. Its folder says how it ended, its lock that it runs."""
+"""What state a run is in: running, interrupted, failed, stopped or done.
+
+Its folder says how it ended, its lock that it runs.
+"""
 
 import json
 from collections.abc import Generator
@@ -18,7 +21,7 @@ SIZE_LIMIT = 100_000
 SHOWN = 500
 """Characters of a reason that are kept."""
 
-Ended = Literal["interrupted", "failed", "done"]
+Ended = Literal["interrupted", "failed", "stopped", "done"]
 State = Literal["running", Ended]
 STATES: tuple[State, ...] = ("running", *get_args(Ended))
 
@@ -28,7 +31,7 @@ class Standing(NamedTuple):
 
     state: State
     reason: str = ""
-    """Why it failed, in a line."""
+    """Why it failed or was stopped, in a line."""
 
 
 @contextmanager
@@ -45,9 +48,18 @@ def ending_kept(folder: Path) -> Generator[None]:
         state, reason = "failed", " ".join(f"{error or type(error).__name__}".split())[:SHOWN]
         raise
     finally:
-        told = "".join(letter if letter.isprintable() else "?" for letter in reason)
-        with suppress(OSError):  # a full disk: then the records tell as much as they can
-            write_atomically(folder / NAME, (json.dumps({"state": state, "reason": told}) + "\n").encode())
+        _tell(folder, state, reason)
+
+
+def tell_stopped(folder: Path, reason: str) -> None:
+    """Say in the folder of a run that has ended that it was stopped before its time, on purpose, and why."""
+    _tell(folder, "stopped", " ".join(reason.split())[:SHOWN])
+
+
+def _tell(folder: Path, state: str, reason: str) -> None:
+    told = "".join(letter if letter.isprintable() else "?" for letter in reason)
+    with suppress(OSError):  # a full disk: then the records tell as much as they can
+        write_atomically(folder / NAME, (json.dumps({"state": state, "reason": told}) + "\n").encode())
 
 
 def standing_of(run: Run) -> Standing:

@@ -128,6 +128,14 @@ _TABLE = {
     # Commands
     "enjoy play test": _ours("watch record evaluate"),
     "plot plot_train plot_results": _ours("report"),
+    "optimize optimize_hyperparameters hyperopt search hpo optuna": _ours("tune"),
+    # A search
+    "n_trials num_trials max_trials max_total_trials": _ours("trials", ", which counts those of the whole study"),
+    "n_jobs num_workers": _ours("jobs"),
+    "study_name": _ours("study"),
+    "n_startup_trials n_evaluations n_warmup_steps n_min_trials": Ours(
+        (), "`polyak tune` draws ten trials at random, and prunes from the sixth and a third of the steps on"
+    ),
     # The run
     "tensorboard_log tb_log_name log_dir logdir log_folder log_path logger_kwargs output_dir exp_name save_path": _ours(
         "run_dir", ": TensorBoard's events are always in the run's folder below it"

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -188,6 +188,9 @@ def _plain(what: str, value: object, kind: Any) -> object:
             return tuple(_plain(what, item, get_args(kind)[0]) for item in cast(list[object], value))
     elif isinstance(value, bool) or kind is bool:
         if isinstance(value, bool) and kind is bool:
+            return value
+    elif isinstance(value, str):
+        if kind is str or get_origin(kind) is Literal:
             return value
     elif isinstance(value, int | float):
         if float in (kind, *get_args(kind)):

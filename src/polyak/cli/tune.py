@@ -1,0 +1,232 @@
+"""`polyak tune ALGORITHM ENVIRONMENT --trials N ...`: search for settings; its page is the only line of output.
+
+`--show-space ALGORITHM` prints what would be searched, and `--report STORAGE` makes the page of a study again.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TextIO, cast
+
+import tyro
+
+from polyak.algorithms import algorithm, titled
+from polyak.cli.named import with_from_named
+from polyak.cli.output import own_output
+from polyak.cli.parsing import HINTED, read
+from polyak.cli.request import Asked, C, F, Request, parse, replay_needed, require_memory, seeds_of, value_in
+from polyak.errors import UsageError
+from polyak.many.tune import asked as asking
+from polyak.many.tune.asked import Pruner, Sampler, Search, folder_of, named, seconds
+from polyak.many.tune.storage import require_optuna, shown
+from polyak.many.words import given_in, passed_on
+from polyak.settings import spaces
+from polyak.settings.kinds import require
+from polyak.settings.shared import Settings
+from polyak.system.memory import readable_bytes
+from polyak.system.threads import physical_cores
+
+if TYPE_CHECKING:
+    import optuna
+
+USAGE = """usage: polyak tune ALGORITHM ENVIRONMENT [--trials N] [--seeds 0-1] [--storage STUDY] [options of train]
+       polyak tune --show-space ALGORITHM [--space FILE.toml]
+       polyak tune --report STORAGE [--study NAME] [--output PAGE]
+
+Searches for settings: Optuna draws a trial, which is trained with every seed as an ordinary run, and pruned where
+others were better. Ctrl-C saves, and the same command goes on. At the end there are a page about the search, the best
+trial's settings as a preset, and the command that trains with it.
+
+  polyak tune sac Pendulum-v1 --trials 40 --seeds 0-1 --steps 10000
+
+`polyak tune sac Pendulum-v1 --help` lists every option; a setting that is given is not searched."""
+
+
+@dataclass(frozen=True)
+class AskedOfTune(Asked[C, F], Generic[C, F]):
+    """What `tune` takes besides what `train` does."""
+
+    trials: Annotated[int, HINTED] = 40
+    """Trials of the whole study, those of earlier commands included."""
+    storage: Annotated[str | None, HINTED] = None
+    """Where the study is kept: a SQLite file, a file.journal, or the URL of a database; by default study.db in the
+    study's folder, below --run-dir."""
+    study: Annotated[str | None, HINTED] = None
+    """The study's name, by default ALGORITHM-ENVIRONMENT."""
+    timeout: Annotated[str | None, HINTED] = None
+    """End in order after so long, as 2h, 90m or 1h30m; the same command goes on."""
+    space: Annotated[Path | None, HINTED] = None
+    """A TOML file that says what is searched, instead of the algorithm's own space; see --show-space."""
+    sampler: Sampler = "tpe"
+    """What draws: tpe learns from the trials before, random does not."""
+    pruner: Pruner = "median"
+    """What stops trials early: median those that are below the median of the others at the same step, from a third of
+    their steps on; hyperband most of them, early; none nothing."""
+    keep_pruned: bool = False
+    """Keep the checkpoints of pruned trials, replay with them, so that their runs could be gone on with."""
+
+
+OWN = tuple(
+    flag
+    for field in fields(AskedOfTune)
+    if field.name not in ("options", "settings")
+    for flag in (f"--{field.name.replace('_', '-')}", f"--no-{field.name.replace('_', '-')}")
+)
+SETTLED = (*OWN, "--seed", "--threads", "--run-dir")
+"""What of the command line is settled here for each run; the rest is passed on as it is."""
+SEEDS = "0-1"
+
+
+def main(arguments: list[str]) -> int:
+    """Parse, check, search, tell."""
+    if arguments[:1] in (["-h"], ["--help"]) or arguments[1:] in (["-h"], ["--help"]) or not arguments:
+        print(USAGE)
+        return 0 if arguments else 2
+    for flag, what in (("--show-space", _show_space), ("--report", _report)):
+        if arguments[0].partition("=")[0] == flag:
+            what(arguments)
+            return 0
+    if len(arguments) < 2 or arguments[0].startswith("-") or arguments[1].startswith("-"):
+        raise UsageError("tune needs ALGORITHM ENVIRONMENT first, as in: polyak tune sac Pendulum-v1 --trials 40")
+    name, environment, *rest = with_from_named(arguments)
+    request = parse(name, environment, rest, AskedOfTune, "tune")
+    require_optuna()
+    with own_output() as output:
+        search, said = _settled(request, rest)
+        return _run(search, said, request, output)
+
+
+def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]:
+    """The search that is asked for, and what is worth knowing of it."""
+    plan, asked = request.plan, cast(AskedOfTune[Settings, Any], request.many)
+    if asked.together:
+        raise UsageError("--together is for runs of equal settings: leave it out, each run of a search has a process")
+    if value_in(rest, "--seed") is not None:
+        raise UsageError("tune takes --seeds, those of each trial, such as --seeds 0-1, instead of --seed")
+    require("trials", asked.trials, asked.trials >= 1, "at least 1")
+    seeds = seeds_of(asked.seeds or SEEDS)
+    at_once, threads = shares(len(seeds), asked.trials, asked.jobs, request.options.threads)
+    memory = at_once * replay_needed(plan)
+    require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
+    study = named(asked.study, plan.algorithm.name, plan.name)
+    search, notes = asking.settled(
+        algorithm=plan.algorithm,
+        environment=plan.name,
+        config=plan.config,
+        given=given_in(rest, [field.name for field in fields(plan.config)]),
+        space=asked.space,
+        evaluate_in=plan.evaluate_in,
+        words=(*passed_on(rest, SETTLED), f"--threads={threads}"),
+        seeds=tuple(seeds),
+        trials=asked.trials,
+        study=study,
+        storage=asked.storage or str(folder_of(request.options.run_dir, study) / "study.db"),
+        run_dir=request.options.run_dir,
+        at_once=at_once,
+        timeout=seconds(asked.timeout),
+        sampler=asked.sampler,
+        pruner=asked.pruner,
+        keep_pruned=asked.keep_pruned,
+    )
+    facts = {
+        "trials": f"{search.trials} of {len(seeds)} seed{'s' * (len(seeds) != 1)}, {at_once} runs at a time, "
+        f"{threads} thread{'s' * (threads != 1)} each",
+        "searched": ", ".join(each.name for each in search.space),
+        "settings": f"else preset {plan.preset}, {plan.backend}, {plan.config.steps:,} steps",
+        "replay": f"will use {readable_bytes(memory)}",
+        "study": f"{search.study} in {shown(search.storage)}",
+    }
+    return search, facts | ({"note": "; ".join(notes)} if notes else {})
+
+
+def shares(seeds: int, trials: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
+    """Runs at a time, and threads of each; by default whole trials, so that their seeds can be compared step by step.
+
+    Raises:
+        UsageError: `jobs` is below 1.
+    """
+    require("jobs", jobs, jobs is None or jobs >= 1, "at least 1")
+    cores = physical_cores()
+    whole = seeds * max(1, cores // (seeds * (threads or 1)))
+    at_once = min(seeds * trials, jobs or whole)
+    return at_once, threads or max(1, cores // at_once)
+
+
+def _run(search: Search, facts: dict[str, str], request: Request, output: TextIO) -> int:
+    from polyak.many.tune import driver
+    from polyak.views.tune import make_view_of_search
+
+    title = f"search: {titled(search.algorithm.name)} on {request.plan.label}"
+    outcome = driver.run(search, make_view_of_search(title, facts, plain=request.many.plain))
+    progress = outcome.progress
+    said = [] if progress.is_whole else [f"{outcome.why or 'interrupted'}: all is saved, and the same command goes on"]
+    page = _told(outcome.study, search.folder, search.storage, search.folder / "report.html", said)
+    if page is not None:
+        print(page, file=output, flush=True)
+    return 128 + outcome.signal_number if outcome.signal_number else int(progress.is_whole and page is None)
+
+
+def _told(study: "optuna.Study", folder: Path, storage: str, page: Path, said: Sequence[str] = ()) -> Path | None:
+    """Say what came of a study, write its preset and its page, and return the page; None where no trial is done."""
+    from polyak.many.tune.outcome import command, findings, write_preset
+    from polyak.report.tuning import write_search
+
+    found = findings(study)
+    lines, written = [f"{len(found.results)} trial{'s' * (len(found.results) != 1)}: {found.counted()}", *said], None
+    if found.best is not None:
+        lines.append(f"best: trial {found.best.number}, score {found.best.score or 0.0:.4g}")
+        try:
+            preset = write_preset(found, folder)
+            if preset is not None:
+                lines += [f"its settings: {preset}", "to train with them, with seeds that the search has not seen:"]
+                lines.append(f"  {command(found, preset)}")
+        except UsageError as error:  # its runs have been moved: the page is worth having all the same
+            lines.append(f"its settings: {error}")
+        written = write_search(found, page, shown(storage))
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+    return written
+
+
+# Besides
+
+
+@dataclass(frozen=True)
+class ShowSpace:
+    """Print the search space of an algorithm as TOML, to begin one's own from."""
+
+    show_space: Annotated[str, HINTED]
+    """The algorithm."""
+    space: Annotated[Path | None, HINTED] = None
+    """A file of your own, to see how it is read."""
+
+
+def _show_space(arguments: list[str]) -> None:
+    asked = read(ShowSpace, arguments, "tune")
+    print(spaces.written(algorithm(asked.show_space), asked.space), end="")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make the page of a study, and the preset of its best trial, again."""
+
+    report: Annotated[str, HINTED]
+    """Where the study is kept, as for --storage."""
+    study: Annotated[str | None, HINTED] = None
+    """Its name, where there are several."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("report.html")
+    """The page's path; the preset is beside it."""
+
+
+def _report(arguments: list[str]) -> None:
+    asked = read(Report, arguments, "tune")
+    require_optuna()
+    from polyak.many.tune.storage import quiet
+    from polyak.many.tune.study import existing
+
+    with quiet():
+        page = _told(existing(asked.report, asked.study), asked.output.parent, asked.report, asked.output)
+    if page is None:
+        raise UsageError(f"no trial in {shown(asked.report)} is done, so that there is nothing to report on")
+    print(page)
