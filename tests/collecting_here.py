@@ -39,15 +39,17 @@ class SeatHere:
 
 
 class Here:
-    """Where they are; the last of those that owe an answer has it first."""
+    """Where they are; the last of those that owe an answer has it first, unless they take turns."""
 
     name = "this process"
 
     def __init__(self) -> None:
         self.seats: list[SeatHere] = []
+        self.turns = False
         self.loses: set[tuple[int, int]] = set()
         """Which collector is lost in which of its rounds, from 1, those in which it was lost counted."""
         self._rounds = Counter[int]()
+        self._asked = 0
 
     def start(self, beginning: Beginning) -> SeatHere:
         if beginning.memory is None and beginning.number == 0:
@@ -60,6 +62,9 @@ class Here:
         return (number, self._rounds[number]) in self.loses
 
     def ready(self, seats: Sequence[SeatHere], seconds: float | None) -> list[SeatHere]:
+        if self.turns:  # the first twice as often as the second
+            self._asked += 1
+            return [seats[(0, 1, 0)[self._asked % 3] % len(seats)]]
         return [seats[-1]]
 
     def end(self, seats: Sequence[SeatHere], seconds: float) -> None:

@@ -1,4 +1,7 @@
-"""Collectors in step: which process an environment is in, when it answers and whether it is lost change no number."""
+"""Collectors: in step, who has an environment, when it answers and whether it is lost change no number; free, they may.
+
+Most tests have them in their own process (`collecting_here`), which the first one compares with real ones.
+"""
 
 import os
 import signal
@@ -8,13 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.vector import SyncVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import polyak
 from collecting_here import Here, put_here
-from polyak import Run, TrainingError
+from polyak import Run, TrainingError, UsageError
 from polyak.experience.processes import Process, Processes
-from tiny_cli import Uneven, untrained_run
-from whole_runs import assert_same, saved, snapshots
+from polyak.experience.remote import Rhythm
+from tiny_cli import SMALL, TINY, Tiny, Uneven, untrained_run
+from whole_runs import assert_same, saved, snapshots, without_times
 
 CONFIG: dict[str, Any] = {
     "steps": 72,
@@ -151,3 +158,117 @@ def test_while_actions_are_random_it_matters_not_who_has_an_environment(here: He
         np.testing.assert_array_equal(rows(run), rows(runs[0]))
         assert saved(run).replay.episodes(0, 48).tolist() == saved(runs[0]).replay.episodes(0, 48).tolist()
         assert [record["train/return"] for record in run.metrics] == [r["train/return"] for r in runs[0].metrics]
+
+
+@given(
+    collectors=st.integers(1, 3),
+    envs=st.integers(1, 3),
+    every=st.integers(1, 4),
+    epoch=st.integers(1, 40),
+    start=st.integers(0, 30),
+)
+@settings(max_examples=200)
+def test_rounds_end_where_something_is_due_and_nowhere_passes_it(
+    collectors: int, envs: int, every: int, epoch: int, start: int
+) -> None:
+    """As the steps of so many environments in one process would: after the first step that reaches it."""
+    count = collectors * envs
+    rhythm = Rhythm((count * every, epoch), (start, 100))
+    steps = 0
+    while steps < 100:
+        end = steps + count * -(-(rhythm.next(steps) - steps) // count)
+        for each in range(steps + count, end, count):  # the steps that the round does not end after
+            assert each // (count * every) == steps // (count * every)
+            assert each // epoch == steps // epoch
+            assert (each >= start) == (steps >= start)
+            assert each < 100
+        steps = end
+
+
+def test_the_policy_of_a_round_is_the_one_before_but_for_the_newest_after_an_epoch(
+    here: Here, train: Callable[..., Run]
+) -> None:
+    """As in a run of one process with a lag of 1; a callback sees it, and changes no number."""
+
+    class Ages:
+        def __init__(self) -> None:
+            self.seen: dict[int, tuple[int, int]] = {}
+
+        def stepped(self, training: Any) -> None:
+            self.seen[training.steps] = training.updates, len(training.transitions.reward)
+
+    ours, theirs = Ages(), Ages()
+    whole = train(callbacks=[ours])
+    train(collectors=None, envs=4, lag=1, callbacks=[theirs])
+    assert {steps: updates for steps, (updates, _) in ours.seen.items()} == {
+        steps: updates for steps, (updates, _) in theirs.seen.items() if steps in ours.seen
+    }
+    assert np.cumsum([rows for _, rows in ours.seen.values()]).tolist() == list(ours.seen)
+    for ours_of, theirs_of in zip(whole.metrics, train().metrics, strict=True):
+        assert without_times(ours_of) == without_times(theirs_of), "told or not, nothing else is done"
+    assert whole.metrics[-1]["collectors/policy_lag_max"] == 8
+
+
+# Free
+
+
+def links(run: Run) -> list[tuple[int, int]]:
+    """For each episode in replay, its environment; each transition must follow from the one before."""
+    replay = saved(run).replay
+    held = replay.records(0, replay.added)
+    after = replay.successors(np.arange(replay.added))
+    for number, next_one in enumerate(after.tolist()):
+        if next_one >= 0:
+            shown, shows = held[number, replay.layout.next_observation], held[next_one, replay.layout.observation]
+            np.testing.assert_array_equal(shown, shows)
+    episodes = replay.episodes(0, replay.added)
+    ended = held[:, replay.layout.terminated :].any(axis=1)
+    running = [number for number in np.flatnonzero(after < 0) if not ended[number]]
+    return sorted((int(episodes[number]) % 4, int(number)) for number in running)
+
+
+def test_free_collectors_deliver_when_they_are_ready(
+    here: Here, train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Updates are as many a step as in step, nothing is there twice, and a run goes on from its checkpoint."""
+    taken = snapshots(monkeypatch, tmp_path, 9, 13).taken
+    here.turns = True
+    options = {"collection": "free", "replay_size": 200, "checkpoint_every": 4, "steps": 96}
+    whole = train(**options)
+    resumed = [polyak.resume(taken[number]) for number in (9, 13)]
+    here.loses = {(1, 3), (0, 8)}
+    for run in (whole, *resumed, train(**options)):
+        record = run.metrics[-1]
+        assert (record["step"], record["learner/updates"]) == (96, 96 - 8 + 8)
+        assert 0 < record["collectors/policy_lag"] <= record["collectors/policy_lag_max"]
+        assert len(links(run)) <= 4, "at most the running episode of each environment has no successor and no end"
+        assert run.settings["collection"] == "free"
+
+
+# At the door
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"collectors": 0}, "collectors is 0, but must be at least 1, or None for none"),
+        ({"lag": 0}, "lag is 0, but collectors go on with the policy before"),
+        ({"update_every": 9}, r"update_every is 9, but the 4 .* choose update_every \(--update-every\) 8 or 12"),
+        ({"update_every": 3}, r"choose update_every \(--update-every\) 4, or other numbers"),
+        ({"vectorization": "async"}, "vectorization is async, but collectors step their environments one after"),
+        ({"evaluate_in": "training"}, "evaluate_in is training, but with collectors"),
+        ({"collectors": None, "collection": "free"}, "collection is free, but there are no collectors"),
+        ({"environment": Tiny(), "envs": 1}, "handed over as an object, which cannot be made again there"),
+        ({"environment": lambda: SyncVectorEnv([Tiny] * 2)}, "makes a whole VectorEnv"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_said_at_the_door(options: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=told):
+        polyak.train("sac", **{"environment": TINY, "run_dir": tmp_path / "runs", **CONFIG, **options})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_together_have_no_collectors(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="collectors is 2, but runs that train together"):
+        polyak.train_together("sac", TINY, seeds=[0], run_dir=tmp_path, **{**SMALL, "collectors": 2})

@@ -14,7 +14,11 @@ from polyak.run.checkpoints import Checkpoints
 from polyak.run.saved import Saved, read_checkpoint
 from polyak.system import stopwatch
 
-TIMES = ("seconds", "speed/steps_per_second", "epoch_seconds", "times", *(f"time/{part}" for part in stopwatch.PARTS))
+TIMES = (
+    *("seconds", "speed/steps_per_second", "epoch_seconds", "times", *(f"time/{part}" for part in stopwatch.PARTS)),
+    *(f"collectors/{name}" for name in ("steps_per_second", "slowest", "waiting")),
+    *(f"collectors/{name}" for name in ("bytes_received", "bytes_sent", "restarts")),  # by this process alone
+)
 
 
 def saved(run: Run) -> Saved:

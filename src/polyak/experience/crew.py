@@ -11,6 +11,7 @@ from polyak.errors import TrainingError, UsageError
 from polyak.experience.reenactment import OfEpisodes
 from polyak.experience.replay import Replay
 from polyak.experience.rounds import Beginning, Lost, Memory, Order, Place, Round, Seat
+from polyak.experience.tally import Tally
 from polyak.types import Arrays
 
 AGAIN_SECONDS = 600.0
@@ -27,8 +28,7 @@ class Crew:
         """[W]: with `states`, where each collector stands."""
         self.given_up = 0
         """Episodes given up, because a collector that was made again could not enact them again."""
-        self.restarts = 0
-        """Collectors that were made again."""
+        self.tally = Tally(len(beginnings))
         self._beginnings = beginnings
         self._seats: list[Seat] = []
         self._orders: dict[int, Order] = {}
@@ -81,6 +81,7 @@ class Crew:
         if limit is not None:
             self._deadlines[index] = time.monotonic() + (order.steps + 1) * limit
         self._seats[index].send(order)
+        self.tally.ordered(order)
 
     def arrived(self) -> dict[int, Round]:
         """Wait for one of the rounds that were ordered, or several; a collector that is lost is made again meanwhile.
@@ -102,8 +103,12 @@ class Crew:
                 self._again(index, lost)
         return rounds
 
-    def took(self, index: int, made: Round) -> None:
-        """A round has been taken over: from now on, the collector would be made again from its end."""
+    def took(self, index: int, made: Round, lag: int | None = None) -> None:
+        """A round has been taken over: from now on, the collector would be made again from its end.
+
+        Its policy was `lag` updates behind; None: there was none.
+        """
+        self.tally.arrived(index, made, lag)
         self.states[index], self.arrays[index], self._deaths[index] = made.state, made.arrays, 0
 
     def _received(self, index: int) -> Round:
@@ -149,7 +154,7 @@ class Crew:
         made = self._first(index)
         self.states[index], self.arrays[index] = made.state, made.arrays
         self.given_up += len(made.given_up)
-        self.restarts += 1
+        self.tally.lost()
         self._send(index)
 
     def _patience(self) -> float | None:

@@ -4,9 +4,15 @@ In step, a round is as many steps of every environment as there are between two 
 the order took along. Each environment draws from streams of its own, and rows are put together by step, then
 environment, so that it matters not which process an environment is in, how long it takes, or whether it had to be made
 again.
+
+Free, each collector's round is one by itself, taken over when it comes, and its next is begun at once with the newest
+policy. One round of each may wait to be taken over; then its collector waits. How many updates there are for a step
+stays as it was asked for.
 """
 
 import json
+from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,7 +21,8 @@ import numpy as np
 from polyak.environments.elsewhere import Elsewhere
 from polyak.experience.collector import Episode
 from polyak.experience.crew import Crew
-from polyak.experience.rounds import Order, Round
+from polyak.experience.rounds import Finished, Order, Round
+from polyak.experience.tally import Counts
 from polyak.policies.policy import Policy
 from polyak.system.stopwatch import no_lap
 from polyak.types import Arrays, Transitions
@@ -37,7 +44,7 @@ class Rhythm(NamedTuple):
         return min(*ends, *(each for each in self.at if each > steps))
 
 
-class Collectors:
+class Collectors(ABC):
     """W collectors with N environments each; what they do in step and free alike."""
 
     def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
@@ -47,6 +54,13 @@ class Collectors:
         """N"""
         self._episodes: list[Episode] = []
         self._fresh = False
+        self._counts: Counts | None = None
+        self._seen: dict[int, int | None] = {}
+        """Of each collector's order: the updates that its policy had seen; None where there was no policy."""
+
+    def measured_by(self, counts: Counts) -> None:
+        """Measure how old policies are by the run's updates."""
+        self._counts = counts
 
     @property
     def steps(self) -> int:
@@ -62,6 +76,16 @@ class Collectors:
         self._crew.start()
         self._fresh = True
 
+    @abstractmethod
+    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
+        """Take a round, with `policy`'s exploration or, where it is None, uniformly at random: [n] rows.
+
+        `lap` is told when what was to be waited for is there, and when it has been dealt with.
+
+        Raises:
+            TrainingError: as `Crew.arrived` says; all is as it was before the round.
+        """
+
     def begin(self) -> None:
         """The first episodes are to begin: those which were `start`ed, or others, with settings that have changed.
 
@@ -76,10 +100,26 @@ class Collectors:
         for index, made in self._all_rounds():
             self._crew.took(index, made)
 
+    def _send(self, index: int, steps: int, policy: Policy | None) -> None:
+        """Order so many steps of each environment, with a policy's exploration or, without one, at random."""
+        parameters = None if policy is None else policy.parameters
+        order = Order(steps, uniform=policy is None, policy=parameters, settings=self.environments.changed)
+        self._seen[index] = None if policy is None or self._counts is None else self._counts.count
+        self._crew.send(index, order)
+
+    def _took(self, index: int, made: Round) -> None:
+        seen = self._seen.pop(index)
+        begun = 0 if self._counts is None else self._counts.begun
+        self._crew.took(index, made, None if seen is None else begun - seen)
+
     def finished(self) -> list[Episode]:
         """The episodes finished since the last call, in order."""
         episodes, self._episodes = self._episodes, []
         return episodes
+
+    def measured(self) -> dict[str, float]:
+        """What the collectors did since the last call, as a record has it."""
+        return self._crew.tally.measured()
 
     def given_up(self) -> int:
         """Episodes given up since the last call, because a collector that was made again could not enact them again."""
@@ -89,7 +129,10 @@ class Collectors:
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """What `go_on` needs, as JSON can hold it and as arrays, beside the environments' own state."""
         each = [json.loads(state) for state in self._crew.states]
-        return {"each": each}, {name: np.concatenate([one[name] for one in self._crew.arrays]) for name in ARRAYS}
+        lag = self._crew.tally.state()
+        return {"each": each, "lag": lag}, {
+            name: np.concatenate([one[name] for one in self._crew.arrays]) for name in ARRAYS
+        }
 
     def go_on(self, state: Mapping[str, Any], arrays: Arrays, seconds: float) -> Mapping[int, str]:
         """Start the processes where the collectors of a `state` were, whose episodes are enacted again.
@@ -101,6 +144,7 @@ class Collectors:
             UsageError, TrainingError, ValueError, TypeError, KeyError: as `Crew.start` says.
         """
         self.environments.restore(state["environments"])
+        self._crew.tally.restore(state["collector"]["lag"])
         each: list[Any] = state["collector"]["each"]
         if len(each) != len(self._crew):
             raise ValueError(f"{len(each)} states of {len(self._crew)} collectors")
@@ -129,8 +173,6 @@ class Collectors:
 class InStep(Collectors):
     """All collectors take the same steps with the same policy, and nobody goes on before all have delivered."""
 
-    goes_ahead = True
-
     def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
         super().__init__(environments, crew, rhythm)
         self._ordered = 0
@@ -142,24 +184,16 @@ class InStep(Collectors):
             return
         steps, count = self.steps, self.environments.count
         self._ordered = -(-(self._rhythm.next(steps) - steps) // count)
-        parameters = None if policy is None else policy.parameters
-        order = Order(self._ordered, uniform=policy is None, policy=parameters, settings=self.environments.changed)
         for index in range(len(self._crew)):
-            self._crew.send(index, order)
+            self._send(index, self._ordered, policy)
 
     def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
-        """Take a round: the one that was begun `ahead`, or one with this policy; [L W N] rows.
-
-        `lap` is told when what was to be waited for is there, and when it has been put together.
-
-        Raises:
-            TrainingError: as `Crew.arrived` says; all is as it was before the round.
-        """
+        """Take the round that was begun `ahead`, or one with this policy: [L W N] rows."""
         self.ahead(policy)
         rounds = [made for _, made in self._all_rounds()]
         lap("environment")
         for index, made in enumerate(rounds):
-            self._crew.took(index, made)
+            self._took(index, made)
         shape = self._ordered, self._each
         records = np.concatenate([made.records.reshape(*shape, -1) for made in rounds], axis=1)
         episodes = np.concatenate([made.episodes.reshape(shape) for made in rounds], axis=1)
@@ -173,12 +207,41 @@ class InStep(Collectors):
 
     def _note(self, rounds: Sequence[Round]) -> None:
         """The episodes that have ended, by step, then environment."""
-        ended = sorted(
-            ((one.step, index, one) for index, made in enumerate(rounds) for one in made.finished),
-            key=lambda each: each[:2],
-        )
+        ended = [(one.step, index, one) for index, made in enumerate(rounds) for one in made.finished]
         count, before = self.environments.count, self.steps
-        self._episodes += [
-            Episode(before + (step + 1) * count, one.total_reward, one.length, one.terminated, dict(one.info))
-            for step, _, one in ended
-        ]
+        for step, _, one in sorted(ended, key=lambda each: each[:2]):
+            self._episodes.append(_episode(before + (step + 1) * count, one))
+
+
+class Free(Collectors):
+    """Whoever is ready delivers, and goes on."""
+
+    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm, steps: int) -> None:
+        """Let a round be so many steps of each environment."""
+        super().__init__(environments, crew, rhythm)
+        self._ordered = steps
+        self._waiting: deque[tuple[int, Round]] = deque()
+        """Rounds that have arrived, and are to be taken over."""
+
+    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
+        """Take the first round that is there, [L N] rows, and let its collector go on with this policy."""
+        for index in range(len(self._crew)):
+            if index not in self._seen:  # at the beginning, and nowhere else
+                self._send(index, self._ordered, policy)
+        while not self._waiting:
+            self._waiting.extend(self._crew.arrived().items())
+        lap("environment")
+        index, made = self._waiting.popleft()
+        self._took(index, made)
+        self._send(index, self._ordered, policy)
+        before = self.steps
+        for one in made.finished:
+            self._episodes.append(_episode(before + (one.step + 1) * self._each, one))
+        self.environments.steps += len(made.records)
+        transitions = self.environments.spec.layout.unpacked(made.records, made.episodes)
+        lap("acting")
+        return transitions
+
+
+def _episode(step: int, one: Finished) -> Episode:
+    return Episode(step, one.total_reward, one.length, one.terminated, dict(one.info))

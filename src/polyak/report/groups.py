@@ -100,6 +100,8 @@ def experiment(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's results depend on, seed, versions and machine apart: one flat table."""
     facts: dict[str, Any] = {name: settings.get(name) for name in DIFFERENT}
     facts |= {name: settings[name] for name in ADDED if settings.get(name)}
+    if settings.get("collectors"):
+        facts |= {name: settings.get(name) for name in ("collectors", "collection")}
     facts |= changed_on_resume(settings)
     return facts | {name: value for name, value in settings["settings"].items() if name not in FREE}
 

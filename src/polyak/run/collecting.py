@@ -9,7 +9,7 @@ from polyak.environments.stepping import Environments
 from polyak.experience.collector import Collector
 from polyak.experience.crew import Crew
 from polyak.experience.processes import Processes
-from polyak.experience.remote import Collectors, InStep, Rhythm
+from polyak.experience.remote import Collectors, Free, InStep, Rhythm
 from polyak.experience.replay import Replay
 from polyak.experience.rounds import Beginning, Head, Place
 from polyak.run.plan import Plan
@@ -18,7 +18,7 @@ from polyak.system.randomness import Streams
 
 def collector_of(
     stack: ExitStack, plan: Plan, streams: Streams, environments: Environments | Elsewhere, replay: Replay
-) -> Collector | InStep:
+) -> Collector | Collectors:
     """The run's, which has not begun; `stack` ends what it starts."""
     if isinstance(environments, Environments):
         correlation = plan.config.exploration_correlation
@@ -27,6 +27,8 @@ def collector_of(
     stack.callback(crew.close)
     config = plan.config
     rhythm = Rhythm((config.update_every, config.steps_per_epoch), (config.start_steps, config.steps))
+    if plan.collection == "free":
+        return Free(environments, crew, rhythm, config.update_every // environments.count)
     return InStep(environments, crew, rhythm)
 
 

@@ -68,7 +68,10 @@ def _environments(plan: Plan, envs: int) -> str:
     """How many there are, and who steps them."""
     if plan.collectors is None:
         return f"{envs} ({plan.vectorization})"
-    return f"{envs}: {plan.collectors} collectors with {plan.envs} each, {plan.collection}"
+    how = "free, so that the run is not reproducible" if plan.collection == "free" else "in step"
+    steps = plan.config.update_every // envs
+    one = "step" if steps == 1 else "steps"
+    return f"{envs}, {plan.envs} in each of {plan.collectors} collectors, {how}; a round is {steps} {one} of each"
 
 
 def warn_of_missing(asked: Sequence[str], record: Record, episodes: Collection[Episode]) -> None:

@@ -91,6 +91,8 @@ class Updates:
         """
         self.count = 0
         """Updates that were taken over."""
+        self.begun = 0
+        """Updates that were launched."""
         self.policy = policy
         """The newest that was taken over."""
         self.replay, self.learner = replay, learner
@@ -110,6 +112,7 @@ class Updates:
             self._ledger.stopwatch.lap("replay")
             draws = drawn(self._draws, self._streams.learner, due)
             self._launched.append(self._started(batches, draws))
+            self.begun += due
             self._ledger.stopwatch.lap("learner")
         return bool(due)
 
@@ -175,7 +178,7 @@ class Updates:
         """
         go_on_from(self._streams.replay, state["replay_stream"])
         go_on_from(self._streams.learner, state["learner_stream"])
-        self.count = int(state["updates"])
+        self.count = self.begun = int(state["updates"])
         self._schedule.owed = float(state["updates_owed"])
         if not -1e-6 < self._schedule.owed < 1:
             raise ValueError(f"{self._schedule.owed} updates owed")
@@ -183,6 +186,7 @@ class Updates:
             values = self._ledger.of_today(state, arrays["launched"])
             learned = Learned(Metrics(self._plan.algorithm.metrics, values), self.policy.parameters)
             self._launched = [lambda: learned]
+            self.begun += len(values)
             behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
             self.policy = dataclasses.replace(self.policy, parameters=behind)
 

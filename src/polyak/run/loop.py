@@ -10,7 +10,7 @@ import numpy as np
 
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.experience.collector import Collector
-from polyak.experience.remote import InStep
+from polyak.experience.remote import Collectors, InStep
 from polyak.policies.policy import Policy
 from polyak.run.callbacks import Callbacks
 from polyak.run.callbacks.view import Training
@@ -53,7 +53,7 @@ class Loop:
 
     run: Run
     plan: Plan
-    collector: Collector | InStep
+    collector: Collector | Collectors
     updates: Updates
     ledger: Ledger
     evaluations: Evaluations
@@ -165,6 +165,8 @@ class Loop:
     def _collect(self) -> None:
         before = self.collector.steps
         transitions = self.collector.step(self._acting, self.ledger.stopwatch.lap)
+        if isinstance(self.collector, Collectors):
+            self.ledger.given_up += self.collector.given_up()
         if isinstance(self.collector, InStep):
             self._go_ahead(self.collector, before)
         self.updates.replay.add(transitions)
@@ -183,7 +185,6 @@ class Loop:
 
         Their policy is the one that they would get after the launch: that of the bursts before.
         """
-        self.ledger.given_up += collectors.given_up()
         if self._is_over or self._epoch_ends or self.callbacks.stepped or self.callbacks.updated:
             return
         if self.updates.will_launch(before, collectors.steps):
@@ -238,6 +239,8 @@ class Loop:
         if tell:
             self.training.recorded(record, done=False)
             self._tell("evaluated")
+        if isinstance(self.collector, Collectors):
+            record |= self.collector.measured()
         record |= self.ledger.logged()
         self.training.recorded(record, done=True)
         self.progress.seconds = record["seconds"]

@@ -22,7 +22,7 @@ SIZE_LIMIT = 64_000_000
 LARGEST = 1e100
 """What a run writes is smaller: rewards and losses are float32, and there are fewer steps than float32 has numbers."""
 
-OWN = ("train", "eval", "learner", "speed", "time")
+OWN = ("train", "eval", "learner", "speed", "time", "collectors")
 """What the names of a record's own numbers begin with, but for `step` and `seconds`."""
 LONGEST_NAME = 200
 """Letters of the name of a logged number at most."""

@@ -13,7 +13,7 @@ from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.reenactment import SHOWED, InReplay, brought_back
-from polyak.experience.remote import InStep
+from polyak.experience.remote import Collectors
 from polyak.run import mending
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.changes import Changes, Told, told
@@ -247,7 +247,7 @@ def restore_evaluation(environments: Environments, saved: Saved) -> None:
         environments.start(environments.seeds)
 
 
-def restore_episodes(collector: Collector | InStep, saved: Saved, seconds: float) -> Mapping[int, str]:
+def restore_episodes(collector: Collector | Collectors, saved: Saved, seconds: float) -> Mapping[int, str]:
     """Bring a collector in newly made environments to where the checkpoint was.
 
     Returns:

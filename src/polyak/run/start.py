@@ -13,7 +13,7 @@ from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
-from polyak.experience.remote import InStep
+from polyak.experience.remote import Collectors
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
 from polyak.policies.policy import policy_of
@@ -160,7 +160,7 @@ class Parts:
     plan: Plan
     run: Run
     streams: Streams
-    collector: Collector | InStep
+    collector: Collector | Collectors
     evaluation: Environments | None
     """Where the policy is evaluated, if it is."""
     replay: Replay
@@ -201,6 +201,8 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
     updates = Updates(plan, parts.streams, parts.replay, learner, policy, ledger, run.folder, in_pieces=cut)
+    if isinstance(parts.collector, Collectors):
+        parts.collector.measured_by(updates)
     training = Training(plan, run.folder, parts.collector, updates, ledger, progress)
     stack.callback(parts.callbacks.end, training)
     return Loop(

@@ -22,7 +22,7 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 """The frameworks that there are."""
 Device = Literal["auto", "cpu", "cuda"]
 Vectorization = Literal["sync", "async", "envpool"]
-Collection = Literal["in-step"]
+Collection = Literal["in-step", "free"]
 EvaluateIn = Literal["own", "process", "training", "never"]
 Tracker = Literal["wandb", "mlflow"]
 """Each is a package, an extra of polyak's, and a module of `polyak.tracking`."""
