@@ -13,6 +13,7 @@ from polyak.many.tune.asked import Search
 from polyak.many.tune.candidate import Candidate
 from polyak.many.tune.driver import Progress, Watcher
 from polyak.run.folder import Run
+from polyak.settings.options import Options
 
 SPACE = """
 discount = { low = 0.9, high = 0.999, scale = "log of 1 - value" }
@@ -20,6 +21,7 @@ batch_size = { choices = [4, 8] }
 hidden_sizes = { choices = [[4], [8, 8]] }
 """
 STEPS, EPOCH = 40, 10
+CONFIG = {"steps": STEPS, "steps_per_epoch": EPOCH, "update_after": 8, "batch_size": 8, "start_steps": 0}
 Script = Callable[[Job], Sequence[float | str]]
 """What a run does: its evaluations in order, and where it does not come to its end, how: "diverges", "killed" ..."""
 REASONS = {
@@ -138,13 +140,12 @@ def search(folder: Path, name: str = "ddpg", **changed: Any) -> Search:
     folder.mkdir(exist_ok=True)
     (folder / "space.toml").write_text(changed.pop("toml", SPACE))
     found = algorithm(name)
-    settings = {"steps": STEPS, "steps_per_epoch": EPOCH, "update_after": 8, "batch_size": 8, "start_steps": 0}
     usual: dict[str, Any] = {
         "algorithm": found,
-        "config": found.Config(**settings),
+        "config": found.Config(**CONFIG),
         "given": (),
         "space": folder / "space.toml",
-        "evaluate_in": "own",
+        "options": changed.pop("options", Options()),
         "words": ("--threads=1",),
         "environment": "E-v0",
         "seeds": (0, 1),

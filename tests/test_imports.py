@@ -110,7 +110,7 @@ ALLOWED = {
         *("errors", "system", "settings.kinds", "run.metrics", "run.folder"),
         *("many.places", "many.local", "many.sweep"),
     },
-    "many.words": set[str](),
+    "many.words": {"settings.options"},
     "many.tune": {"algorithm", "errors", "system", "settings", "run", "many"},
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
     "html": {"errors", "system"},
@@ -129,6 +129,7 @@ ALLOWED = {
     "report.tuning": {"errors", "algorithms", "html", "many.tune.outcome"},
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
     "training": {"settings", "environments.handed", "run", "many", "views"},
+    "tuning": {"errors", "settings", "run", "many", "views", "cli.tune"},
     "parts": {
         *("types", "errors", "system", "settings", "environments", "algorithm", "algorithms", "frameworks"),
         *("policies", "experience", "run.plan", "run.learning"),

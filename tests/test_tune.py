@@ -1,5 +1,6 @@
 """The search: what it asks, reports, prunes and tells; how it ends and goes on; what comes out of it."""
 
+import io
 import json
 import os
 import re
@@ -13,18 +14,24 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
+import polyak
 from browser import opened
 from polyak import TrainingError, UsageError, load
 from polyak.algorithms import algorithm
 from polyak.many.places import Job
+from polyak.many.sweep import trial
 from polyak.many.tune import driver, outcome, owner, storage, study
 from polyak.many.tune.asked import Search, seconds
+from polyak.many.tune.candidate import Candidate
 from polyak.many.tune.scores import below_all, final, robust
 from polyak.run.states import standing_of
 from polyak.settings import presets
-from searches import Noting, Script, Stage, search
-from tiny_cli import PATIENCE, TINY, call_cli, start_cli, untrained_run
+from polyak.settings.options import Options
+from polyak.views import tune as view
+from searches import CONFIG, EPOCH, SPACE, STEPS, Acting, Noting, Script, Stage, search
+from tiny_cli import PATIENCE, TINY, Tiny, call_cli, start_cli, untrained_run
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +174,7 @@ def test_the_best_is_none_that_diverged(tmp_path: Path, settings: dict[str, Any]
     ended = driver.run(search(tmp_path, trials=1), Noting(), Stage(settings, lambda job: ["diverges"]))
     assert ended.progress.best is None
     assert outcome.findings(ended.study).best is None
-    assert outcome.preset(outcome.findings(ended.study)) is None
+    assert outcome.preset_text(outcome.findings(ended.study)) is None
 
 
 def test_a_trial_whose_run_is_killed_fails_and_the_others_go_on(tmp_path: Path, settings: dict[str, Any]) -> None:
@@ -265,8 +272,12 @@ def test_a_trial_killed_as_it_was_drawn_is_asked_again_and_does_not_count(
     [
         ({"seeds": (0, 1, 2)}, "was begun with seeds 0 1, but 0 1 2 is asked for"),
         ({"environment": "F-v0"}, 'was begun with environment "E-v0"'),
-        ({"toml": "batch_size = { choices = [4, 8] }"}, "was begun with space"),
-        ({"words": ("--backend=torch",)}, "was begun with options --threads=1"),
+        ({"toml": SPACE.replace("0.9,", "0.8,")}, "was begun with space: discount"),
+        ({"options": Options(envs=2)}, "was begun with envs 1, but 2 is asked for"),
+        (
+            {"config": algorithm("ddpg").Config(**{**CONFIG, "n_step": 3})},
+            "was begun with n_step 1, but 3 is asked for",
+        ),
     ],
 )
 def test_a_study_is_gone_on_with_as_it_was_begun(
@@ -528,3 +539,118 @@ def _look_at(page: Path) -> None:
         assert tab.problems == []
         assert tab.page.locator("h1").inner_text() == f"Search: DDPG on {TINY}"
         assert tab.page.locator(".chart svg.main-svg").count() > 0
+
+
+@pytest.fixture
+def stage(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Where the runs of commands run, in an empty folder with a space for them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.toml").write_text(SPACE)
+    made = Stage(settings, steadily(lambda job: float(number_of(job))))
+    monkeypatch.setattr(trial, "Here", lambda: made)
+    return made
+
+
+QUICK = {"steps": STEPS, "steps_per_epoch": EPOCH, "storage": "s.memory", "space": "space.toml"}
+
+
+def test_from_python_a_search_is_the_command(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    found = polyak.tune("ddpg", TINY, trials=3, seeds=[3, 4], backend="torch", discount=0.95, **QUICK)
+    assert capsys.readouterr() == ("", "")
+    assert found.best is not None
+    assert (found.best.number, found.best.score, sorted(found.best.runs)) == (2, 2.0, [3, 4])
+    assert set(found.best.settings) == {"batch_size", "hidden_sizes"}
+    assert isinstance(found.best.settings["hidden_sizes"], tuple)
+    assert found.preset == Path("runs/tune/ddpg-tiny_cli_Tiny-v0/best.toml")
+    assert found.report is not None
+    assert found.report.is_file()
+    words = stage.begun[0].job.options
+    assert {"--backend=torch", "--discount=0.95", f"--steps={STEPS}"} <= set(words)
+    code, output, errors = call_cli("tune", "ddpg", TINY, *words_for_the_same(), "--trials", "4", "--plain")
+    assert (code, output) == (0, f"{found.report}\n")
+    assert "3 of 4 trials" in errors
+    assert "trial 3  done: score 3" in errors
+
+
+def words_for_the_same() -> list[str]:
+    return [
+        *("--backend=torch", f"--steps={STEPS}", f"--steps-per-epoch={EPOCH}", "--discount=0.95", "--seeds=3,4"),
+        *("--storage=s.memory", "--space=space.toml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"environment": Tiny}, "environment is .*, but must be an id or module:Id"),
+        ({"seed": 3}, "tune takes seeds"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [1, 1]}, "names 1 twice"),
+        ({"trials": 0}, "trials is 0, but must be at least 1"),
+        ({"batchsize": 3}, "no setting 'batchsize': did you mean"),
+        ({"discount": 2.0}, "discount is 2.0, but must be in"),
+        ({"backend": "keras"}, "backend is 'keras'"),
+        ({"pruner": "all"}, "pruner is 'all', but must be median, hyperband, none"),
+    ],
+)
+def test_from_python_what_cannot_be_is_said_at_the_door(given: dict[str, Any], said: str, stage: Stage) -> None:
+    with pytest.raises(UsageError, match=said):
+        polyak.tune(**{"algorithm": "ddpg", "environment": TINY, **QUICK, **given})
+    assert stage.begun == []
+
+
+def test_ctrl_c_from_python_and_on_the_command_line(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = stage.begin
+
+    def interrupted(job: Job, run_dir: Path) -> Any:
+        if number_of(job) == 1 and job.seed == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return begin(job, run_dir)
+
+    monkeypatch.setattr(stage, "begin", interrupted)
+    with pytest.raises(polyak.Interrupted, match="the same call goes on") as raised:
+        polyak.tune("ddpg", TINY, trials=3, seeds=[3, 4], backend="torch", discount=0.95, **QUICK)
+    assert [each.state for each in raised.value.found.results] == ["done", "running"]  # type: ignore[attr-defined]
+    code, output, errors = call_cli("tune", "ddpg", TINY, *words_for_the_same(), "--trials", "3", "--plain")
+    assert code == 130
+    assert output.endswith("report.html\n")
+    assert "interrupted: 2 runs will save and end; a second Ctrl-C kills" in errors
+    assert "interrupted: all is saved, and the same command goes on" in errors
+
+
+def test_the_report_is_made_again(stage: Stage, tmp_path: Path) -> None:
+    assert call_cli("tune", "ddpg", TINY, *words_for_the_same(), "--trials", "2", "--storage", "t.journal")[0] == 0
+    code, output, errors = call_cli("tune", "--report", "t.journal", "-o", "again/page.html")
+    assert (code, output) == (0, "again/page.html\n")
+    assert "best: trial 1, score 1" in errors
+    assert (tmp_path / "again/best.toml").is_file()
+
+
+def test_the_live_picture_fits_the_terminal(stage: Stage, tmp_path: Path) -> None:
+    pictures = list[str]()
+
+    def look(candidate: Candidate, news: str) -> None:
+        if news != "ended":
+            console = Console(width=60, file=io.StringIO())
+            console.print(view.draw(watching.progress, [candidate], 60, 10))
+            pictures.append(console.file.getvalue())  # type: ignore[attr-defined]
+
+    watching = Noting(look)
+    driver.run(search(tmp_path / "a", trials=2), watching, stage)
+    assert all(len(line) <= 60 for picture in pictures for line in picture.splitlines())
+    assert "discount 0.9" in pictures[-1]
+    assert "1 of 2 trials, best 0 (trial 0)" in pictures[-1]
+
+
+def test_what_is_below_room_at_the_place_waits(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place without room says so: no trial is drawn before there is some, since it would be drawn knowing less."""
+    monkeypatch.setattr(Acting, "is_waiting", lambda self: sum(each.runs for each in stage.begun) > 2)
+    most = 0
+
+    def count(candidate: Candidate, news: str) -> None:
+        nonlocal most
+        most = max(most, sum(each.runs for each in stage.begun))
+
+    ended = driver.run(search(tmp_path / "a", at_once=100), Noting(count), stage)
+    assert ended.progress.is_whole
+    assert most <= 3

@@ -12,6 +12,7 @@ _HOMES = {
     "train": "polyak.training",
     "train_together": "polyak.training",
     "resume": "polyak.training",
+    "tune": "polyak.tuning",
     "load": "polyak.run.runs",
     "import_sb3": "polyak.policies.sb3",
     "write_report": "polyak.report.page",
@@ -43,6 +44,7 @@ __all__ = [
     "resume",
     "train",
     "train_together",
+    "tune",
     "write_report",
 ]
 
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from polyak.run.folder import Run
     from polyak.run.runs import load
     from polyak.training import resume, train, train_together
+    from polyak.tuning import tune
     from polyak.types import Spec
 
 

@@ -4,10 +4,9 @@
 """
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, cast
 
 import tyro
 
@@ -29,6 +28,9 @@ from polyak.system.threads import physical_cores
 
 if TYPE_CHECKING:
     import optuna
+
+    from polyak.many.tune.driver import Outcome
+    from polyak.many.tune.outcome import Findings
 
 USAGE = """usage: polyak tune ALGORITHM ENVIRONMENT [--trials N] [--seeds 0-1] [--storage STUDY] [options of train]
        polyak tune --show-space ALGORITHM [--space FILE.toml]
@@ -90,11 +92,37 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2 or arguments[0].startswith("-") or arguments[1].startswith("-"):
         raise UsageError("tune needs ALGORITHM ENVIRONMENT first, as in: polyak tune sac Pendulum-v1 --trials 40")
     name, environment, *rest = with_from_named(arguments)
+    with own_output() as output:
+        asked = asked_for(name, environment, rest)
+        outcome, found = searched(asked)
+        if found.report is not None:
+            print(found.report, file=output, flush=True)
+    if outcome.signal_number:
+        return 128 + outcome.signal_number
+    return int(outcome.progress.is_whole and found.report is None)
+
+
+class Asking(NamedTuple):
+    """What the words of a command line ask for."""
+
+    search: Search
+    title: str
+    facts: dict[str, str]
+    """What is worth knowing at the start."""
+    plain: bool
+
+
+def asked_for(name: str, environment: str, rest: list[str]) -> Asking:
+    """What the words after `polyak tune ALGORITHM ENVIRONMENT` ask for; nothing has been started.
+
+    Raises:
+        UsageError: it cannot be.
+    """
     request = parse(name, environment, rest, AskedOfTune, "tune")
     require_optuna()
-    with own_output() as output:
-        search, said = _settled(request, rest)
-        return _run(search, said, request, output)
+    search, facts = _settled(request, rest)
+    title = f"search: {titled(search.algorithm.name)} on {request.plan.label}"
+    return Asking(search, title, facts, request.many.plain)
 
 
 def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]:
@@ -105,7 +133,7 @@ def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]
     if value_in(rest, "--seed") is not None:
         raise UsageError("tune takes --seeds, those of each trial, such as --seeds 0-1, instead of --seed")
     require("trials", asked.trials, asked.trials >= 1, "at least 1")
-    seeds = seeds_of(asked.seeds or SEEDS)
+    seeds = seeds_of(SEEDS if asked.seeds is None else asked.seeds)
     at_once, threads = shares(len(seeds), asked.trials, asked.jobs, request.options.threads)
     memory = at_once * replay_needed(plan)
     require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
@@ -116,7 +144,7 @@ def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]
         config=plan.config,
         given=given_in(rest, [field.name for field in fields(plan.config)]),
         space=asked.space,
-        evaluate_in=plan.evaluate_in,
+        options=request.options,
         words=(*passed_on(rest, SETTLED), f"--threads={threads}"),
         seeds=tuple(seeds),
         trials=asked.trials,
@@ -153,40 +181,45 @@ def shares(seeds: int, trials: int, jobs: int | None, threads: int | None) -> tu
     return at_once, threads or max(1, cores // at_once)
 
 
-def _run(search: Search, facts: dict[str, str], request: Request, output: TextIO) -> int:
+def searched(asked: Asking, *, shows: bool = True) -> "tuple[Outcome, Findings]":
+    """Search; say what came of it where it is to be shown, and write page and preset.
+
+    Raises:
+        UsageError, TrainingError: as for `driver.run`.
+    """
     from polyak.many.tune import driver
     from polyak.views.tune import make_view_of_search
 
-    title = f"search: {titled(search.algorithm.name)} on {request.plan.label}"
-    outcome = driver.run(search, make_view_of_search(title, facts, plain=request.many.plain))
-    progress = outcome.progress
-    said = [] if progress.is_whole else [f"{outcome.why or 'interrupted'}: all is saved, and the same command goes on"]
-    page = _told(outcome.study, search.folder, search.storage, search.folder / "report.html", said)
-    if page is not None:
-        print(page, file=output, flush=True)
-    return 128 + outcome.signal_number if outcome.signal_number else int(progress.is_whole and page is None)
+    search = asked.search
+    view = make_view_of_search(asked.title, asked.facts, plain=asked.plain) if shows else None
+    outcome = driver.run(search, view)
+    lines, found = _concluded(outcome.study, search.folder, search.storage, search.folder / "report.html")
+    if not outcome.progress.is_whole:
+        lines.insert(1, f"{outcome.why or 'interrupted'}: all is saved, and the same command goes on")
+    for line in lines if shows else ():
+        print(line, file=sys.stderr, flush=True)
+    return outcome, found
 
 
-def _told(study: "optuna.Study", folder: Path, storage: str, page: Path, said: Sequence[str] = ()) -> Path | None:
-    """Say what came of a study, write its preset and its page, and return the page; None where no trial is done."""
+def _concluded(study: "optuna.Study", folder: Path, storage: str, page: Path) -> "tuple[list[str], Findings]":
+    """What came of a study, in lines, its preset and its page written; neither where no trial is done."""
     from polyak.many.tune.outcome import command, findings, write_preset
     from polyak.report.tuning import write_search
 
     found = findings(study)
-    lines, written = [f"{len(found.results)} trial{'s' * (len(found.results) != 1)}: {found.counted()}", *said], None
-    if found.best is not None:
-        lines.append(f"best: trial {found.best.number}, score {found.best.score or 0.0:.4g}")
-        try:
-            preset = write_preset(found, folder)
-            if preset is not None:
-                lines += [f"its settings: {preset}", "to train with them, with seeds that the search has not seen:"]
-                lines.append(f"  {command(found, preset)}")
-        except UsageError as error:  # its runs have been moved: the page is worth having all the same
-            lines.append(f"its settings: {error}")
-        written = write_search(found, page, shown(storage))
-    for line in lines:
-        print(line, file=sys.stderr, flush=True)
-    return written
+    lines = [f"{len(found.results)} trial{'s' * (len(found.results) != 1)}: {found.counted()}"]
+    if found.best is None:
+        return lines, found
+    lines.append(f"best: trial {found.best.number}, score {found.best.score or 0.0:.4g}")
+    preset = None
+    try:
+        preset = write_preset(found, folder)
+        if preset is not None:
+            lines += [f"its settings: {preset}", "to train with them, with seeds that the search has not seen:"]
+            lines.append(f"  {command(found, preset)}")
+    except UsageError as error:  # its runs have been moved: the page is worth having all the same
+        lines.append(f"its settings: {error}")
+    return lines, replace(found, preset=preset, report=write_search(found, page, shown(storage)))
 
 
 # Besides
@@ -226,7 +259,10 @@ def _report(arguments: list[str]) -> None:
     from polyak.many.tune.study import existing
 
     with quiet():
-        page = _told(existing(asked.report, asked.study), asked.output.parent, asked.report, asked.output)
-    if page is None:
+        study = existing(asked.report, asked.study)
+        lines, found = _concluded(study, asked.output.parent, asked.report, asked.output)
+    if found.report is None:
         raise UsageError(f"no trial in {shown(asked.report)} is done, so that there is nothing to report on")
-    print(page)
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+    print(found.report)

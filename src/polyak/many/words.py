@@ -1,7 +1,10 @@
 """The words of a command line of `train`: some left out, and settings as such words."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
+
+from polyak.settings.options import Flag, note_of
 
 
 def passed_on(arguments: Iterable[str], settled: Sequence[str]) -> list[str]:
@@ -28,6 +31,21 @@ def given_in(arguments: Iterable[str], names: Iterable[str]) -> list[str]:
 def words_of(settings: Mapping[str, Any]) -> list[str]:
     """Settings and options as words, which the command line reads as these values again."""
     return [word for name, value in settings.items() for word in _words(name.replace("_", "-"), value)]
+
+
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Options of a run as words, by the flags that they have."""
+    found = list[str]()
+    for name, value in options.items():
+        flag = note_of(name, Flag)
+        if flag is not None and flag.repeated:
+            texts = value
+            if isinstance(value, Mapping):
+                texts = [f"{key}={json.dumps(inner)}" for key, inner in cast(Mapping[str, Any], value).items()]
+            found += [f"--{flag.name}={text}" for text in cast(Sequence[str], texts)]
+        elif value is not None and value != ():
+            found += words_of({name if flag is None else flag.name: value})
+    return found
 
 
 def _words(flag: str, value: Any) -> Iterator[str]:

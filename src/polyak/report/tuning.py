@@ -51,7 +51,7 @@ def _summary(found: Findings, storage: str) -> str:
         "trials": f"{len(found.results)}: {found.counted()}",
         "seeds of each": ", ".join(map(str, found.seeds)),
         "steps of each run": f"{int(asked['steps']):,}",
-        "options": " ".join(map(str, asked["options"])),
+        "given": " ".join(map(str, asked["words"])),
         "time in trials": f"{spent:,.0f} s",
         "study": f"{found.study} in {storage}",
     }
@@ -64,7 +64,7 @@ def _best(found: Findings, preset: Path) -> Iterator[str]:
         return
     best = found.best
     yield f"<h2>The best trial: number {best.number}, score {number(best.score)}</h2>"
-    yield table(["setting", "value"], [(name, _shown(value)) for name, value in values(found, best).items()])
+    yield table(["setting", "value"], [(name, _shown(value)) for name, value in best.settings.items()])
     yield (
         "<p>The score is the mean of the last fifth of a run's evaluations, and of the seeds the mean of the lower "
         "half, so that one lucky seed makes no trial good. It is still the best of many, and so higher than what these "
@@ -78,16 +78,13 @@ def _best(found: Findings, preset: Path) -> Iterator[str]:
     yield table(["run", "folder"], rows) if rows else ""
 
 
-def values(found: Findings, result: Result) -> dict[str, Any]:
-    """What was drawn for a trial, by the names of its space."""
-    return {_named(name): 1 - raw if name.startswith("1 - ") else raw for name, raw in result.params.items()}
-
-
 def _named(parameter: str) -> str:
     return parameter.removeprefix("1 - ")
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, cast(tuple[Any, ...], value)))
     return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
@@ -206,14 +203,14 @@ def _categories(described: Mapping[str, Any]) -> list[str]:
 
 
 def _trials(found: Findings) -> str:
-    names = list(dict.fromkeys(name for each in found.results for name in values(found, each)))
+    names = list(dict.fromkeys(name for each in found.results for name in each.settings))
     order = sorted(found.results, key=lambda each: -each.score if each.score is not None else float("inf"))
     rows = [
         (
             each.number,
             each.state,
             each.score,
-            *(_shown(values(found, each).get(name, "")) for name in names),
+            *(_shown(each.settings.get(name, "")) for name in names),
             each.reason,
         )
         for each in order

@@ -10,12 +10,19 @@ from typing import Any, Literal, get_args
 from polyak.algorithm import Algorithm
 from polyak.errors import UsageError
 from polyak.settings.kinds import Count, checked, require
+from polyak.settings.options import Options, described
 from polyak.settings.shared import Settings
 from polyak.settings.spaces import Drawn, Space, load, without
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["median", "hyperband", "none"]
 
+WORDS = "words"
+"""Of what a study keeps, what may be written otherwise the next time."""
+FREE = (
+    *("preset", "seed", "run_dir", "device", "threads", "track", "step_timeout", "checkpoint_every", "probe", "mirror"),
+)
+"""Options that may be others when a study is gone on with; what a preset comes to is in the settings."""
 FOLDER = "tune"
 """Within the folder of runs: a folder for each study."""
 UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0, "": 1.0}
@@ -41,8 +48,10 @@ class Search:
     """The settings in force, but for those that are drawn."""
     space: Space
     """What is drawn, without what was set."""
+    options: Options
+    """Those of `train`, which all runs share."""
     words: tuple[str, ...]
-    """Options of `train` as on its command line, which all runs share."""
+    """What all runs share, as on the command line of `train`."""
     seeds: tuple[int, ...]
     """Of each trial."""
     trials: int
@@ -72,13 +81,17 @@ class Search:
 
     def described(self) -> dict[str, Any]:
         """What all trials of a study have in common, as JSON can hold it."""
+        drawn = {name for each in self.space for name in each.settings}
+        settings = dataclasses.asdict(self.config).items()
         return {
             "algorithm": self.algorithm.name,
             "environment": self.environment,
             "seeds": list(self.seeds),
             "steps": self.config.steps,
-            "options": list(self.words),
             "space": {each.name: each.described() for each in self.space},
+            "settings": {name: value for name, value in settings if name not in drawn},
+            "options": {name: value for name, value in described(self.options).items() if name not in FREE},
+            WORDS: list(self.words),
         }
 
 
@@ -88,7 +101,7 @@ def settled(
     config: Settings,
     given: Sequence[str],
     space: str | Path | None,
-    evaluate_in: str,
+    options: Options,
     words: Sequence[str],
     **rest: Any,
 ) -> tuple[Search, list[str]]:
@@ -99,14 +112,14 @@ def settled(
         config: what preset and caller come to.
         given: the settings that the caller set, which are not drawn.
         space: the path of the user's own file, or None.
-        evaluate_in: of `train`.
-        words: the options of `train` that all runs share.
+        options: those of `train`.
+        words: of its command line, what all runs share.
         **rest: the rest of a `Search`.
 
     Raises:
         UsageError: something asked for cannot be.
     """
-    if evaluate_in == "never":
+    if options.evaluate_in == "never":
         raise UsageError("evaluate_in is never, but a search goes by evaluations: leave it out")
     whole = load(algorithm, space)
     left = without(whole, given)
@@ -123,7 +136,7 @@ def settled(
     for name, kind in (("sampler", Sampler), ("pruner", Pruner)):
         checked(name, rest.get(name, get_args(kind)[0]), kind)
     checked("trials", rest["trials"], Count)
-    return Search(algorithm=algorithm, config=config, space=left, words=tuple(words), **rest), said
+    return Search(algorithm=algorithm, config=config, space=left, options=options, words=tuple(words), **rest), said
 
 
 def _require_possible(space: Space, config: Settings) -> None:

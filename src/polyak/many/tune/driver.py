@@ -218,7 +218,7 @@ class _Driver:
 
     def _begin_runs(self) -> None:
         """As many as there is room for; all seeds of a trial before the next is drawn."""
-        while len(running(self._candidates)) < self._search.at_once:
+        while len(running(self._candidates)) < self._search.at_once and self._is_room:
             if not self._waiting:
                 if not self._is_more_to_ask:
                     return
@@ -232,6 +232,12 @@ class _Driver:
             if not seeded.done:
                 seeded.trial = Trial(candidate.job(seeded), candidate.folder, self._place)
                 seeded.trial.start()
+
+    @property
+    def _is_room(self) -> bool:
+        """Whether the place has room: what waits there would have been drawn knowing less than is possible."""
+        begun = (seeded.trial for _, seeded in running(self._candidates))
+        return all(trial is None or trial.state != "waiting" for trial in begun)
 
     # What is heard
 

@@ -12,10 +12,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from polyak.errors import UsageError
+from polyak.many.tune.asked import WORDS
 from polyak.many.tune.candidate import REASON, RUNS
-from polyak.many.tune.study import ABANDONED, ASKED, DIVERGED, best_of
+from polyak.many.tune.study import ABANDONED, ASKED, DIVERGED, best_of, settings_of
 from polyak.many.words import flags_of, passed_on
 from polyak.run.folder import Run
+from polyak.settings.spaces import drawn_of
 from polyak.system.files import prepare_to_write, write_atomically
 
 ENOUGH = 4
@@ -34,6 +36,8 @@ class Result:
     score: float | None
     params: dict[str, Any]
     """As they are called in the study."""
+    settings: dict[str, Any]
+    """That were drawn, by their names."""
     steps: dict[int, float]
     """Scores by steps."""
     seconds: float | None
@@ -53,6 +57,10 @@ class Findings:
     best: Result | None = None
     importance: dict[str, float] = field(default_factory=dict[str, float])
     """What share of the difference between good trials and the others each parameter has; adds up to 1."""
+    preset: Path | None = None
+    """The file of the best trial's settings, which `train` takes as `preset`; None where no trial is done."""
+    report: Path | None = None
+    """The page; None where no trial is done."""
 
     @property
     def seeds(self) -> list[int]:
@@ -68,19 +76,17 @@ class Findings:
 
 def findings(study: optuna.Study) -> Findings:
     """What a study has."""
+    asked = cast(dict[str, Any], study.user_attrs[ASKED])
+    space = cast(dict[str, Any], asked["space"])
     trials = [each for each in study.get_trials(deepcopy=False) if ABANDONED not in each.user_attrs]
-    results = [_result(trial) for trial in trials if trial.state != TrialState.WAITING]
+    results = [_result(trial, space) for trial in trials if trial.state != TrialState.WAITING]
     best = best_of(trials)
     return Findings(
-        study.study_name,
-        cast(dict[str, Any], study.user_attrs[ASKED]),
-        results,
-        None if best is None else _result(best),
-        _importance(study),
+        study.study_name, asked, results, None if best is None else _result(best, space), _importance(study)
     )
 
 
-def _result(trial: FrozenTrial) -> Result:
+def _result(trial: FrozenTrial, space: Mapping[str, Any]) -> Result:
     states = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     diverged = DIVERGED in trial.user_attrs
     runs = cast(dict[str, str], trial.user_attrs.get(RUNS, {}))
@@ -89,6 +95,7 @@ def _result(trial: FrozenTrial) -> Result:
         "diverged" if diverged else states.get(trial.state, "running"),
         trial.value if trial.state == TrialState.COMPLETE and not diverged else None,
         dict(trial.params),
+        settings_of(tuple(drawn_of(name, each) for name, each in space.items()), trial.params),
         dict(trial.intermediate_values),
         trial.duration.total_seconds() if trial.duration else None,
         {int(seed): folder for seed, folder in runs.items()},
@@ -109,7 +116,7 @@ def _importance(study: optuna.Study) -> dict[str, float]:
 # The best one
 
 
-def preset(found: Findings) -> str | None:
+def preset_text(found: Findings) -> str | None:
     """The settings that the best trial was trained with, as a file that --preset takes; None where none is done.
 
     Raises:
@@ -152,7 +159,7 @@ def write_preset(found: Findings, folder: Path) -> Path | None:
     Raises:
         UsageError: it cannot be written.
     """
-    text, path = preset(found), folder / "best.toml"
+    text, path = preset_text(found), folder / "best.toml"
     if text is None:
         return None
     prepare_to_write(path)
@@ -167,7 +174,7 @@ def command(found: Findings, preset_file: Path) -> str:
     """What trains with the best settings, with seeds that the search has not seen."""
     asked, first = found.asked, max(found.seeds) + 1
     known = _known_settings(found)
-    options = passed_on(cast(list[str], asked["options"]), [*flags_of([*known, "preset"]), "--threads"])
+    options = passed_on(cast(list[str], asked[WORDS]), [*flags_of([*known, "preset"]), "--threads"])
     seeds = f"{first}-{first + FRESH - 1}"
     fixed = ["--preset", str(preset_file), "--seeds", seeds]
     return shlex.join(["polyak", "train", asked["algorithm"], asked["environment"], *options, *fixed])

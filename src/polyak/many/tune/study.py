@@ -15,7 +15,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from polyak.errors import UsageError
-from polyak.many.tune.asked import Budget, Pruner, Sampler
+from polyak.many.tune.asked import WORDS, Budget, Pruner, Sampler
 from polyak.many.tune.storage import opened, shown
 from polyak.settings.spaces import DIGITS, Drawn, Space
 
@@ -65,13 +65,22 @@ def begun(storage: str, name: str, asked: Mapping[str, Any]) -> optuna.Study:
         return study
     now, had = json.loads(json.dumps(asked)), cast(Mapping[str, Any], before)
     for key in now:
-        if now[key] != had.get(key):
+        if key != WORDS and now[key] != had.get(key):
+            what, other, one = _difference(key, had.get(key), now[key])
             raise UsageError(
-                f"the study {name} in {shown(storage)} was begun with {key} {_short(had.get(key))}, but "
-                f"{_short(now[key])} is asked for, so that its trials could not be compared: ask for the same, or name "
-                "another --study"
+                f"the study {name} in {shown(storage)} was begun with {what} {_short(other)}, but {_short(one)} is "
+                "asked for, so that its trials could not be compared: ask for the same, or name another --study"
             )
     return study
+
+
+def _difference(key: str, had: Any, now: Any) -> tuple[str, Any, Any]:
+    """What differs, by its name, and how: of tables, the first entry that does."""
+    if not isinstance(had, dict) or not isinstance(now, dict):
+        return key, cast(Any, had), now
+    before, after = cast(dict[str, Any], had), cast(dict[str, Any], now)
+    name = next(each for each in (*before, *after) if before.get(each) != after.get(each))
+    return (f"{key}: {name}" if key == "space" else name), before.get(name), after.get(name)
 
 
 def _short(value: Any) -> str:
@@ -138,17 +147,8 @@ def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
 
 def settings_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that parameters of a space stand for."""
-    return {name: _value(each, params[_called(each)]) for each in space for name in each.settings}
-
-
-def parameters(space: Space) -> dict[str, Drawn]:
-    """How each quantity of a space is called in a study."""
-    return {_called(each): each for each in space}
-
-
-def value_of(drawn: Drawn, raw: Any) -> Any:
-    """What a study's number or text stands for."""
-    return _value(drawn, raw)
+    there = [each for each in space if _called(each) in params]  # not all, where its process was killed as it was drawn
+    return {name: _value(each, params[_called(each)]) for each in there for name in each.settings}
 
 
 def _called(drawn: Drawn) -> str:

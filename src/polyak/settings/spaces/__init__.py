@@ -71,6 +71,15 @@ class Drawn:
 Space = tuple[Drawn, ...]
 
 
+def drawn_of(name: str, described: Mapping[str, Any]) -> Drawn:
+    """What `Drawn.described` tells of one."""
+    choices = tuple(
+        tuple(cast(list[Any], each)) if isinstance(each, list) else each for each in described.get("choices", ())
+    )
+    between = {key: described[key] for key in ("low", "high", "scale") if key in described}
+    return Drawn(name, tuple(described["settings"]), choices, **between)
+
+
 def load(algorithm: Algorithm, path: str | Path | None = None) -> Space:
     """The space of an algorithm, or what the user's file at `path` has for it.
 
