@@ -138,6 +138,8 @@ def test_a_trial_below_the_others_median_is_stopped(tmp_path: Path, settings: di
         assert standing.state == "stopped"
         assert standing.reason == "pruned at step 20 with a score of -100"
         assert not load(folder).checkpoints.exists()
+        with pytest.raises(UsageError, match=r"was stopped \(pruned at step 20 .*checkpoints were removed"):
+            polyak.resume(folder)
     assert load(trials(ended.study)[0].user_attrs["runs"]["0"]).checkpoints.exists()
 
 

@@ -28,6 +28,7 @@ from polyak.run.plan import Plan, plan_of, require_fitting
 from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest
 from polyak.run.start import Parts, put_together, settled
+from polyak.run.states import standing_of
 from polyak.run.worlds import make_worlds
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
@@ -56,7 +57,10 @@ def resume(asked: Asked, observer: Observer) -> Run:
     run.require_no_links()
     if not run.checkpoints.is_dir():
         _ = run.settings  # says so where this is no run at all
-        raise UsageError(f"{run.folder} has no checkpoint, so that nothing was trained in it: start it anew")
+        standing = standing_of(run)
+        gone = f"{run.folder} was stopped ({standing.reason}), and its checkpoints were removed: start it anew"
+        none = f"{run.folder} has no checkpoint, so that nothing was trained in it: start it anew"
+        raise UsageError(gone if standing.state == "stopped" else none)
     tracking.require(changes.options.get("track", ()))
     with signals_marked(), one_numpy_thread(), locked(run.folder), ExitStack() as stack:
         checkpoints = Checkpoints(run.checkpoints)
