@@ -80,6 +80,17 @@ ALLOWED = {
         *("errors", "system", "settings.kinds", "settings.door", "environments", "policies", "types"),
         *("run.description", "run.metrics", "run.learned", "run.origin"),
     },
+    "run.mirror": {
+        *("errors", "system", "settings.kinds"),
+        *("run.checkpoints", "run.description", "run.folder", "run.mirror"),
+    },
+    "run.mirror.sending": {
+        *("errors", "system", "environments.history", "run.checkpoints", "run.folder", "run.mirror"),
+    },
+    "run.mirror.going_on": {
+        *("errors", "system", "environments.history"),
+        *("run.changes", "run.checkpoints", "run.description", "run.folder", "run.mirror"),
+    },
     "run.learned": {
         *("types", "errors", "settings.shared", "networks", "algorithm", "algorithms.checks"),
         "run.checkpoints",

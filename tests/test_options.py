@@ -42,7 +42,7 @@ def test_the_signatures_are_what_is_declared() -> None:
     own = {"algorithm", "environment", "config", "progress", "observer", "settings"}
     assert train.keys() == KINDS.keys() | own
     assert together.keys() == (train.keys() | {"seeds", "observers"}) - {"seed", "observer"}
-    beside = {"folder", "steps", "environment", "replay_seconds", "progress", "observer", "settings"}
+    beside = {"folder", "steps", "environment", "replay_seconds", "run_dir", "progress", "observer", "settings"}
     assert resume.keys() == CHANGEABLE.keys() | beside
     assert Options(**{name: train[name].default for name in KINDS}) == Options()
     assert all(together[name].default == train[name].default for name in KINDS if name != "seed")

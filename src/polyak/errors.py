@@ -29,6 +29,14 @@ class SavingError(TrainingError):
     """A file of the run could not be written, for example on a full disk; the last checkpoint is whole."""
 
 
+class ReplacedError(TrainingError):
+    """Another attempt has taken this run over where its copy lies; this one is saved here, and writes no more there."""
+
+
+class BehindError(TrainingError):
+    """A run is saved here as it ended, but its mirror does not have all of it."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A signal ended the run after everything was saved (exit code 128 + the signal's number: 130 for Ctrl-C)."""
 

@@ -13,9 +13,10 @@ from polyak.run import resume as resumption
 from polyak.run import start
 from polyak.run.changes import Changes
 from polyak.run.folder import Run
+from polyak.run.mirror.fetching import Fetched
 from polyak.run.plan import planned
 from polyak.run.progress import Observer
-from polyak.run.runs import named
+from polyak.run.runs import to_go_on
 from polyak.settings.door import door
 from polyak.settings.kinds import AT_LEAST_0, Count, checked
 from polyak.settings.options import (
@@ -65,6 +66,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     info_metrics: str | Sequence[str] = (),
     callbacks: str | Sequence[object] = (),
     track: str | Sequence[str] = (),
+    mirror: str | Path | None = None,
     progress: bool | None = None,
     observer: Observer | None = None,
     **settings: Any,
@@ -123,6 +125,7 @@ def train_together(
     info_metrics: str | Sequence[str] = (),
     callbacks: str | Sequence[object] = (),
     track: str | Sequence[str] = (),
+    mirror: str | Path | None = None,
     progress: bool | None = None,
     observers: Sequence[Observer] = (),
     **settings: Any,
@@ -166,7 +169,9 @@ def resume(  # noqa: D417 - as above
     step_timeout: float | None = None,
     callbacks: str | Sequence[object] | None = None,
     track: str | Sequence[str] | None = None,
+    mirror: str | Path | None = None,
     replay_seconds: float = REPLAY_SECONDS,
+    run_dir: str | Path = "runs",
     progress: bool | None = None,
     observer: Observer | None = None,
     **settings: Any,
@@ -186,22 +191,29 @@ def resume(  # noqa: D417 - as above
     with what was before.
 
     Args:
-        folder: the run, or its folder, here or copied from elsewhere; "latest" is that in `runs` which was begun last.
+        folder: the run, or its folder, here or copied from elsewhere; "latest" is that in `run_dir` which was begun
+            last. What lies at a mirror, a URL or a folder, is brought into its folder below `run_dir`, and goes on
+            there and at the mirror.
         steps: environment steps of the whole run, if they are to be other than before.
         environment: what it trains on, where that was a callable; another one than before is recorded. A run that was
             trained on an id goes on with it.
         replay_seconds: how long the running episodes may take to be enacted again.
+        run_dir: where "latest" is looked for, and a run at a mirror is brought to.
         progress: a view of the run, as for `train`.
         observer: also watches the run.
         **settings: settings that are others from now on, as `actor_learning_rate=1e-4`.
 
     Raises:
         UsageError: the folder holds no run, no whole checkpoint, or one in use; or something asked for cannot be.
+        ReplacedError: a TrainingError; another attempt goes on with the run at its mirror.
+        BehindError: a TrainingError; the run is saved here, and its mirror does not have all of it.
         TrainingError, Interrupted: as for `train`.
     """
     options, watcher = changes_of(locals()), watched(observer, progress)
+    run = to_go_on(folder, run_dir)
     asked = resumption.Asked(
-        run=named(folder).placed(),
+        run=run.placed(),
+        fetched=run if isinstance(run, Fetched) else None,
         changes=Changes(options, settings, checked("steps", steps, Count | None)),
         environment=environment,
         replay_seconds=checked("replay_seconds", replay_seconds, Annotated[float, AT_LEAST_0]),

@@ -1,4 +1,4 @@
-"""RUN on a command line: a run's folder, `latest`, or where a policy is enough, the file of one."""
+"""RUN on a command line: a run's folder, the URL of its mirror, `latest`, or where a policy is enough, a file."""
 
 import os
 import sys
@@ -12,7 +12,8 @@ from polyak.errors import UsageError
 from polyak.policies.player import Player
 from polyak.policies.policy import Policy
 from polyak.run.folder import Run
-from polyak.run.runs import LATEST, named
+from polyak.run.mirror.fetching import Fetched
+from polyak.run.runs import LATEST, named, to_go_on
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A text and no path: `./latest` is a folder, and a path would forget how it was written."""
@@ -26,8 +27,18 @@ def run_named(name: str, run_dir: Path, *, acting: bool = False) -> Run:
     Raises:
         UsageError: there is none.
     """
-    run = named(name, run_dir, acting=acting)
-    if name == LATEST:
+    return _said(name, named(name, run_dir, acting=acting))
+
+
+def run_to_go_on(name: str, run_dir: Path) -> Run:
+    """The same of a run that is to be trained, which is brought here with its checkpoint if it lies at a mirror."""
+    return _said(name, to_go_on(name, run_dir))
+
+
+def _said(name: str, run: Run) -> Run:
+    if isinstance(run, Fetched):
+        print(run.said, file=sys.stderr, flush=True)
+    elif name == LATEST:
         print(f"{LATEST} is {run.folder}", file=sys.stderr, flush=True)
     return run
 

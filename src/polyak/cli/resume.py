@@ -1,9 +1,10 @@
 """`polyak resume RUN`: go on with a run; its folder is the only line on standard output."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
@@ -11,14 +12,15 @@ from polyak import training
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import changes_in, flags_of_changes
-from polyak.cli.named import Name, run_named
+from polyak.cli.named import Name, run_to_go_on
 from polyak.cli.parsing import HINTED, read
 from polyak.cli.request import value_in
 from polyak.errors import UsageError
 from polyak.run.changes import begins_anew, kept, what_may
-from polyak.run.folder import Run
+from polyak.run.mirror.fetching import address_of, settings_at
 from polyak.run.origin import algorithm_of
 from polyak.run.runs import LATEST, named
+from polyak.settings.kinds import URL
 from polyak.settings.shared import Settings
 from polyak.system.prints import LOG_NAME
 from polyak.views.choice import make_view
@@ -34,7 +36,7 @@ class Asked(Generic[F]):
     """
 
     run: Name
-    """The run's folder, or latest."""
+    """The run's folder, the URL or folder of its mirror, or latest."""
     changes: Annotated[F, tyro.conf.arg(name="")]
     """Options in force from now on."""
     steps: Annotated[int | None, HINTED] = None
@@ -44,24 +46,28 @@ class Asked(Generic[F]):
     replay_seconds: float = training.REPLAY_SECONDS
     """How long the running episodes may take to be enacted again; new ones are started otherwise."""
     run_dir: Path = Path("runs")
-    """Where latest, the run begun last, is looked for."""
+    """Where latest, the run begun last, is looked for, and where a run is brought to that lies at a mirror."""
     plain: bool = False
     """Print lines instead of the live view."""
 
 
-def _run_among(arguments: list[str]) -> Run | None:
-    """The run that the words name, as far as can be told before they are parsed."""
-    words = (word for word in arguments if word == LATEST or os.path.lexists(Path(word, "settings.json")))
-    word = next(words, None)
-    return None if word is None else named(word, value_in(arguments, "--run-dir") or "runs")
+def _run_among(arguments: list[str]) -> tuple[Mapping[str, Any] | None, Path]:
+    """What the run says that the words name, as far as can be told before they are parsed; and its folder."""
+    run_dir = Path(value_in(arguments, "--run-dir") or "runs")
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if URL.fullmatch(word) and before != "--mirror":
+            return settings_at(str(address_of(word))), run_dir
+        if word == LATEST or os.path.lexists(Path(word, "settings.json")):
+            run = named(word, run_dir)
+            return run.settings_if_whole, run.folder
+    return None, Path("RUN")
 
 
-def _configs(run: Run | None) -> list[type[Settings]]:
+def _configs(settings: Mapping[str, Any] | None, folder: Path) -> list[type[Settings]]:
     """The settings of a run; of one that does not tell its algorithm, those of every algorithm of polyak's."""
-    settings = None if run is None else run.settings_if_whole
-    if run is None or settings is None:
+    if settings is None:
         return [algorithm(name).Config for name in NAMES]
-    return [algorithm_of(settings["algorithm"], run.folder.absolute()).Config]
+    return [algorithm_of(settings["algorithm"], folder.absolute()).Config]
 
 
 def _require_changeable(arguments: list[str], config: type[Settings], folder: Path) -> None:
@@ -82,14 +88,15 @@ def _require_changeable(arguments: list[str], config: type[Settings], folder: Pa
 
 def main(arguments: list[str]) -> None:
     """Parse and run."""
-    run = _run_among(arguments)
-    configs = _configs(run)
-    _require_changeable(arguments, configs[0], Path("RUN") if run is None else run.folder)
+    settings, place = _run_among(arguments)
+    configs = _configs(settings, place)
+    _require_changeable(arguments, configs[0], place)
     asked = read(Asked[flags_of_changes(*configs)], arguments, "resume")
-    folder = run_named(asked.run, asked.run_dir).folder
+    run = run_to_go_on(asked.run, asked.run_dir)
+    folder = run.folder
     with environments_apart(folder.absolute(), folder.absolute() / LOG_NAME) as prints:
         training.resume(
-            folder,
+            run,
             steps=asked.steps,
             environment=asked.environment,
             replay_seconds=asked.replay_seconds,

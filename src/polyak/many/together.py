@@ -90,10 +90,13 @@ class _Seat:
     def end(self, error: TrainingError | Interrupted | None = None) -> None:
         """Close the run's environments and files, and tell its observer."""
         self.error = error
-        if error is None:
-            self.stack.close()
-        else:  # what is open learns how it ended
+        if error is not None:  # what is open learns how it ended
             self.stack.__exit__(type(error), error, error.__traceback__)
+            return
+        try:
+            self.stack.close()
+        except TrainingError as another:  # its mirror is behind
+            self.error = another
 
 
 def _seats(

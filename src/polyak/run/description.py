@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,6 +27,9 @@ LARGEST = 2**63
 """Whole numbers are smaller than this."""
 SHOWN = 60
 """Characters of a wrong value that are shown."""
+_NAME = r"[^\W_][\w+.=-]{0,199}"
+PLACE = re.compile(rf"{_NAME}(/{_NAME}){{0,3}}")
+"""Where a run lies below a folder of runs, and below a mirror: by plain names, which lead to nowhere else."""
 
 
 # Writing
@@ -218,6 +222,7 @@ OTHERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "from_run": (_is_path, "a path"),
     "environment_settings": (_table(_is_plain), "a table of plain values"),
     "begun": (_is_time, "a time, as 2026-01-31T12:00:00+00:00"),
+    "place": (lambda value: is_text(value) and PLACE.fullmatch(value) is not None, "plain names with slashes between"),
     "resumed": (_listed(_table(_is_plain)), "a list of tables"),
 }
 PLAIN = ("plain values", "printable text")

@@ -53,6 +53,7 @@ def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
     return {
         "preset": str(plan.preset) + (", tuned without what is added below" if any(added.values()) else ""),
         **({"from": str(plan.from_run)} if plan.from_run else {}),
+        **({"mirror": plan.mirror} if plan.mirror else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
         "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
         "environments": _environments(plan, envs) + (", each episode's made anew" if plan.isolation.afresh else ""),

@@ -21,6 +21,7 @@ from polyak.run.folder import Run
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.metrics import MetricsWriter
+from polyak.run.mirror.sending import Mirror
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, tell_stopping
 from polyak.system.files import write_atomically
@@ -65,6 +66,8 @@ class Loop:
     callbacks: Callbacks
     training: Training
     """The run as they see it."""
+    mirror: Mirror | None = None
+    """What brings each checkpoint elsewhere too, if anything does."""
     state: LoopState = dataclasses.field(default_factory=LoopState)
 
     def run_to_the_end(self) -> None:
@@ -259,6 +262,7 @@ class Loop:
         Raises:
             TrainingError: a number of the learner is not finite.
             SavingError: the files cannot be written.
+            ReplacedError: another attempt goes on with this run at its mirror.
         """
         learner = self.updates.learner.arrays()
         with _Torn(self):
@@ -279,6 +283,9 @@ class Loop:
         self.checkpoints.save(content, self.updates.replay)
         self.ledger.stopwatch.lap("saving")
         self.state.saved = content.step
+        if self.mirror is not None:
+            self.mirror.send(self.checkpoints.latest)
+            self.ledger.stopwatch.lap("saving")
 
     def _require_finite(self, learner: Arrays) -> None:
         bad = [name for name, value in learner.items() if not np.isfinite(value).all()]

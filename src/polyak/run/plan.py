@@ -30,6 +30,7 @@ from polyak.settings.kinds import checked, require_environment
 from polyak.settings.names import hint
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 from polyak.settings.shared import Settings
+from polyak.system.stores import store_at
 
 BESIDE = ("algorithm", "environment", "config", "progress", "observer")
 """What `train` takes besides options and settings."""
@@ -183,7 +184,8 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
     """The same, once the settings have been chosen.
 
     Raises:
-        UsageError: a tracker's package is not installed; or the environment is neither named nor made by a call.
+        UsageError: a package of a tracker or the mirror is not installed; or the environment is neither named nor
+            made by a call.
     """
     require_environment(environment)
     if options.from_run is not None:
@@ -196,6 +198,8 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
         "from_run": options.from_run.resolve() if options.from_run else None,
         "track": tracking.require(options.track),
     }
+    if options.mirror:
+        store_at(options.mirror)  # says what is not installed
     return Plan(
         algorithm=algorithm,
         environment=environment,

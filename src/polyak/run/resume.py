@@ -23,6 +23,8 @@ from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run
 from polyak.run.learned import sensible
 from polyak.run.loop import Loop
+from polyak.run.mirror import going_on
+from polyak.run.mirror.fetching import Fetched
 from polyak.run.origin import additions_for, environment_of
 from polyak.run.plan import Plan, plan_of, require_fitting
 from polyak.run.progress import Observer, Progress, tell_ended
@@ -45,6 +47,8 @@ class Asked:
     changes: Changes
     environment: Given | None
     replay_seconds: float
+    fetched: Fetched | None = None
+    """Where the run was brought from, if it was: there it goes on too, unless it is to have another mirror."""
 
 
 def resume(asked: Asked, observer: Observer) -> Run:
@@ -67,6 +71,7 @@ def resume(asked: Asked, observer: Observer) -> Run:
         with generators_kept():  # a user's module may import JAX, which draws from np.random
             saved = newest(checkpoints, run, changes.steps)
         with sensible(checkpoints.folder / saved.manifest.name):
+            asked = replace(asked, changes=going_on.with_mirror(asked.changes, asked.fetched, saved.manifest.run))
             before, plan = plan_to_go_on(asked, saved)
             ended = "" if changes.steps is not None else _how_it_ended(run, saved, before, plan)
             wrong = mending.faults(run, saved, plan, over=bool(ended))
@@ -74,8 +79,12 @@ def resume(asked: Asked, observer: Observer) -> Run:
             mending.put_right(run, saved, plan, wrong)
             mended = f"; put right from the checkpoint: {mending.told(wrong)}" if wrong else ""
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", observer)
+            if asked.fetched is None:
+                going_on.bring_the_end(run, plan.mirror, before.mirror, checkpoints)
             return Run(run.folder)
         tracking.require(plan.track)
+        if plan.mirror and not going_on.is_there(asked.fetched, plan.mirror):
+            going_on.require_own_place(run, plan.mirror, before.mirror, saved.manifest)
         callbacks = restored_callbacks(asked, plan, saved)
         loop = _restored(stack, asked, (before, settled(plan)), checkpoints, saved, wrong, observer, callbacks)
         moved = plan.name != saved.manifest.run["environment"]
@@ -100,7 +109,7 @@ def _restored(
     `plans` are that of the checkpoint and that of now.
     """
     before, plan = plans
-    folder, manifest, streams = asked.run.folder, saved.manifest, Streams(plan.seed)
+    run, manifest, streams = asked.run, saved.manifest, Streams(plan.seed)
     environments, evaluation = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
     collector = collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
@@ -109,11 +118,13 @@ def _restored(
             restore_evaluation(evaluation, saved)
         others = told(asked.changes, before, plan, manifest.run)
         notes, description = notes_and_description(checkpoints, saved, plan, others, given_up)
+        description |= going_on.told(run, plan.mirror, asked.fetched, manifest.run)
+    notes |= {"fetched": f"from {asked.fetched.mirror}/{asked.fetched.place}"} if asked.fetched else {}
     notes |= {"put right": mending.told(wrong)} if wrong else {}
-    remove_leftovers(folder)
+    remove_leftovers(run.folder)
     remove_leftovers(checkpoints.folder)
-    write_settings(asked.run.settings_file, description)
-    parts = Parts(plan, Run(folder), streams, collector, evaluation, saved.replay, saved.learner, checkpoints)
+    write_settings(run.settings_file, description)
+    parts = Parts(plan, Run(run.folder), streams, collector, evaluation, saved.replay, saved.learner, checkpoints)
     parts.metrics, parts.step, parts.notes = saved.metrics, manifest.step, notes
     parts.callbacks = callbacks
     loop = put_together(stack, parts, observer)

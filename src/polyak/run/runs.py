@@ -14,8 +14,9 @@ from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.run.checkpoints import manifest
 from polyak.run.description import VERSION, stamped, write_settings
 from polyak.run.folder import Run
+from polyak.run.mirror.fetching import Fetched, address_of, fetched
 from polyak.settings.door import door
-from polyak.settings.kinds import checked
+from polyak.settings.kinds import URL, checked
 
 LATEST = "latest"
 """The name of the run that was begun last; a folder of this name is `./latest`."""
@@ -42,6 +43,8 @@ def create(directory: Path, environment: str, algorithm: str, seed: int, setting
     try:
         parent.mkdir(parents=True, exist_ok=True)
         run = Run(_fresh_folder(parent, f"{now.astimezone():%Y%m%d-%H%M%S}-seed{seed}"))
+        if settings.get("mirror"):
+            told["place"] = run.folder.relative_to(directory).as_posix()
         write_settings(run.settings_file, {**told, **stamped(settings)})
     except OSError as error:
         raise UsageError(
@@ -104,8 +107,8 @@ def load(folder: str | os.PathLike[str], *, run_dir: str | os.PathLike[str] = "r
     """Open the run in a folder, or with the name "latest" the one that was begun last.
 
     Args:
-        folder: its folder; a folder that is itself called so is "./latest", or a `Path`.
-        run_dir: where "latest" is looked for, as for `train`.
+        folder: its folder, or the URL of its mirror; a folder that is itself called so is "./latest", or a `Path`.
+        run_dir: where "latest" is looked for, as for `train`, and where a run at a URL is brought to.
 
     Raises:
         UsageError: it holds no run, or "latest" finds none.
@@ -116,14 +119,18 @@ def load(folder: str | os.PathLike[str], *, run_dir: str | os.PathLike[str] = "r
 
 
 def named(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs", *, acting: bool = False) -> Run:
-    """The run that a name is of, whatever is in its folder: "latest", or the folder itself.
+    """The run that a name is of, whatever is in its folder: "latest", the folder itself, or the URL of its mirror.
+
+    What readers need of a run at a URL is brought into its folder below `run_dir`.
 
     `acting` asks for one that has a policy; the latest must have one then.
 
     Raises:
-        UsageError: it is no path, or there is no such run.
+        UsageError: it is no path, there is no such run, or its mirror does not answer.
     """
     directory: Path = checked("run_dir", run_dir, Path)
+    if isinstance(name, str) and URL.fullmatch(name):
+        return fetched(str(address_of(name)), directory, whole=False)
     if not isinstance(name, str) or name != LATEST:
         return Run(_looked_at(checked("folder", name, Path)))
     runs = [run for _, run in sorted(_begun_in(directory), key=lambda pair: pair[0])]
@@ -139,6 +146,18 @@ def named(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs"
             f"the latest run, {runs[-1].folder}, has no policy yet: its first evaluation writes one; {last}"
         )
     return runs[-1]
+
+
+def to_go_on(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs") -> Run:
+    """`named`, to be trained: what lies at a mirror, a URL or a folder, is brought here with its newest checkpoint.
+
+    Raises:
+        UsageError: as for `named`; or no checkpoint there is whole.
+    """
+    address = address_of(name)
+    if isinstance(name, Fetched) or address is None:
+        return name if isinstance(name, Fetched) else named(name, run_dir)
+    return fetched(address, checked("run_dir", run_dir, Path), whole=True)
 
 
 def _looked_at(path: Path) -> Path:

@@ -29,6 +29,7 @@ from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
 from polyak.run.metrics import MetricsWriter
+from polyak.run.mirror.sending import mirrored
 from polyak.run.origin import added_of, made_for
 from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, Silent, tell_ended
@@ -179,6 +180,8 @@ class Parts:
 def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Group | None = None) -> Loop:
     """The loop that trains, its folder open and its observer started; `stack` ends both."""
     plan, run, environments = parts.plan, parts.run, parts.collector.environments
+    going_on, waits = parts.step is not None, bool(plan.own_draws)
+    mirror = stack.enter_context(mirrored(plan.mirror, run, parts.checkpoints, resumed=going_on, waits=waits))
     stack.enter_context(ending_kept(run.folder))
     writer = stack.enter_context(MetricsWriter(run.folder, parts.metrics, parts.step))
     trackers, places = tracking.track(plan.track, run)
@@ -218,6 +221,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
         observer=observer,
         callbacks=parts.callbacks,
         training=training,
+        mirror=mirror,
     )
 
 

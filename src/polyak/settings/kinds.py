@@ -1,9 +1,9 @@
 """What a value must be: its kind and its limits, declared where the value is, and checked before anything is made.
 
-A kind is an annotation: `int`, `float`, `bool`, `str`, `Path`, a `Literal`, a tuple of one of them, a `Mapping` of
-names to whatever JSON can hold, each with `| None` where there may be none, and within `Annotated` its limits. What
-NumPy and the frameworks have for a single number is taken, and kept as the plain Python number that JSON can hold. A
-class with `of` is a kind of its own, which `of` reads.
+A kind is an annotation: `int`, `float`, `bool`, `str`, `Path`, `Address`, a `Literal`, a tuple of one of them, a
+`Mapping` of names to whatever JSON can hold, each with `| None` where there may be none, and within `Annotated` its
+limits. What NumPy and the frameworks have for a single number is taken, and kept as the plain Python number that JSON
+can hold. A class with `of` is a kind of its own, which `of` reads.
 """
 
 import ast
@@ -12,11 +12,12 @@ import itertools
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NewType, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -47,6 +48,10 @@ AT_LEAST_0 = Limit("at least 0", lambda number: number >= 0)
 AT_LEAST_1 = Limit("at least 1", lambda number: number >= 1)
 ABOVE_0 = Limit("above 0", lambda number: number > 0)
 FILLED = Limit("a text that is not empty", lambda text: text != "")
+
+Address = NewType("Address", str)
+"""A folder, or a URL as `s3://bucket/runs`; a text, since a path would forget the second slash."""
+URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.ASCII)
 
 Seed = Annotated[int, AT_LEAST_0]
 Count = Annotated[int, AT_LEAST_1]
@@ -238,7 +243,35 @@ def _path(name: str, value: Any) -> Path:
     return value if isinstance(value, Path) else Path(str(text))
 
 
-_READERS: dict[Any, Callable[[str, Any], Any]] = {int: _whole, float: _number, bool: _flag, str: _text, Path: _path}
+def _address(name: str, value: Any) -> str:
+    """A folder or a URL; one that holds a password, or what may be one, is refused without being shown."""
+    text = os.fspath(cast("os.PathLike[str]", value)) if isinstance(value, os.PathLike) else cast(object, value)
+    require(name, cast(object, value), isinstance(text, str) and text.isprintable(), "a folder or a URL, as a text")
+    url = URL.fullmatch(str(text))
+    if url is not None and ("?" in url[2] or re.search(":[^@]*@", url[2])):
+        raise UsageError(
+            f"{name} is a URL of {url[1]}:// that has a password or a query in it, which would be kept in files and "
+            "shown: leave it out, and give credentials as the store's own variables or files do"
+        )
+    require(name, cast(object, value), "::" not in str(text), "one place, not one within another (::)")
+    slash = re.match("[a-z0-9+.-]{2,}:/(?!/)", str(text)) is None
+    require(
+        name,
+        cast(object, value),
+        slash,
+        "a folder or a URL with two slashes, as s3://bucket/runs; a Path takes one away",
+    )
+    return str(text)
+
+
+_READERS: dict[Any, Callable[[str, Any], Any]] = {
+    int: _whole,
+    float: _number,
+    bool: _flag,
+    str: _text,
+    Path: _path,
+    Address: _address,
+}
 
 
 def _shown(value: object) -> str:

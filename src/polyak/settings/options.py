@@ -13,7 +13,19 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_t
 
 from polyak.errors import UsageError
 from polyak.settings.called import Callback, name_of
-from polyak.settings.kinds import FILLED, Changeable, Count, Limit, Seed, changeable, check_fields, checked, meanings
+from polyak.settings.kinds import (
+    FILLED,
+    URL,
+    Address,
+    Changeable,
+    Count,
+    Limit,
+    Seed,
+    changeable,
+    check_fields,
+    checked,
+    meanings,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -127,6 +139,9 @@ class Options:
     'module:Class(1000, name="x")', of which each run makes its own."""
     track: Annotated[tuple[Tracker, ...], Changeable()] = ()
     """Weights & Biases, MLflow or both: where the records go besides the run's folder."""
+    mirror: Annotated[Address | None, Flag("mirror", "FOLDER|URL"), Changeable()] = None
+    """A folder or a URL (s3://, gs://, ...) that also gets the run's folder as of each checkpoint, named below it as
+    below --run-dir; `polyak resume` goes on from there. An empty text is none."""
 
     def __post_init__(self) -> None:
         check_fields(self, Options)
@@ -169,8 +184,16 @@ class Options:
     def placed(self) -> Self:
         """The same with paths that lead there wherever a simulator goes: some change the folder in which they are."""
         return replace(
-            self, run_dir=self.run_dir.absolute(), from_run=None if self.from_run is None else self.from_run.absolute()
+            self,
+            run_dir=self.run_dir.absolute(),
+            from_run=None if self.from_run is None else self.from_run.absolute(),
+            mirror=placed(self.mirror),
         )
+
+
+def placed(mirror: str | None) -> Address | None:
+    """A mirror by what leads there from anywhere; none where there is none."""
+    return Address(mirror if URL.fullmatch(mirror) else str(Path(mirror).absolute())) if mirror else None
 
 
 KINDS: Mapping[str, Any] = get_type_hints(Options, include_extras=True)
@@ -182,7 +205,7 @@ EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
 LATER = (
     *("callbacks", "info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in"),
-    *("collectors", "collection"),
+    *("collectors", "collection", "mirror"),
 )
 """What runs of earlier versions do not tell: the default was in force."""
 
@@ -220,7 +243,8 @@ def changes_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: one is of another kind, or beyond its limit.
     """
     given = {name: arguments[name] for name in CHANGEABLE if arguments[name] is not None}
-    return {name: checked(name, value, KINDS[name]) for name, value in given.items()}
+    asked = {name: checked(name, value, KINDS[name]) for name, value in given.items()}
+    return {**asked, **({"mirror": placed(asked["mirror"])} if "mirror" in asked else {})}
 
 
 def described(options: Options) -> dict[str, Any]:

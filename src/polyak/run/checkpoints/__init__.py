@@ -17,6 +17,7 @@ import hashlib
 import re
 import stat
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,6 +78,10 @@ class Checkpoints:
         self._kept: list[Manifest] = []
         self.faults: list[UnreadableError] = []
         """Why newer checkpoints than the one that `newest` took are not whole."""
+        self.first = 1
+        """The least number of those to come."""
+        self.held: Callable[[], AbstractSet[str]] = frozenset
+        """Names of files that somebody still reads, and that no `save` removes."""
 
     @property
     def latest(self) -> Manifest | None:
@@ -92,7 +97,8 @@ class Checkpoints:
         previous, serial = self.latest, 0
         try:
             self.folder.mkdir(exist_ok=True)
-            serial = 1 + max((each for path in self._ours() if (each := _serial(path)) < SERIALS), default=0)
+            last = max((each for path in self._ours() if (each := _serial(path)) < SERIALS), default=0)
+            serial = max(1 + last, self.first)
             write = partial(self._write, serial)
             learner = content_of(LEARNER, content.learner, {"algorithm": content.algorithm})
             files = {
@@ -121,7 +127,7 @@ class Checkpoints:
                 + (f"the one of step {previous.step:,} is whole" if previous else "there is none yet")
             ) from error
         self._kept = [*self._kept[-1:], made]
-        used = {name for each in self._kept for name in each.names}
+        used = {name for each in self._kept for name in each.names} | self.held()
         self._remove(lambda path: path.name not in used)
 
     def newest(self, read: Callable[[Manifest], T], settings: Mapping[str, Any] | None = None) -> T:

@@ -99,7 +99,11 @@ def read(path: Path) -> Manifest:
         UnreadableError: it is missing, damaged, or no manifest.
         UnavailableError: it cannot be read just now.
     """
-    content = read_plain_file(path, SIZE_LIMIT)
+    return parsed(read_plain_file(path, SIZE_LIMIT), str(path))
+
+
+def parsed(content: bytes, path: str) -> Manifest:
+    """The manifest that a file at `path` holds, which may be a URL; errors as for `read`."""
     if sum(map(content.count, (b",", b"[", b"{"))) > VALUES:  # each takes up to a hundred times its bytes in memory
         raise UnreadableError(f"{path} holds more than {VALUES:,} values, which is more than it should")
     try:
@@ -116,7 +120,7 @@ def read(path: Path) -> Manifest:
                 "upgrade polyak"
             )
         made = _manifest(body)
-        if made.name != path.name:
+        if made.name != path.rpartition("/")[2]:
             raise UnreadableError(f"{path} is the manifest of checkpoint {made.serial} under another name")
     except UsageError:
         raise
@@ -125,7 +129,7 @@ def read(path: Path) -> Manifest:
     return made
 
 
-def require_own(made: Manifest, settings: Mapping[str, Any], path: Path) -> None:
+def require_own(made: Manifest, settings: Mapping[str, Any], path: Path | str) -> None:
     """Check that a manifest is of the run of these settings: by its identity, or without one by what was asked for.
 
     Raises:
