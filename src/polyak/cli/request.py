@@ -25,6 +25,8 @@ from polyak.settings.options import Options, Vectorization, options_of
 from polyak.settings.shared import Settings
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
+from polyak.system.stores import store_at
+from polyak.system.stores.store import require_writable
 from polyak.system.threads import physical_cores
 from polyak.types import Spec
 
@@ -190,6 +192,8 @@ def replay_needed(plan: Plan) -> int:
     frameworks.require_backend(plan.backend)
     require_page(plan.algorithm, plan.backend)
     making.require(plan.callbacks)
+    if plan.mirror:
+        require_writable(store_at(plan.mirror))
     spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps, plan.additions)
     config = plan.with_fractions(spec.action_half_range).config
     require_parts(plan.algorithm, spec, config)

@@ -1,5 +1,6 @@
 """The copy of a run at its mirror, brought up to date so that at every moment one consistent run lies there."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from polyak.system.stores.store import Store, read
 PLENTY = 100_000
 """Checkpoints between the newest that is there and the first of the next attempt: one that is replaced may be sending
 one meanwhile, and no two attempts write files of one name."""
+LEFTOVER = re.compile(r"(^|/)\.[^/]+\.tmp$")
+"""What one that was killed has left in a folder."""
 MANIFESTS = 20
 """Manifests that are looked at; a mirror has two, or three for a moment."""
 
@@ -147,6 +150,9 @@ def gone_on(store: Store, folder: Path, settings: Mapping[str, Any], latest: Man
     """
     attempt = take_over(store, settings["identity"])
     there = store.files()
+    for name in [name for name in there if LEFTOVER.search(name)]:
+        store.remove(name)
+        del there[name]
     is_there = latest is not None and f"{CHECKPOINTS}/{latest.name}" in there
     newest = latest if is_there else newest_at(store, there)
     return Copy(store, folder, attempt, there, [] if newest is None else [newest])

@@ -4,6 +4,7 @@ A store is one place and all that lies below it. Files are named by their path f
 What a store answers is a stranger's: whoever takes a name checks it, and nothing longer than asked for is read.
 """
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -67,6 +68,17 @@ def read(store: Store, name: str, limit: int) -> bytes:
         if len(content) > limit:
             raise UnreadableError(f"{store.shown}/{name} holds more than {limit:,} bytes, which is more than it should")
     return bytes(content)
+
+
+def require_writable(store: Store) -> None:
+    """Check that something can be written, by writing it.
+
+    Raises:
+        UsageError: nothing can; the message says why.
+    """
+    name = f"polyak-was-here-{secrets.token_hex(8)}"
+    store.create(name, b"")
+    store.remove(name)
 
 
 def away(store: str, what: str, reason: str) -> UnavailableError:
