@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import polyak
-from polyak import Run, TrainingError
+from mirrored import OPTIONS, killed_at
+from polyak import Run, TrainingError, UsageError
 from polyak.run.checkpoints import manifest
 from polyak.run.mirror import attempts, sending
 from polyak.system.stores import store_at
@@ -44,6 +45,11 @@ def names(folder: Path) -> set[str]:
     """Of the files below, but for what each side has for itself."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return {name for name in found if not name.startswith("attempts/") and name != ".lock"}
+
+
+def beside(folder: Path) -> set[str]:
+    """Of the files beside the checkpoints."""
+    return {name for name in names(folder) if not name.startswith("checkpoints/") or name.endswith(".tmp")}
 
 
 @pytest.fixture
@@ -156,3 +162,25 @@ def test_a_run_goes_on_from_its_mirror_bit_for_bit(where: str, tmp_path: Path, m
     assert json.loads(read(there, "ending.json", 1000))["state"] == "done"
     assert run.settings["mirror"] == mirror
     assert run.settings["resumed"][0]["changed"] == []
+
+
+def test_what_was_killed_at_any_moment_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
+    """SIGKILL before a single write or removal at the mirror, and in the middle of one; then only the mirror is left."""
+    alone = untrained_run(tmp_path / "alone", **OPTIONS)
+    points = (*range(2, 40, 5), *range(-3, -40, -7))
+    killed_at(points, str(tmp_path / "copies"), tmp_path / "runs")
+    went_on = 0
+    for number, point in enumerate(points):
+        copies = tmp_path / f"copies/{number}"
+        (place,) = copies.glob("*/*/*") if copies.exists() else [None]
+        assert place is not None, point
+        if not list(place.glob("checkpoints/checkpoint-*.json")):
+            with pytest.raises(UsageError, match="there is no checkpoint at|there is no run at"):
+                polyak.resume(place, run_dir=tmp_path / f"again/{number}")
+            continue
+        run = resumed(place, run_dir=tmp_path / f"again/{number}")
+        assert_same(run, alone)
+        assert beside(place) == beside(run.folder)  # nothing is left of what was cut
+        assert_same(polyak.load(place), alone)
+        went_on += 1
+    assert went_on >= len(points) // 2
