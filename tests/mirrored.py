@@ -1,4 +1,4 @@
-"""A process that trains with a mirror and is killed by SIGKILL while it sends: `python mirrored.py MIRROR FOLDER POINTS`.
+"""A process that trains with a mirror and is killed while it sends: `python mirrored.py MIRROR FOLDER POINTS`.
 
 For each point a child is forked, which trains with the mirror MIRROR/NUMBER in FOLDER/NUMBER. It dies as it is about to
 do its write or removal of that number there, or, where the number is negative, once half of that file is there.

@@ -165,7 +165,7 @@ def test_a_run_goes_on_from_its_mirror_bit_for_bit(where: str, tmp_path: Path, m
 
 
 def test_what_was_killed_at_any_moment_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
-    """SIGKILL before a single write or removal at the mirror, and in the middle of one; then only the mirror is left."""
+    """SIGKILL before a single write or removal at the mirror, or in the middle of one; then only the mirror is left."""
     alone = untrained_run(tmp_path / "alone", **OPTIONS)
     points = (*range(2, 40, 5), *range(-3, -40, -7))
     killed_at(points, str(tmp_path / "copies"), tmp_path / "runs")
@@ -175,7 +175,7 @@ def test_what_was_killed_at_any_moment_goes_on_as_if_nothing_had_been(tmp_path: 
         (place,) = copies.glob("*/*/*") if copies.exists() else [None]
         assert place is not None, point
         if not list(place.glob("checkpoints/checkpoint-*.json")):
-            with pytest.raises(UsageError, match="there is no checkpoint at|there is no run at"):
+            with pytest.raises(UsageError, match=r"there is no (checkpoint|run) at"):
                 polyak.resume(place, run_dir=tmp_path / f"again/{number}")
             continue
         run = resumed(place, run_dir=tmp_path / f"again/{number}")
