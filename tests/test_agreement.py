@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends import NAMES, frameworks_of, learner_of, updated
+from backends import ALGORITHMS, NAMES, frameworks_of, learner_of, updated
 from backends import framework as framework_named
 from backends.broken import minimum_replaced_by_mean, noise_dropped
 from backends.broken import targets_moved_before_the_critic_step as targets_moved_early
 from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
 from test_learners import UPDATES
 
-CASES = {name: UPDATES[name] for name in ("ddpg", "td3", "sac", "sac fixed alpha")}
+CASES = {name: UPDATES[name] for name in (*ALGORITHMS, "sac fixed alpha")}
 ONE_UPDATE, TEN_UPDATES = 1e-12, 1e-11  # float64; reached: 2e-15 both
 ONE_UPDATE_32 = 2e-6  # float32, every array; reached: 5e-7, four roundings of 1.2e-7
 WIDE_UPDATE_32 = 5e-6  # at 256 units; reached: 2.1e-6, in sums of 256 terms
@@ -53,7 +53,7 @@ def test_in_float64(case: Case) -> None:
         assert_agree(ends[one][2], ends[other][2], TEN_UPDATES)
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_in_float32(name: str) -> None:
     case = make_case(name, updates=100)
     states, expected = solve(case)
@@ -98,7 +98,7 @@ def test_in_float32_at_full_width(name: str) -> None:
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize("algorithm", ["ddpg", "td3", "sac"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_framework_goes_on_where_another_stopped(algorithm: str) -> None:
     """Three updates each, handed around: the end is that of nine updates in one."""
     case, names = make_case(algorithm, updates=9), frameworks_of(algorithm)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from polyak.algorithm import Head, drawn, due, expected_state, first_state
-from polyak.algorithms import NAMES, algorithm, ddpg, sac, td3
+from polyak.algorithms import NAMES, algorithm, ddpg, sac, td3, tqc
 from polyak.errors import UsageError
 from polyak.types import Spec
 
-MODULES = [ddpg, td3, sac]
+MODULES = [ddpg, td3, sac, tqc]
 SPEC = Spec((2, 3), (2,), np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
 NAN, INFINITY = math.nan, math.inf
 
@@ -36,6 +36,7 @@ SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
     ("actor_learning_rate", [0.0, -1e-3], "above 0"),
     ("critic_learning_rate", [0.0, -1e-3], "above 0"),
     ("hidden_sizes", [(), (256, 0), (-1,)], "one or more widths of at least 1"),
+    ("critic_hidden_sizes", [(), (256, 0)], "one or more widths of at least 1, or None"),
     ("exploration_correlation", [-0.1, 1.0], "in [0, 1)"),
     ("adam_beta_1", [-0.1, 1.0], "in [0, 1)"),
     ("adam_beta_2", [-0.1, 1.0], "in [0, 1)"),
@@ -62,6 +63,12 @@ OWN_NONSENSE: dict[ModuleType, list[tuple[str, list[Any], str]]] = {
         ("alpha", [INFINITY], "finite"),
         ("alpha_learning_rate", [0.0], "above 0"),
         ("target_entropy", [NAN, -INFINITY], "finite"),
+    ],
+    tqc: [
+        ("critics", [0], "at least 1"),
+        ("quantiles", [0], "at least 1"),
+        ("dropped_quantiles", [-1], "at least 0"),
+        ("dropped_quantiles", [25, 30], "below quantiles (25)"),
     ],
 }
 
@@ -113,12 +120,14 @@ LIMITS: dict[str, list[Any]] = {
     "discount": [0.0, 1.0],
     "polyak": [0.0],
     "hidden_sizes": [(1,), (400, 300, 200)],
+    "critic_hidden_sizes": [None, (1,)],
     "exploration_correlation": [0.0, 0.99],
 }
 OWN_LIMITS: dict[ModuleType, dict[str, list[Any]]] = {
     ddpg: {"exploration_noise": [0.0]},
     td3: {"exploration_noise": [0.0], "target_noise": [0.0], "target_noise_clip": [0.0], "policy_delay": [1]},
     sac: {"learn_alpha": [False], "alpha": [1e-9], "target_entropy": [None, 0.0, -7.5, 2.0]},
+    tqc: {"critics": [1], "quantiles": [3], "dropped_quantiles": [0, 24]},
 }
 
 
@@ -141,11 +150,11 @@ def test_settings_are_frozen_and_named(module: ModuleType) -> None:
 
 
 def test_algorithms_by_name() -> None:
-    assert NAMES == ("ddpg", "sac", "td3")
+    assert set(NAMES) >= {"ddpg", "sac", "td3", "tqc"}
     for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         assert algorithm(name.upper()) == replace(module.ALGORITHM, name=name)
-    with pytest.raises(UsageError, match=r"'ppo': polyak has ddpg, sac, td3 \(.*off-policy\)\. One of your own"):
+    with pytest.raises(UsageError, match=r"'ppo': polyak has .*ddpg, .*sac, .*\(.*off-policy\)\. One of your own"):
         algorithm("ppo")
     with pytest.raises(UsageError, match=r"Did you mean 'sac'\?"):
         algorithm("sca")
@@ -153,15 +162,15 @@ def test_algorithms_by_name() -> None:
 
 def test_heads() -> None:
     heads = [module.ALGORITHM.head(module.Config()) for module in MODULES]
-    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), Head("squashed_gaussian")]
+    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), *[Head("squashed_gaussian")] * 2]
 
 
-DRAWS = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"]}
+DRAWS = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"], tqc: ["next_action", "action"]}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_draws_are_standard_normal_and_follow_the_stream(module: ModuleType) -> None:
-    draws = module.draws(SPEC, module.Config(batch_size=100))
+    draws = module.ALGORITHM.draws(SPEC, module.Config(batch_size=100))
     generator = np.random.default_rng(1)
     one, two = (drawn(draws, generator, 50) for _ in range(2))
     again = drawn(draws, np.random.default_rng(1), 50)
@@ -206,8 +215,14 @@ NETWORKS = {
     ddpg: {"actor": ACTOR, "critic": CRITIC},
     td3: {"actor": ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
     sac: {"actor": SAC_ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
+    tqc: {"actor": SAC_ACTOR, "critics": [(2, 8, 5), (2, 5), (2, 5, 4), (2, 4), (2, 4, 25), (2, 25)]},
 }
-TARGETS = {ddpg: ["actor", "critic"], td3: ["actor", "critic_1", "critic_2"], sac: ["critic_1", "critic_2"]}
+TARGETS = {
+    ddpg: ["actor", "critic"],
+    td3: ["actor", "critic_1", "critic_2"],
+    sac: ["critic_1", "critic_2"],
+    tqc: ["critics"],
+}
 
 
 def expected_shapes(module: ModuleType) -> dict[str, tuple[int, ...]]:
@@ -220,7 +235,7 @@ def expected_shapes(module: ModuleType) -> dict[str, tuple[int, ...]]:
             f"{prefix}/{path}": size for prefix in prefixes for path, size in zip(PARAMETERS, sizes, strict=True)
         }
         shapes[f"adam_{network}/count"] = ()
-    if module is sac:
+    if module in (sac, tqc):
         shapes |= dict.fromkeys(["log_alpha", *(f"adam_log_alpha/{x}" for x in ("count", "first", "second"))], ())
     return shapes
 
@@ -256,8 +271,14 @@ def test_first_state_follows_the_stream_and_has_no_equal_networks(module: Module
         np.testing.assert_array_equal(one[name], again[name])
     for network in NETWORKS[module]:
         assert not np.array_equal(one[f"{network}/0/kernel"], other[f"{network}/0/kernel"])
-    if module is not ddpg:
+    if "critic_2" in NETWORKS[module]:
         assert not np.array_equal(one["critic_1/0/kernel"], one["critic_2/0/kernel"])
+
+
+def test_critics_may_have_other_widths_than_the_actor() -> None:
+    state = first(sac, critic_hidden_sizes=(7,))
+    assert (state["actor/0/kernel"].shape, state["critic_2/0/kernel"].shape) == ((6, 5), (8, 7))
+    assert state["target_critic_1/1/kernel"].shape == (7, 1)
 
 
 def test_first_temperature() -> None:

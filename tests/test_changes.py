@@ -49,7 +49,7 @@ def test_each_setting_says_whether_it_may_be_another() -> None:
     """What makes shapes, draws or replay is none of them, nor what the learner has learned to expect."""
     shared = {"steps_per_epoch", "evaluation_episodes", "actor_learning_rate", "critic_learning_rate"}
     for name in NAMES:
-        own = {"alpha_learning_rate"} if name == "sac" else set[str]()
+        own = {"alpha_learning_rate"} if name not in ("ddpg", "td3") else set[str]()
         found = changeable(algorithm(name).Config)
         assert found.keys() == shared | own
         assert not any(note.exact for note in found.values())

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 import polyak
+from backends import frameworks_of
 from browser import Tab, opened
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli import COMMANDS
@@ -159,14 +160,15 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
 def test_an_algorithm_s_page_shows_its_code_in_every_framework(site: Path, name: str) -> None:
     page = Page(site / f"algorithms/{name}.html")
     shown = [code.strip() for code in page.codes]
-    for framework in FRAMEWORKS.values():
-        sources = functions(ROOT / f"src/polyak/algorithms/{name}/with_{framework}.py")
-        assert {"target", "critic_loss", "actor_loss", "update"} <= sources.keys()
+    there = [title for title, framework in FRAMEWORKS.items() if framework in frameworks_of(name)]
+    for title in there:
+        sources = functions(ROOT / f"src/polyak/algorithms/{name}/with_{FRAMEWORKS[title]}.py")
+        assert {"target", "critic_loss", "update"} <= sources.keys()
         assert not [part for part, source in sources.items() if source not in shown]
     assert page.tabs
     labels = [label.strip() for label in page.tabs if label.strip() in FRAMEWORKS]
-    assert labels == list(FRAMEWORKS) * (len(labels) // 3)
-    assert len(labels) == 3 * len(sources)
+    assert labels == there * (len(labels) // len(there))
+    assert len(labels) >= len(there) * len(sources)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,7 +181,8 @@ def test_an_algorithm_s_page_has_every_setting_metric_and_deviation(site: Path, 
         assert all(rows[field.name][index] for index in (1, 4)), rows[field.name]
     assert rows["polyak"][1] == "0.995"
     assert (rows["polyak"][5], rows["actor_learning_rate"][5]) == ("", "yes, not bit for bit")
-    assert rows["batch_size"][1:3] == ["256", "100"]
+    book = "100" if name in ("ddpg", "td3", "sac") else ""  # the chapter knows no other
+    assert rows["batch_size"][1:3] == ["256", book]
     assert rows["hidden_sizes"][1] == "256, 256"
     assert {f"learner/{metric}" for metric in module.metrics} <= rows.keys()
     text = html.unescape((site / f"algorithms/{name}.html").read_text(encoding="utf-8"))

@@ -57,7 +57,9 @@ def test_every_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         assert line_of(name, lines) >= 0
     for name in ("JAX", "PyTorch", "TensorFlow"):
         assert re.fullmatch(
-            rf"ok +{name} +\d+\.\d+\.\d\S* on .*cpu.*, \d+ threads?", lines[line_of(name, lines)], re.IGNORECASE
+            rf"ok +{name} +\d+\.\d+\.\d\S* on .*cpu.*, \d+ threads?(; without [a-z, ]+)?",
+            lines[line_of(name, lines)],
+            re.IGNORECASE,
         )
     assert "\x1b" not in "".join(lines)
 
@@ -139,3 +141,11 @@ def test_an_extra_framework_that_does_not_work_is_told(
     position = line_of("PyTorch", lines)
     assert lines[position].endswith("does not work: libtorch_cpu.so: cannot open shared object file")
     assert lines[position + 1].strip() == 'remedy: reinstall it: pip install "polyak[torch]"'
+
+
+def test_a_framework_that_lacks_algorithms_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    _, lines = report(capsys)
+    told = [lines[line_of(name, lines)].partition("; without ")[2] for name in ("JAX", "PyTorch", "TensorFlow")]
+    assert told[:2] == ["", ""]
+    assert {"tqc"} <= {*told[2].split(", ")}
+    assert "sac" not in told[2]

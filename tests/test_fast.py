@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from backends import frameworks_of, learner_of
+from backends import ALGORITHMS, frameworks_of, learner_of
 from polyak.algorithms import sac
 from polyak.frameworks.state import leaves
 from polyak.frameworks.torch import fused
@@ -16,7 +16,6 @@ from polyak.frameworks.torch.graphs import KEPT, Graphs
 from polyak.types import Batch
 from reference.cases import assert_agree, make_case, play
 
-ALGORITHMS = ("ddpg", "td3", "sac")
 DOUBLE = 1e-11  # ten updates in float64; reached: 2e-15
 SINGLE = 2e-6  # one update in float32; reached: 4e-7
 

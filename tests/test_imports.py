@@ -49,7 +49,7 @@ ALLOWED = {
     **{  # a page may call what another algorithm's has in the same framework
         f"algorithms.{name}.with_{framework}": {
             *("algorithm", f"algorithms.{name}", "frameworks.state", f"frameworks.{framework}"),
-            *(f"algorithms.{each}.with_{framework}" for each in NAMES),
+            *(f"algorithms.{each}.with_{framework}" for each in NAMES if framework in frameworks_of(each)),
         }
         for name in NAMES
         for framework in frameworks_of(name)

@@ -11,6 +11,7 @@ import pytest
 
 import backends
 from backends import (
+    ALGORITHMS,
     Framework,
     arguments_of,
     batch_of,
@@ -25,7 +26,7 @@ from backends import (
     state_of,
     updated,
 )
-from backends.broken import BROKEN, BROKEN_PARTS, Break, nothing
+from backends.broken import BROKEN, BROKEN_PARTS, Break, improving, nothing
 from polyak import frameworks
 from polyak.algorithm import STEP, first_state
 from polyak.errors import UsageError
@@ -39,7 +40,6 @@ from reference import sac as oracle_sac
 from reference import td3 as oracle_td3
 from reference.cases import Case, assert_agree, make_case, play, relative_error, solve, wide_policy
 
-ALGORITHMS = ("ddpg", "td3", "sac")
 EXACT = 1e-13  # one function in float64; reached: 2e-15, the rounding of sums of some tens of terms
 ONE_UPDATE = 1e-12  # reached: 2e-15. Another processor sums in another order, and Adam magnifies in small gradients
 TEN_UPDATES = 1e-11  # reached: 3e-15
@@ -67,13 +67,14 @@ def test_target(name: str, precise: Framework) -> None:
     case = make_case(name)
     noise = [next(iter(case.noise.values()))[0]] if case.noise else []
     module, given = module_of(case, precise), [native(value, precise) for value in noise]
-    config = [case.config] if name == "td3" else []
+    config = [case.config] if name in ("td3", "tqc") else []
     actual = plain(module.target(state_of(case, precise), batch_of(case, precise), *given, *config))
     expected = importlib.import_module(f"reference.{name}").target(case.arrays, case.batch(0), *noise, *config)
     assert relative_error(actual, expected) < EXACT
     ended = case.batch(0).discount == 0.0
     assert 0 < ended.sum() < len(ended)
-    np.testing.assert_array_equal(actual[ended], case.batch(0).reward[ended])
+    rewards = case.batch(0).reward[ended]
+    np.testing.assert_array_equal(actual[ended].T, np.broadcast_to(rewards, actual[ended].T.shape))
 
 
 def test_smoothed_target_action(precise: Framework) -> None:
@@ -229,6 +230,7 @@ UPDATES = {
     "td3 delay 3": make_case("td3", action_size=1, hidden_sizes=(16, 12, 8), policy_delay=3, target_noise=0.6),
     "sac": make_case("sac"),
     "sac fixed alpha": make_case("sac", action_size=1, hidden_sizes=(8,), learn_alpha=False, alpha=0.2),
+    "tqc": make_case("tqc"),
     "sac target entropy": make_case("sac", alpha=0.3, target_entropy=0.5, alpha_learning_rate=1e-2),
 }
 AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy", "ddpg tanh decay")
@@ -326,6 +328,7 @@ TWO_UPDATES = {
     "ddpg": make_case("ddpg", updates=2),
     "td3": make_case("td3", updates=2, target_noise=0.6),
     "sac": make_case("sac", updates=2, alpha=0.3),
+    "tqc": make_case("tqc", updates=2, alpha=0.3),
 }
 
 
@@ -350,7 +353,7 @@ def test_saturated_actions_are_counted_on_both_sides(name: str, framework: Frame
     """An actor whose three components are near 1, inside, and near -1 for every observation."""
     case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
     last = len(case.config.hidden_sizes)
-    shift = np.array([6.0, 0.0, -6.0, -3.0, -3.0, -3.0])[: 6 if name == "sac" else 3]
+    shift = np.array([6.0, 0.0, -6.0, -3.0, -3.0, -3.0])[: 3 if name in ("ddpg", "td3") else 6]
     bias = f"actor/{last}/bias"
     case = dataclasses.replace(case, arrays=case.arrays | {bias: case.arrays[bias] + shift})
     metrics = play(learner_of(case, framework.name, fast=False), case, [1])
@@ -364,11 +367,9 @@ def test_the_actor_step_leaves_the_critics_alone(
 ) -> None:
     """With the actor's loss a million times as large, everything of the critics keeps its bits."""
     case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
-    loss = module_of(case, precise).actor_loss
-    one = updated(case, precise)
-    monkeypatch.setattr(
-        module_of(case, precise), "actor_loss", lambda *rest: mapped(lambda value: 1e6 * value, loss(*rest))
-    )
+    module = improving(module_of(case, precise))
+    loss, one = module.actor_loss, updated(case, precise)
+    monkeypatch.setattr(module, "actor_loss", lambda *rest: mapped(lambda value: 1e6 * value, loss(*rest)))
     other = updated(case, precise)
     changed = [path for path in one if not np.array_equal(one[path], other[path])]
     assert "adam_actor/first/0/kernel" in changed

@@ -117,7 +117,7 @@ def test_python_answers_names_from_elsewhere(names: str, answer: str, tmp_path: 
         (("lesson", "entropy", "--foo"), "lesson has no --foo: `polyak lesson entropy --help` lists"),
         (("enjoy",), "there is no command 'enjoy': polyak calls it watch, record and evaluate"),
         (("eval", "x"), "there is no command 'eval': did you mean 'evaluate'?"),
-        (("train", "a2c", "Pendulum-v1"), "polyak has ddpg, sac, td3 (polyak's are off-policy)"),
+        (("train", "a2c", "Pendulum-v1"), "(polyak's are off-policy)"),
     ],
 )
 def test_the_command_line_answers_names_from_elsewhere(arguments: tuple[str, ...], message: str) -> None:
@@ -210,9 +210,10 @@ def test_every_command_is_read_in_one_place() -> None:
 
 
 def test_presets_of_an_unknown_environment_say_that_there_are_none() -> None:
+    none, general = "polyak: there is no preset for", "a general one is in force\n"
     for name, said in (
-        ("Pendulm-v1", "polyak: there is no preset for Pendulm-v1 (did you mean Pendulum-v1?): paper is in force\n"),
-        ("tiny_cli:Tiny-v0", "polyak: there is no preset for tiny_cli:Tiny-v0: paper is in force\n"),
+        ("Pendulm-v1", f"{none} Pendulm-v1 (did you mean Pendulum-v1?): {general}"),
+        ("tiny_cli:Tiny-v0", f"{none} tiny_cli:Tiny-v0: {general}"),
         ("Pendulum-v1", ""),
     ):
         code, shown, errors = call_cli("presets", name)

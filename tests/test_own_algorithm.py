@@ -24,6 +24,7 @@ from tiny_cli import OPTIONS, SMALL, TINY, call_cli, process_environment
 SOURCE = Path(polyak.__file__).parent
 ROOT = Path(__file__).parent.parent
 NAME = "my_folder.my_algorithm"
+NAMES = ", ".join(algorithms.NAMES)
 TEXT = '''
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -162,8 +163,8 @@ def test_no_setting_can_have_the_name_of_what_else_train_takes() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("sad", "unknown algorithm 'sad': polyak has ddpg, sac, td3. Did you mean 'sac'?"),
-        ("my_file", "unknown algorithm 'my_file': polyak has ddpg, sac, td3. One of your own is named by its module"),
+        ("sad", f"unknown algorithm 'sad': polyak has {NAMES}. Did you mean 'sac'?"),
+        ("my_file", f"unknown algorithm 'my_file': polyak has {NAMES}. One of your own is named by its module"),
         ("my_file.py", "my_algorithm for my_algorithm.py"),
         ("my_folder.absent", "cannot import 'my_folder.absent': 'my_folder' has no such module"),
         ("my_folder", "the module 'my_folder' has no ALGORITHM"),
@@ -293,7 +294,7 @@ def test_an_algorithm_within_the_package_needs_no_file_outside_its_folder(
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     monkeypatch.setattr(algorithms, "__path__", [*algorithms.__path__, str(within / "algorithms")])
     monkeypatch.setattr(algorithms, "NAMES", algorithms.found())
-    assert algorithms.NAMES == ("ddpg", "sac", "td3", "twin")
+    assert "twin" in algorithms.NAMES
     ours, theirs = (
         polyak.train(name, TINY, config=algorithm(name).Config(**SMALL), backend="torch", run_dir=tmp_path)
         for name in ("twin", "sac")

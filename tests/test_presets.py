@@ -107,8 +107,8 @@ def test_what_was_chosen_for_some_algorithms_reaches_no_other(tmp_path: Path) ->
 
 
 def test_names_lists_the_general_presets_and_then_environments_that_exist() -> None:
-    assert presets.names()[:2] == ("book", "paper")
-    tuned = presets.names()[2:]
+    assert presets.names()[:3] == ("book", "defaults", "paper")
+    tuned = presets.names()[3:]
     assert {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3", "MountainCarContinuous-v0"} < set(tuned)
     mujoco = {
         spec.id for spec in gymnasium.registry.values() if "mujoco" in str(spec.entry_point) and spec.version == 5
@@ -119,10 +119,38 @@ def test_names_lists_the_general_presets_and_then_environments_that_exist() -> N
 
 
 def test_default_is_the_tuned_preset_or_paper() -> None:
-    assert presets.default_for("Pendulum-v1") == "Pendulum-v1"
-    assert presets.default_for("some.module:Pendulum-v1") == "Pendulum-v1"
-    assert presets.default_for("Acrobot-v1") == "paper"
-    assert presets.default_for("book") == "paper"
+    for name in ("sac", "my_folder.my_algorithm"):
+        assert presets.default_for("Pendulum-v1", name) == "Pendulum-v1"
+        assert presets.default_for("some.module:Pendulum-v1", name) == "Pendulum-v1"
+        assert presets.default_for("Acrobot-v1", name) == "paper"
+        assert presets.default_for("book", name) == "paper"
+
+
+def test_a_successor_gets_its_own_table_or_its_own_defaults() -> None:
+    """Nothing that was chosen for DDPG, TD3 and SAC; and its paper's networks only where they are asked for."""
+    shipped = presets._shipped()
+    for name in {*NAMES} - {"ddpg", "td3", "sac"}:
+        assert presets.default_for("Acrobot-v1", name) == "defaults"
+        for preset, file in shipped.items():
+            only = file.get("only", {}).get(preset, {}).get(name, {})
+            told = {setting: entry["value"] for setting, entry in {**file.get(name, {}), **only}.items()}
+            found = presets.load(preset, algorithm(name), preset).values
+            assert found == {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+            if preset not in ("book", "paper"):
+                assert presets.default_for(preset, name) == (preset if told else "defaults")
+
+
+def test_the_preset_of_defaults_sets_nothing() -> None:
+    assert presets.load("defaults", algorithm("tqc"), "Pendulum-v1").values == {}
+    assert config("defaults", "sac") == algorithm("sac").Config()
+
+
+def test_paper_has_the_sizes_of_tqc_s_authors() -> None:
+    found = config("paper", "tqc", "Walker2d-v5")
+    assert (found.critics, found.quantiles, found.dropped_quantiles) == (5, 25, 2)
+    assert (found.hidden_sizes, found.critic_hidden_sizes) == ((256, 256), (512, 512, 512))
+    assert config("paper", "tqc", "Hopper-v5").dropped_quantiles == 5
+    assert config("paper", "tqc", "HalfCheetah-v5").dropped_quantiles == 0
 
 
 CHAPTER = {

@@ -50,7 +50,7 @@ def train(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.mark.parametrize(
     ("algorithm", "backend"),
-    [*(("td3", backend) for backend in NAMES), ("ddpg", "torch"), ("sac", "torch"), ("sac", "jax")],
+    [*(("td3", backend) for backend in NAMES), ("ddpg", "torch"), ("sac", "torch"), ("sac", "jax"), ("tqc", "jax")],
 )
 def test_a_killed_run_goes_on_as_if_it_had_not_been(
     algorithm: str, backend: str, train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,26 +27,33 @@ def function(file: str, name: str) -> str:
     """A function (or class) of an algorithm's page, or for `parts` of each framework's parts, a tab for each framework.
 
     Raises:
-        ValueError: a framework does not have it.
+        ValueError: an algorithm's page does not have it, or no framework's parts do.
     """
     tabs: list[str] = []
     for title, framework in FRAMEWORKS.items():
         begin = "===" if tabs else "===!"  # which begins a new set of tabs
         page = f"frameworks/{framework}/parts.py" if file == "parts" else f"algorithms/{file}/with_{framework}.py"
         path = f"src/polyak/{page}"
-        code = f'``` python title="{path}"\n{_definition(path, name)}\n```'
-        tabs.append(f'{begin} "{title}"\n\n{textwrap.indent(code, "    ")}\n')
+        definition = _definition(path, name) if (ROOT / path).exists() else ""
+        if not definition and (ROOT / path).exists() and file != "parts":
+            raise ValueError(f"{path} has no {name}")
+        if definition:
+            code = f'``` python title="{path}"\n{definition}\n```'
+            tabs.append(f'{begin} "{title}"\n\n{textwrap.indent(code, "    ")}\n')
+    if not tabs:
+        raise ValueError(f"no framework has {name} in {file}")
     return "\n".join(tabs)
 
 
 @functools.cache
 def _definition(path: str, name: str) -> str:
+    """A function's text, empty where there is none of that name."""
     source = (ROOT / path).read_text(encoding="utf-8")
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
-    raise ValueError(f"{path} has no {name}")
+    return ""
 
 
 def settings(algorithm: str) -> str:
@@ -54,7 +61,8 @@ def settings(algorithm: str) -> str:
     kind = algorithm_module(algorithm).Config
     fields = {field.name: field.default for field in dataclasses.fields(kind)}
     shared = {field.name for field in dataclasses.fields(Settings)}
-    told = dict([*meanings(Settings), *meanings(kind)])
+    above = [each for each in reversed(kind.__mro__) if issubclass(each, Settings)]
+    told = {name: text for each in above for name, text in meanings(each)}
     book, paper = (_preset(name, algorithm) for name in ("book", "paper"))
     rows, notes = [COLUMNS, ("---",) * len(COLUMNS)], {**changeable(kind), "steps": Changeable()}
     for name in sorted(fields, key=lambda name: name in shared):
@@ -93,7 +101,8 @@ def _preset(name: str, algorithm: str) -> dict[str, str]:
     """Setting -> the value in a preset's file; noise in environment units is marked."""
     document = tomllib.loads((ROOT / f"src/polyak/settings/presets/{name}.toml").read_text(encoding="utf-8"))
     shown: dict[str, str] = {}
-    for setting, entry in {**document, **document.get(algorithm, {})}.items():
+    general = document if algorithm in document["algorithms"] else {}
+    for setting, entry in {**general, **document.get(algorithm, {})}.items():
         if isinstance(entry, dict) and "value" in entry:
             shown[setting] = _shown(entry["value"]) + (" (environment units)" if "unit" in entry else "")
     return shown

@@ -23,6 +23,8 @@ from polyak.types import Arrays, Learner
 from reference.cases import Case
 
 NAMES = ("jax", "torch", "tensorflow")
+ALGORITHMS = ("ddpg", "td3", "sac", "tqc")
+"""Those that are held against an oracle, in all frameworks that have a page of them."""
 
 
 def frameworks_of(case: str) -> list[str]:
@@ -70,7 +72,9 @@ def native(value: Any, framework: Framework) -> Any:
     if isinstance(value, np.ndarray):
         return framework.tensor(value)
     if isinstance(value, dict):
-        return native_network(value, plain_body(value), framework)
+        ensemble = any(leaf.ndim == 3 for leaf in value.values())
+        member = {name: leaf[0] for name, leaf in value.items()} if ensemble else value
+        return native_network(value, plain_body(member), framework)
     if type(value) is tuple:
         return tuple(native(each, framework) for each in value)
     return value

@@ -3,6 +3,7 @@
 Each function gets an algorithm's module and its framework, and returns the attributes to replace in the module.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -72,9 +73,10 @@ def moved_targets(module: ModuleType, state: Any, new: Any, config: Any, names: 
 
 
 def nothing(module: ModuleType, framework: Framework) -> Replacements:
-    """The control: both ways of breaking, without a break."""
+    """The control: all ways of breaking, without a break."""
     right = lambda m, v, one, two, sqrt: (m / one) / (sqrt(v / two) + 1e-8)  # noqa: E731
-    return {**with_functions(framework), **with_adam(framework, right)}
+    loss = with_quantile_loss(framework) if hasattr(module, "quantile_regression") else {}
+    return {**with_functions(framework), **with_adam(framework, right), **loss}
 
 
 def adam_with_epsilon_hat(module: ModuleType, framework: Framework) -> Replacements:
@@ -234,6 +236,137 @@ def temperature_before_the_actor_step(module: ModuleType, framework: Framework) 
     return {"actor_loss": lambda actor, q, alpha, *rest: original(actor, q, alpha * 1.0003, *rest)}
 
 
+# TQC
+
+
+def improving(module: ModuleType) -> ModuleType:
+    """Where the actor step of a page is written: in another page, if that one's is called."""
+    return sys.modules[module.improved.__module__] if hasattr(module, "improved") else module
+
+
+def in_what_it_calls(broken: Break) -> Break:
+    """A break of SAC's actor and temperature step, in a page that calls them."""
+
+    def called(module: ModuleType, framework: Framework) -> Replacements:
+        improved, home = module.improved, improving(module)
+
+        def altered(*arguments: Any) -> Any:
+            with pytest.MonkeyPatch.context() as patch:
+                for name, replacement in broken(home, framework).items():
+                    patch.setattr(home, name, replacement)
+                return improved(*arguments)
+
+        return {"improved": altered}
+
+    called.__name__ = broken.__name__
+    return called
+
+
+def with_quantile_loss(
+    framework: Framework,
+    midpoint: float = 0.5,
+    linear: float = 1.0,
+    below: Callable[[Any], Any] = lambda u: u < 0.0,
+    factor: float = 1.0,
+) -> Replacements:
+    """The quantile Huber loss written out: tau = (m + `midpoint`) / M, linear beyond +-`linear`."""
+    clip = function(framework, "clip")
+
+    def loss(theta: Any, y: Any, weight: Any) -> Any:
+        tau = framework.tensor(((np.arange(theta.shape[-1]) + midpoint) / theta.shape[-1])[:, None])
+        u = y[:, None, :] - theta[..., None]
+        clipped = clip(u, -linear, linear)
+        rows = (abs(tau - 1.0 * below(u)) * clipped * (u - 0.5 * clipped)).mean((0, 2, 3))
+        return factor * (weight * rows).mean()
+
+    return {"quantile_regression": loss}
+
+
+def quantiles_half_a_step_too_low(module: ModuleType, framework: Framework) -> Replacements:
+    return with_quantile_loss(framework, midpoint=0.0)
+
+
+def quantiles_half_a_step_too_high(module: ModuleType, framework: Framework) -> Replacements:
+    return with_quantile_loss(framework, midpoint=1.0)
+
+
+def quantiles_of_the_other_side(module: ModuleType, framework: Framework) -> Replacements:
+    return with_quantile_loss(framework, below=lambda u: u > 0.0)
+
+
+def quantile_loss_without_its_linear_part(module: ModuleType, framework: Framework) -> Replacements:
+    return with_quantile_loss(framework, linear=1e6)
+
+
+def quantile_loss_summed_over_quantiles(module: ModuleType, framework: Framework) -> Replacements:
+    return with_quantile_loss(framework, factor=5.0)
+
+
+def largest_atoms_kept(module: ModuleType, framework: Framework) -> Replacements:
+    """Sorted descending."""
+    smallest = module.smallest
+    return {"smallest": lambda pooled, count: -smallest(-pooled, count)}
+
+
+def dropped_once_and_not_for_each_critic(module: ModuleType, framework: Framework) -> Replacements:
+    smallest = module.smallest
+    return {"smallest": lambda pooled, count: smallest(pooled, pooled.shape[-1] - 2)}
+
+
+def none_dropped(module: ModuleType, framework: Framework) -> Replacements:
+    smallest = module.smallest
+    return {"smallest": lambda pooled, count: smallest(pooled, pooled.shape[-1])}
+
+
+def largest_atoms_of_each_critic_dropped(module: ModuleType, framework: Framework) -> Replacements:
+    """Not of all that are pooled: the case has three critics."""
+    smallest = module.smallest
+
+    def each(pooled: Any, count: int) -> Any:
+        apart = pooled.reshape(-1, pooled.shape[-1] // 3)
+        return smallest(apart, count // 3).reshape(len(pooled), -1)
+
+    return {"smallest": each}
+
+
+def targets_averaged_into_one(module: ModuleType, framework: Framework) -> Replacements:
+    smallest = module.smallest
+    return {"smallest": lambda pooled, count: smallest(pooled, count).mean(-1)[:, None]}
+
+
+def actor_climbs_the_kept_atoms(module: ModuleType, framework: Framework) -> Replacements:
+    atoms, smallest = module.atoms, module.smallest
+
+    def kept(*arguments: Any) -> Any:
+        z = atoms(*arguments)
+        pooled = z.swapaxes(0, 1).reshape(z.shape[1], -1)
+        return smallest(pooled, len(z) * (z.shape[-1] - 2)).mean(-1)
+
+    return {"mean_of_atoms": kept}
+
+
+def actor_climbs_the_first_of_the_ensemble(module: ModuleType, framework: Framework) -> Replacements:
+    atoms = module.atoms
+    return {"mean_of_atoms": lambda *arguments: atoms(*arguments)[0].mean(-1)}
+
+
+def actor_climbs_the_ensemble_before_its_step(module: ModuleType, framework: Framework) -> Replacements:
+    update, improved = module.update, module.improved
+
+    def stale(state: Any, *rest: Any) -> Any:
+        old = partial(module.mean_of_atoms, state.critics.parameters)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "improved", lambda new, q, *others: improved(new, old, *others))
+            return update(state, *rest)
+
+    return {"update": stale}
+
+
+def target_by_the_critics_that_learn(module: ModuleType, framework: Framework) -> Replacements:
+    target = module.target
+    return {"target": lambda state, *rest: target(state.replace(target_critics=state.critics.parameters), *rest)}
+
+
 _ALL: list[Break] = [
     adam_with_epsilon_hat,
     adam_with_epsilon_under_the_root,
@@ -242,9 +375,9 @@ _ALL: list[Break] = [
     weights_ignored,
     targets_moved_before_the_critic_step,
 ]
+_SAMPLED: list[Break] = [noise_dropped, noise_of_the_first_sample_for_all]
 _TWIN: list[Break] = [
-    noise_dropped,
-    noise_of_the_first_sample_for_all,
+    *_SAMPLED,
     minimum_replaced_by_mean,
     minimum_replaced_by_first,
 ]
@@ -269,6 +402,29 @@ BROKEN: dict[str, list[Break]] = {
         temperature_loss_of_the_wrong_sign,
         temperature_loss_with_factor_log_alpha,
         temperature_before_the_actor_step,
+    ],
+    "tqc": [
+        *_ALL,
+        *_SAMPLED,
+        quantiles_half_a_step_too_low,
+        quantiles_half_a_step_too_high,
+        quantiles_of_the_other_side,
+        quantile_loss_without_its_linear_part,
+        quantile_loss_summed_over_quantiles,
+        largest_atoms_kept,
+        dropped_once_and_not_for_each_critic,
+        none_dropped,
+        largest_atoms_of_each_critic_dropped,
+        targets_averaged_into_one,
+        actor_climbs_the_kept_atoms,
+        actor_climbs_the_first_of_the_ensemble,
+        actor_climbs_the_ensemble_before_its_step,
+        target_by_the_critics_that_learn,
+        target_without_entropy,
+        log_probability_of_the_unsquashed_action,
+        in_what_it_calls(temperature_loss_of_the_wrong_sign),
+        in_what_it_calls(temperature_loss_with_factor_log_alpha),
+        in_what_it_calls(temperature_before_the_actor_step),
     ],
 }
 

@@ -57,6 +57,10 @@ def _cast(value: Array, dtype: Any) -> Array:
     return value.astype(dtype) if np.issubdtype(value.dtype, np.floating) else value
 
 
+SMALL: dict[str, dict[str, Any]] = {"tqc": {"critics": 3, "quantiles": 5, "dropped_quantiles": 2}}
+"""Sizes of an algorithm's own that are smaller than its defaults."""
+
+
 def make_case(
     name: str,
     *,
@@ -72,7 +76,8 @@ def make_case(
     spec = Spec((observation_size,), (action_size,), -ones, 3 * ones)  # learners know normalized actions alone
     what = algorithm(name)
     unlike = {"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3}  # so that one in the other's place is seen
-    config = what.Config(**({"hidden_sizes": (16, 12), "batch_size": batch_size} | unlike | settings))
+    usual = {"hidden_sizes": (16, 12), "batch_size": batch_size} | unlike | SMALL.get(name, {})
+    config = what.Config(**(usual | settings))
     arrays = first_state(what.state(spec, config), generator)
     for path in arrays:
         norm = path.endswith(("/scale", "/offset")) and not path.startswith("adam_")  # so that they do something
@@ -88,7 +93,7 @@ def make_case(
     records = np.concatenate([records, weight], axis=-1)
     noise = drawn(what.draws(spec, config), generator, updates)
     case = Case(what, spec, config, arrays, records, noise).cast(np.float64)
-    return case if name in ("ddpg", "crossq") else _balanced(case)
+    return _balanced(case) if "critic_2" in what.state(spec, config) and name != "crossq" else case
 
 
 def _spread(statistic: Array, path: str, generator: np.random.Generator) -> Array:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from reference import common, ddpg, sac, td3
+from backends import ALGORITHMS
+from reference import common, ddpg, sac, td3, tqc
 from reference.cases import assert_agree, make_case, relative_error, solve, wide_policy
 from reference.common import Array, Arrays, part
 
@@ -68,6 +69,25 @@ def test_sac_actor_gradients_through_both_critics_and_the_clamp() -> None:
     assert_gradients(lambda a: sac.actor_loss(a, *critics, 0.3, observation, xi)[0], actor, gradients)
 
 
+def test_quantile_gradients_through_every_atom_of_every_critic() -> None:
+    case = make_case("tqc")
+    critics, batch = part(case.arrays, "critics"), case.batch(0)
+    y = tqc.target(case.arrays, batch, case.noise["next_action"][0], case.config)
+    u = y[:, None, :] - tqc.atoms(tqc.members(critics)[0], batch.observation, batch.action)[0][:, :, None]
+    for regime in (u < -1.0, (u > -1.0) & (u < 0.0), (u > 0.0) & (u < 1.0), u > 1.0):
+        assert np.mean(regime) > 0.05
+    _, gradients, _ = tqc.critic_loss(critics, batch, y)
+    assert_gradients(lambda c: tqc.critic_loss(common.Network(c), batch, y)[0], critics, gradients)
+
+
+def test_tqc_actor_gradients() -> None:
+    case = make_case("tqc")
+    actor, critics = wide_policy(case), part(case.arrays, "critics")
+    observation, xi = case.batch(0).observation, case.noise["action"][0]
+    _, gradients, _, _ = tqc.actor_loss(actor, critics, 0.3, observation, xi)
+    assert_gradients(lambda a: tqc.actor_loss(a, critics, 0.3, observation, xi)[0], actor, gradients)
+
+
 def test_temperature_gradient() -> None:
     _, gradient = sac.temperature_loss(np.array(-0.7), 1.3, -3.0)
     up, down = (sac.temperature_loss(np.array(-0.7 + step), 1.3, -3.0)[0] for step in (1e-6, -1e-6))
@@ -95,7 +115,7 @@ def test_adam_first_steps_by_hand() -> None:
         np.testing.assert_allclose(state["x"], -0.1 * count * np.array([0.5, -1.0, 0.0]), rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["ddpg", "td3", "sac"])
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_oracle_keeps_names_shapes_and_its_input(name: str) -> None:
     case = make_case(name, updates=2)
     before = {path: value.copy() for path, value in case.arrays.items()}

@@ -66,11 +66,21 @@ def require_page(algorithm: Algorithm, framework: str) -> None:
     Raises:
         UsageError: it has no page there; the message says where it has one.
     """
-    there = [name for name in BACKENDS if _has_page(algorithm, name)]
+    there = frameworks_of(algorithm)
     if framework not in there:
         has = f"pages for {', '.join(there)}, not" if there else "no page"
         remedy = f"take --backend {there[0]}" if there else 'ALGORITHM takes them as pages={"jax": update}'
         raise UsageError(f"{algorithm.name} has {has} for {framework}: {remedy}")
+
+
+def frameworks_of(algorithm: Algorithm) -> list[str]:
+    """The frameworks in which an algorithm has a page; none is imported."""
+    return [name for name in BACKENDS if _has_page(algorithm, name)]
+
+
+def without_page(framework: str) -> list[str]:
+    """Polyak's own algorithms that have no page in a framework, which is not imported."""
+    return [name for name in NAMES if find_spec(f"{_module(name)}.with_{framework}") is None]
 
 
 def with_page(algorithm: Algorithm, framework: str) -> Algorithm:

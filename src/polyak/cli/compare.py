@@ -18,7 +18,7 @@ own, J at a time. Then writes one report about all.
 
   ALGORITHM...             {", ".join(NAMES)}, or a module of your own: one or more
   --environments           Gymnasium ids such as Pendulum-v1, or module:Id
-  --backends               jax, torch, tensorflow: one or more; by default jax
+  --backends               jax, torch, tensorflow: one or more, in which all have a page; by default jax
   --seeds                  as 0-4 or 0,3,7; by default 0-4
   --jobs                   runs at a time; by default as many as the physical cores serve with --threads each
   [options of train]       for all runs alike, such as --steps, --preset, --threads, --run-dir; without --preset, each

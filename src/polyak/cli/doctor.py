@@ -13,6 +13,7 @@ from rich.text import Text
 
 import polyak
 from polyak import frameworks
+from polyak.algorithms import without_page
 from polyak.cli.parsing import call
 from polyak.errors import UsageError
 from polyak.system.memory import memory_free, readable_bytes
@@ -80,7 +81,8 @@ def _framework(name: str, backend: str) -> Finding:
     except (UsageError, ImportError, RuntimeError, OSError) as error:
         remedy = f"reinstall it: {frameworks.BACKENDS[backend]}"
         return Finding(name, False, f"does not work: {str(error).splitlines()[0]}", remedy, needed=needed)
-    return Finding(name, True, found)
+    missing = ", ".join(without_page(backend))
+    return Finding(name, True, f"{found}; without {missing}" if missing else found)
 
 
 def _package(name: str, package: str, remedy: str, *, needed: bool = False) -> Finding:

@@ -25,7 +25,6 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     if environment is None:
         print("\n".join(presets.names()))
         return
-    name = preset or presets.default_for(environment)
     said = presets.untuned(environment)
     if said and preset is None:
         print(f"polyak: {said}", file=sys.stderr)
@@ -33,6 +32,7 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     console = Console(width=None if console.is_terminal else 1_000)
     half_range = functools.cache(lambda: spec_of_instance(environment).action_half_range)
     for known in NAMES:
+        name = preset or presets.default_for(environment, known)
         with own_output():
             loaded = presets.load(name, algorithm(known), environment, half_range)
         table = Table(

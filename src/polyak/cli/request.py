@@ -8,7 +8,8 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 import tyro
 
 from polyak import frameworks
-from polyak.algorithms import require_page, titled
+from polyak.algorithm import Algorithm
+from polyak.algorithms import frameworks_of, require_page, titled
 from polyak.algorithms.checks import require_parts
 from polyak.cli.flags import flags_of_options
 from polyak.cli.output import own_output
@@ -21,7 +22,7 @@ from polyak.run.callbacks import making
 from polyak.run.plan import Plan, asked_algorithm, plan_with, resolve
 from polyak.run.start import make_replay
 from polyak.settings.kinds import require
-from polyak.settings.options import Options, Vectorization, options_of
+from polyak.settings.options import BACKENDS, Options, Vectorization, options_of
 from polyak.settings.shared import Settings
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
@@ -94,7 +95,8 @@ def parse(
         arguments,
         f"{command} {name} {environment}",
         default=kind(options=flags(), settings=settings(**vars(defaults))),
-        description=f"{does} {titled(algorithm.name)} on {environment}. Preset in force: {chosen.preset}.",
+        description=f"{does} {titled(algorithm.name)} on {environment}. Preset in force: {chosen.preset}."
+        f"{_where(algorithm)}",
         who=algorithm.name,
         before={"algorithm": "ALGORITHM", "environment": "ENVIRONMENT"},
     )
@@ -103,6 +105,12 @@ def parse(
     config = algorithm.Config(**cast(dict[str, Any], vars(given.settings)))
     chosen = chosen._replace(config=config, in_environment_units=left)
     return Request(plan_with(algorithm, environment, options, chosen), options, given)
+
+
+def _where(algorithm: Algorithm) -> str:
+    """The frameworks in which an algorithm has a page, where that is not all of them."""
+    there = frameworks_of(algorithm)
+    return "" if len(there) == len(BACKENDS) else f" It is in {' and '.join(there)}."
 
 
 def _is_given(arguments: list[str], setting: str) -> bool:

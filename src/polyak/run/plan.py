@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from polyak import tracking
-from polyak.algorithm import Algorithm
+from polyak.algorithm import Algorithm, shape_of
 from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import is_built_in, titled, with_page
 from polyak.environments.additions import Additions, require_names
@@ -31,6 +32,7 @@ from polyak.settings.names import hint
 from polyak.settings.options import KINDS, LATER, UNDESCRIBED, Options, described
 from polyak.settings.shared import Settings
 from polyak.system.stores import store_at
+from polyak.types import Spec
 
 BESIDE = ("algorithm", "environment", "config", "progress", "observer")
 """What `train` takes besides options and settings."""
@@ -211,15 +213,29 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
 
 def _require_same_networks(earlier: Run, algorithm: Algorithm, config: Settings) -> None:
     """Check that a run's learner can go on in networks of these settings."""
-    had: Mapping[str, Any] = earlier.settings["settings"]
-    for name in ("hidden_sizes", "network"):
-        asked, before = getattr(config, name), had.get(name, getattr(config, name))
-        before = tuple(cast(Any, before)) if isinstance(before, list) else before
-        if is_built_in(algorithm.name) and asked != before:
+    if not is_built_in(algorithm.name):
+        return
+    known = [field.name for field in dataclasses.fields(config)]
+    before = algorithm.Config(**_settings_of(earlier, algorithm.name, known))
+    for name in known:
+        asked, had = getattr(config, name), getattr(before, name)
+        if asked != had and _makes_others(algorithm, config, name, had):
             raise UsageError(
-                f"{name} is {asked}, but the run that is gone on from, {earlier.folder}, has {before}: a learner goes "
-                f"on in networks of its own sizes; leave {name} out, or give {before}"
+                f"{name} is {asked}, but the run that is gone on from, {earlier.folder}, has {had}: a learner goes "
+                f"on in networks of its own sizes; leave {name} out, or give {had}"
             )
+
+
+def _makes_others(algorithm: Algorithm, config: Settings, name: str, value: Any) -> bool:
+    """Whether a learner's arrays have other shapes with another value of one setting, whatever the environment."""
+    try:
+        other = dataclasses.replace(config, **{name: value})
+    except UsageError:  # it does not go with the rest
+        return False
+    spec = Spec((1,), (1,), -np.ones(1, np.float32), np.ones(1, np.float32))
+    states = [algorithm.state(spec, each) for each in (config, other)]
+    one, two = ([shape_of(entries, name) for name in entries] for entries in states)
+    return one != two
 
 
 def require_fitting(environment: Environment, options: Options) -> None:
@@ -271,7 +287,7 @@ def resolve(
         values: dict[str, Any] = {**_settings_of(earlier, algorithm.name, known), "start_steps": 0, **settings}
         return Chosen(f"that of {earlier.folder.absolute().name}", kind(**values))
     called = environment if isinstance(environment, str) else environment.id if isinstance(environment, Handed) else ""
-    preset = presets.load(options.preset or presets.default_for(called), algorithm, called)
+    preset = presets.load(options.preset or presets.default_for(called, algorithm.name), algorithm, called)
     units = tuple(name for name in preset.in_environment_units if name not in settings)
     return Chosen(Path(preset.name).name, kind(**{**preset.values, **settings}), units)
 

@@ -80,6 +80,7 @@ _TABLE = {
         "adam_beta_1 adam_beta_2 weight_decay", ": its optimizer is Adam, with decoupled weight decay"
     ),
     "max_grad_norm grad_clip gradient_clip clip_grad": Ours((), "polyak does not clip gradients"),
+    "critic_hidden_dims critic_net_arch qf_hidden_sizes": _ours("critic_hidden_sizes"),
     "net_arch hid hidden_dim hidden_dims hidden_size hidden_units hidden_layers layer_sizes layers": _ours(
         "hidden_sizes"
     ),
@@ -89,7 +90,9 @@ _TABLE = {
     "activation_fn nonlinearity": _ours("activation"),
     "layer_norm use_layer_norm": _ours("network", ", whose other kind is layer_norm"),
     "policy policy_class actor_critic": _ours("network hidden_sizes activation", ", which make actor and critics"),
-    "n_critics num_critics": Ours((), "an algorithm of polyak's has as many critics as its paper"),
+    "n_critics num_critics n_nets num_qvalue_nets": _ours("critics", ", where an algorithm has an ensemble of them"),
+    "n_quantiles num_quantiles n_atoms": _ours("quantiles", ", of each critic"),
+    "top_quantiles_to_drop_per_net n_dropped": _ours("dropped_quantiles", ", of the pooled ones, for each critic"),
     "features_extractor_class features_extractor_kwargs": Ours((), "polyak takes vectors and no pixels"),
     # Exploration and what is the algorithms' own
     "ent_coef": _ours(
@@ -167,7 +170,7 @@ ELSEWHERE = {name: ours for names, ours in _TABLE.items() for name in names.spli
 ALGORITHMS = {
     **dict.fromkeys(("ppo", "a2c", "trpo", "reinforce"), "polyak's are off-policy"),
     **dict.fromkeys(("dqn", "rainbow", "c51", "qrdqn"), "polyak's are for continuous actions"),
-    **dict.fromkeys(("tqc", "redq", "crossq", "droq", "td7", "mpo"), "it is not among them yet"),
+    **dict.fromkeys(("redq", "crossq", "droq", "td7", "mpo"), "it is not among them yet"),
 }
 """What is said of algorithms that others have."""
 

@@ -12,6 +12,7 @@ IN_UNIT = Limit("in [0, 1]", lambda number: 0 <= number <= 1)
 BELOW_1 = Limit("in [0, 1)", lambda number: 0 <= number < 1)
 ABSENT_OR_1 = Limit("at least 1, or None", lambda steps: steps >= 1)
 WIDTHS = Limit("one or more widths of at least 1", lambda sizes: len(sizes) >= 1 and min(sizes) >= 1)
+WIDTHS_OR_NONE = Limit("one or more widths of at least 1, or None", WIDTHS.holds)
 MOST_STEPS_AHEAD = 1_000
 """More than anybody means: each is a look into replay for every transition of a batch."""
 STEPS_AHEAD = Limit(f"at least 1 and at most {MOST_STEPS_AHEAD:,}", lambda steps: 1 <= steps <= MOST_STEPS_AHEAD)
@@ -92,6 +93,8 @@ class Settings:
     """The kind of actor's and critics' networks: layer_norm normalizes each hidden layer before its activation."""
     hidden_sizes: Annotated[tuple[int, ...], WIDTHS] = (256, 256)
     """Widths of the hidden layers of actor and critics."""
+    critic_hidden_sizes: Annotated[tuple[int, ...] | None, WIDTHS_OR_NONE] = None
+    """Widths of the critics' hidden layers, where they are others; None: hidden_sizes."""
     activation: ActivationKind = "relu"
     """The function behind each hidden layer of actor and critics."""
     exploration_correlation: Annotated[float, BELOW_1] = 0.0

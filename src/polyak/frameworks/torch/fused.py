@@ -100,6 +100,11 @@ def normalized(rows: Tensor, epsilon: float) -> Tensor:
     return functional.layer_norm(rows, rows.shape[-1:], eps=epsilon)
 
 
+def quantile_huber(theta: Tensor, y: Tensor) -> Tensor:
+    """`parts.quantile_huber` as one node of the gradient's graph."""
+    return cast(Tensor, _QuantileHuber.apply(theta, y))
+
+
 def kernels(parameters: Any) -> list[Tensor]:
     """The kernels among what is trained."""
     layers = parameters.arrays.values() if isinstance(parameters, Weights) else ()
@@ -168,6 +173,31 @@ class _Network(torch.autograd.Function):
                 upstream = _transposed(upstream, kernels[layer])
         shared = upstream.dim() > layer_inputs[0].dim()  # by all of an ensemble
         return ((upstream.sum(0) if shared else upstream) if of_inputs else None, *gradients)
+
+
+class _QuantileHuber(torch.autograd.Function):
+    """The loss, with the gradient that comes with it, critic by critic in memory that is small enough for a cache."""
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, y: Tensor) -> Tensor:
+        (rows, quantiles), targets = theta.shape[1:], y.shape[-1]
+        tau = ((torch.arange(quantiles, dtype=theta.dtype, device=theta.device) + 0.5) / quantiles)[:, None]
+        u, clipped, slope = (theta.new_empty(rows, quantiles, targets) for _ in range(3))
+        mean, loss, slopes = theta.new_full((targets,), 1.0 / targets), torch.empty_like(theta), torch.empty_like(theta)
+        for index, each in enumerate(theta.unbind()):
+            torch.sub(y[:, None, :], each[..., None], out=u)
+            torch.clamp(u, -1.0, 1.0, out=clipped)
+            # |tau - 1{u < 0}| clipped = tau clipped + (1 - 2 tau) min(clipped, 0)
+            torch.clamp(clipped, max=0.0, out=slope).mul_(1.0 - 2.0 * tau).addcmul_(clipped, tau)
+            torch.matmul(slope, mean, out=slopes[index])
+            torch.matmul(u.sub_(clipped, alpha=0.5).mul_(slope), mean, out=loss[index])
+        ctx.save_for_backward(slopes)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (slopes,) = ctx.saved_tensors
+        return -grad_outputs[0] * slopes, None
 
 
 def _forward(inputs: Tensor, parameters: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -162,6 +162,25 @@ def regression(error: Tensor, weight: Tensor) -> Tensor:
     return torch.mean(error**2 if all_are_one else weight * error**2)
 
 
+def quantile_regression(theta: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """The mean quantile Huber loss of each critic's atoms [N, B, M] against targets [B, P], transitions weighted [B].
+
+    With u = y - theta and the quantiles' midpoints tau = (m + 1/2) / M: |tau - 1{u < 0}| H(u), H(u) = u^2 / 2 up to
+    |u| = 1 and |u| - 1/2 beyond (Dabney et al. 2018, 1710.10044, equation 10). The mean is over all four axes.
+    """
+    huber = fused.quantile_huber if fused.active() else quantile_huber
+    return torch.mean(weight * torch.mean(huber(theta, y), dim=(0, 2)))
+
+
+def quantile_huber(theta: Tensor, y: Tensor) -> Tensor:
+    """The mean over the targets, [N, B, M]."""
+    quantiles = theta.shape[-1]
+    tau = ((torch.arange(quantiles, dtype=theta.dtype, device=theta.device) + 0.5) / quantiles)[:, None]
+    u = y[:, None, :] - theta[..., None]
+    clipped = torch.clamp(u, -1.0, 1.0)  # the derivative of H
+    return torch.mean(torch.where(u < 0.0, 1.0 - tau, tau) * clipped * (u - 0.5 * clipped), dim=-1)
+
+
 def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tuple[Any, Any]:
     """What `loss` returns, a number or a pair that begins with it, and that number's gradient in the weights.
 

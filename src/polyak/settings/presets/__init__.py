@@ -1,6 +1,7 @@
 """Presets: named sets of settings, each value with its source, as the TOML files beside this one.
 
-`book` is the chapter's, `paper` each paper's; every other name is an environment that a file is tuned for. A file reads
+`book` is the chapter's, `paper` each paper's, `defaults` what an algorithm has without any; every other name is an
+environment that a file is tuned for. A file reads
 
     environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
     algorithms = ["ddpg", "td3", "sac"]                 # those of polyak that have what is outside of tables
@@ -22,7 +23,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,6 +38,8 @@ from polyak.system.files import read_plain_file
 SIZE_LIMIT = 100_000
 """Bytes of a preset's file at most."""
 Table = dict[str, Any]
+DEFAULTS = "defaults"
+"""The preset that sets nothing."""
 STRUCTURE = ("environments", "algorithms", "sources", "only", *NAMES)
 """Keys of a file that are not settings; besides them, names with a dot are those of users' algorithms."""
 
@@ -55,14 +59,21 @@ class Preset:
 
 
 def names() -> tuple[str, ...]:
-    """Every preset that polyak ships: book, paper, then the environments with tuned settings."""
-    return tuple(sorted(_shipped(), key=lambda name: (_tuned(name), name)))
+    """Every preset that polyak ships: book, defaults, paper, then the environments with tuned settings."""
+    return tuple(sorted([DEFAULTS, *_shipped()], key=lambda name: (_tuned(name), name)))
 
 
-def default_for(environment: str) -> str:
-    """The tuned preset of an environment (`Id` or `module:Id`), or `paper` where it has none."""
+def default_for(environment: str, algorithm: str) -> str:
+    """The preset of an environment (`Id` or `module:Id`) that an algorithm gets where none is asked for.
+
+    It is the one that is tuned for the environment, if it says anything of the algorithm. Else it is `paper` for those
+    that its `algorithms` lists, and an algorithm's own defaults for others: their papers' networks take days on a CPU.
+    """
     identity = environment.rpartition(":")[2]
-    return identity if _tuned(identity) else "paper"
+    if _tuned(identity) and any(_entries(_shipped()[identity], algorithm, identity, identity)):
+        return identity
+    listed = algorithm not in NAMES or algorithm in _chosen_for(_shipped()["paper"], "paper")
+    return "paper" if listed else DEFAULTS
 
 
 def untuned(environment: str) -> str:
@@ -71,7 +82,8 @@ def untuned(environment: str) -> str:
     if _tuned(identity):
         return ""
     near = nearest(identity, [name for name in names() if _tuned(name)])
-    return f"there is no preset for {environment}{f' (did you mean {near}?)' if near else ''}: paper is in force"
+    meant = f" (did you mean {near}?)" if near else ""
+    return f"there is no preset for {environment}{meant}: a general one is in force"
 
 
 def load(
@@ -89,7 +101,7 @@ def load(
     Raises:
         UsageError: no such preset or setting; a value of the wrong kind; noise that cannot be converted.
     """
-    document = _own(name) if name.endswith(".toml") else _shipped().get(name)
+    document = _own(name) if name.endswith(".toml") else {} if name == DEFAULTS else _shipped().get(name)
     if document is None:
         raise UsageError(
             f"unknown preset {name!r}{_meant(name)}: polyak has {', '.join(names())};"
@@ -106,7 +118,7 @@ def load(
         table = cast(Table, entry) if isinstance(entry, dict) else {"value": entry}
         if "value" not in table or not table.keys() <= {"value", "unit", "source"}:
             raise UsageError(f"{what} is {table!r}, but must have a value, may have a unit and a source, and no more")
-        value = _plain(what, table["value"], kinds[setting])
+        value = _plain(what, table["value"], _present(kinds[setting]))
         if "unit" in table:
             if table["unit"] != "environment" or "noise" not in setting:
                 raise UsageError(f"{what} has unit {table['unit']!r}: only noise may have one, and it is 'environment'")
@@ -181,6 +193,12 @@ def _meant(name: str) -> str:
     return f" (did you mean {near!r}?)" if near else ""
 
 
+def _present(kind: Any) -> Any:
+    """A kind without None, which TOML cannot say."""
+    one_of = get_origin(kind) in (Union, UnionType)
+    return next(each for each in get_args(kind) if each is not NoneType) if one_of else kind
+
+
 def _plain(what: str, value: object, kind: Any) -> object:
     """A TOML value as the kind of Python value that the setting's annotation asks for."""
     if get_origin(kind) is tuple:
@@ -193,7 +211,7 @@ def _plain(what: str, value: object, kind: Any) -> object:
         if kind is str or get_origin(kind) is Literal:
             return value
     elif isinstance(value, int | float):
-        if float in (kind, *get_args(kind)):
+        if kind is float:
             return float(value)
         if value % 1 == 0:  # 1e6 is a float in TOML
             return int(value)

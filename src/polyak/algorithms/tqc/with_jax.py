@@ -1,0 +1,69 @@
+"""TQC in JAX, in the paper's order (Kuznetsov et al. 2020, 2005.04269); actor and temperature step are SAC's."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from polyak.algorithms.sac.with_jax import improved, sample_action
+from polyak.algorithms.tqc import Config
+from polyak.frameworks.jax.parts import (
+    Batch,
+    averaged,
+    critic_metrics,
+    network,
+    quantile_regression,
+    step,
+    value_and_gradient,
+)
+from polyak.frameworks.state import State, Weights
+
+Measured = Mapping[str, Array]
+
+
+def atoms(critics: Weights, observation: Array, action: Array) -> Array:
+    """The M atoms theta_n^m(s, a) of each of N critics, [N, B, M]."""
+    return network(critics, jnp.concatenate([observation, action], axis=-1))
+
+
+def mean_of_atoms(critics: Weights, observation: Array, action: Array) -> Array:
+    """Q(s, a): the mean of all atoms, of which none is left out, [B]."""
+    return jnp.mean(atoms(critics, observation, action), axis=(0, 2))
+
+
+def smallest(pooled: Array, count: int) -> Array:
+    """Each row's numbers in ascending order, without the largest: [B, N M] -> [B, count]."""
+    # XLA needs half as long for it as to sort, on a CPU
+    return -jax.lax.top_k(-pooled, count)[0]
+
+
+def target(state: State, batch: Batch, noise: Array, config: Config) -> Array:
+    """y_i = r + gamma (1 - d) (z_(i)(s', a') - alpha log pi(a'|s')), z the pooled atoms in order, [B, (M - k) N]."""
+    next_action, log_probability = sample_action(state.actor.parameters, batch.next_observation, noise)
+    z = atoms(state.target_critics, batch.next_observation, next_action)
+    pooled = jnp.reshape(jnp.swapaxes(z, 0, 1), (len(batch.reward), -1))
+    kept = smallest(pooled, config.critics * (config.quantiles - config.dropped_quantiles))
+    value = kept - (jnp.exp(state.log_alpha.parameters) * log_probability)[:, None]
+    return batch.reward[:, None] + batch.discount[:, None] * value
+
+
+def critic_loss(critics: Weights, batch: Batch, y: Array) -> tuple[Array, Array]:
+    """The quantile Huber loss of every atom against every target, each transition weighted; and Q(s, a), [B]."""
+    theta = atoms(critics, batch.observation, batch.action)
+    return quantile_regression(theta, y, batch.weight), jnp.mean(theta, axis=(0, 2))
+
+
+def update(
+    state: State, batch: Batch, draws: Mapping[str, Array], due: Mapping[str, Any], config: Config
+) -> tuple[State, Measured]:
+    """One update: critic step, SAC's actor and temperature step, Polyak step of the critics' targets."""
+    y = target(state, batch, draws["next_action"], config)
+    (loss, q), gradient = value_and_gradient(critic_loss, state.critics.parameters, batch, y)
+    state = state.replace(critics=step(state.critics, gradient, config.optimizer("critics")))
+    critics = state.critics.parameters
+    state, measured = improved(state, partial(mean_of_atoms, critics), batch.observation, draws["action"], config)
+    state = state.replace(target_critics=averaged(state.target_critics, critics, config.polyak))
+    return state, {**critic_metrics(loss, q, y, gradient), **measured}
