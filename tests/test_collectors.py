@@ -5,8 +5,10 @@ Most tests have them in their own process (`collecting_here`), which the first o
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import polyak
+from clocks import Alarm
 from collecting_here import Here, put_here
 from polyak import Run, TrainingError, UsageError
 from polyak.experience.processes import Process, Processes
@@ -243,6 +246,76 @@ def test_free_collectors_deliver_when_they_are_ready(
         assert 0 < record["collectors/policy_lag"] <= record["collectors/policy_lag_max"]
         assert len(links(run)) <= 4, "at most the running episode of each environment has no successor and no end"
         assert run.settings["collection"] == "free"
+
+
+# Faults
+
+
+class Faulty(Tiny):
+    """Goes wrong in the step of all its kind in this process that `at` says, if it does."""
+
+    at = 0
+    fault: Callable[[Any], Any] = staticmethod(lambda answer: answer)
+
+    def step(self, action: Any) -> Any:
+        Faulty.at -= 1
+        answer = super().step(action)
+        return Faulty.fault(answer) if Faulty.at == 0 else answer
+
+
+def broken(answer: Any) -> Any:
+    raise RuntimeError("the simulator broke")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("raises", r"raised RuntimeError in collector 0 \(environments 0 to 3\), after \d+ steps of each there: the "),
+        ("NaN", r"environment \d returned a non-finite observation in collector 0 \(environments 0 to 3\), after"),
+        ("hangs", r"not answer within the time limit \(step_timeout\) in collector 0 \(environments 0 to 3\), after"),
+    ],
+)
+def test_an_environment_at_fault_is_told_and_the_run_goes_on_once_it_is_repaired(
+    kind: str, told: str, here: Here, alarm: Alarm, train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {"collectors": 1, "envs": 4}  # of several in one process, one alone has the timer
+    whole = train(Faulty, **alone)
+    faults: dict[str, Callable[[Any], Any]] = {
+        "raises": broken,
+        "NaN": lambda answer: (answer[0] * np.nan, *answer[1:]),
+        "hangs": lambda answer: alarm.ring(),
+    }
+    monkeypatch.setattr(Faulty, "fault", staticmethod(faults[kind]))
+    monkeypatch.setattr(Faulty, "at", 2 * 10 + 55)  # beyond the evaluations' steps and the probe's
+    with pytest.raises(TrainingError, match=told):
+        train(Faulty, **alone)
+    (failed,) = [Run(folder) for folder in whole.folder.parent.iterdir() if folder != whole.folder]
+    assert saved(failed).manifest.step in range(8, 72, 4)
+    assert_same(polyak.resume(failed, environment=Faulty), whole)
+
+
+def test_one_that_hangs_beyond_python_is_waited_for_as_long_as_its_round_may_take(
+    train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped; nothing is left of it."""
+    spied, stopped = Spied(), list[int]()
+
+    def iterate(self: Any, real: Any = polyak.run.loop.Loop._iterate) -> Any:
+        if self.collector.steps == 32 and not stopped:
+            stopped.append(spied.started[1]._process.pid)
+            os.kill(stopped[0], signal.SIGSTOP)
+            owed = self.collector._crew._orders
+            late = SimpleNamespace(monotonic=lambda: time.monotonic() + 10_000.0 * (list(owed) == [1]))
+            monkeypatch.setattr("polyak.experience.crew.time", late)  # once all others have delivered
+        return real(self)
+
+    monkeypatch.setattr("polyak.run.collecting._place", lambda plan: spied)
+    monkeypatch.setattr(polyak.run.loop.Loop, "_iterate", iterate)
+    with pytest.raises(
+        TrainingError, match=r"collector 1 \(environments 2 to 3\) did not answer within the time limit"
+    ):
+        train()
+    assert not any(seat._process.is_alive() for seat in spied.started)
 
 
 # At the door

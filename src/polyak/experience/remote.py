@@ -34,22 +34,22 @@ class Rhythm(NamedTuple):
     """Where rounds end."""
 
     every: Sequence[int]
-    """At multiples of these steps of the run."""
+    """At multiples of these steps of the run, the first of which is a burst's."""
     at: Sequence[int]
     """And after so many."""
 
     def next(self, steps: int) -> int:
         """The first end after so many steps of the run."""
         ends = [(steps // each + 1) * each for each in self.every]
-        return min(*ends, *(each for each in self.at if each > steps))
+        return min([*ends, *(each for each in self.at if each > steps)])
 
 
 class Collectors(ABC):
     """W collectors with N environments each; what they do in step and free alike."""
 
     def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
-        self.environments = environments
-        self._crew, self._rhythm = crew, rhythm
+        self.environments, self.rhythm = environments, rhythm
+        self._crew = crew
         self._each = environments.count // len(crew)
         """N"""
         self._episodes: list[Episode] = []
@@ -183,7 +183,7 @@ class InStep(Collectors):
         if self._ordered:
             return
         steps, count = self.steps, self.environments.count
-        self._ordered = -(-(self._rhythm.next(steps) - steps) // count)
+        self._ordered = -(-(self.rhythm.next(steps) - steps) // count)
         for index in range(len(self._crew)):
             self._send(index, self._ordered, policy)
 
@@ -216,12 +216,15 @@ class InStep(Collectors):
 class Free(Collectors):
     """Whoever is ready delivers, and goes on."""
 
-    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm, steps: int) -> None:
-        """Let a round be so many steps of each environment."""
+    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
         super().__init__(environments, crew, rhythm)
-        self._ordered = steps
         self._waiting: deque[tuple[int, Round]] = deque()
         """Rounds that have arrived, and are to be taken over."""
+
+    @property
+    def _ordered(self) -> int:
+        """Steps of each environment in a round: as many as in step, if nothing else cuts it short."""
+        return max(1, self.rhythm.every[0] // self.environments.count)
 
     def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
         """Take the first round that is there, [L N] rows, and let its collector go on with this policy."""

@@ -28,7 +28,7 @@ def collector_of(
     config = plan.config
     rhythm = Rhythm((config.update_every, config.steps_per_epoch), (config.start_steps, config.steps))
     if plan.collection == "free":
-        return Free(environments, crew, rhythm, config.update_every // environments.count)
+        return Free(environments, crew, rhythm)
     return InStep(environments, crew, rhythm)
 
 
