@@ -6,12 +6,14 @@ A test asks for the fixture `cluster`, in a file named `test_ray_*.py`: all of t
 
 import os
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psutil
 import pytest
+
+from tiny_cli import process_environment
 
 STORE_BYTES = 80 * 1024**2
 QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
@@ -25,7 +27,7 @@ class Simulated:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
-        with same_handler():
+        with started_alike():
             self._cluster = Cluster(initialize_head=True, head_node_args={**head, "object_store_memory": STORE_BYTES})
         self.address: str = self._cluster.address
         """HOST:PORT, to which `ray:` is put in front."""
@@ -34,7 +36,7 @@ class Simulated:
     def node(self, cpus: float = 2, gpus: int = 0, **resources: float) -> Generator[Any]:
         """One more node for the length of the block."""
         asked = {"num_cpus": cpus, "num_gpus": gpus, "resources": resources, "object_store_memory": STORE_BYTES}
-        with same_handler():
+        with started_alike():
             node = self._cluster.add_node(**asked)
         try:
             yield node
@@ -51,11 +53,19 @@ class Simulated:
 
 
 @contextmanager
-def same_handler() -> Generator[None]:
-    """Each node that is started puts a handler of its own for SIGTERM."""
+def started_alike() -> Generator[None]:
+    """A node imports what tests do. Each that is started puts a handler of its own for SIGTERM, which is taken back."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", process_environment()["PYTHONPATH"])
+        yield
     signal.signal(signal.SIGTERM, before)
+
+
+def node_of(process: int, nodes: Sequence[Any]) -> Any:
+    """The node on which a process was started."""
+    above = {each.pid for each in psutil.Process(process).parents()}
+    return next(node for node in nodes if raylet_of(node) in above)
 
 
 def raylet_of(node: Any) -> int:

@@ -678,7 +678,7 @@ def test_summary_tells_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "a b" / "checkpoints").mkdir(parents=True)
     (tmp_path / "a b" / "checkpoints" / "checkpoint-3.json").touch()
     trials = [trial(0, "done"), resumable, trial(2, "failed", run=None, reason="it broke"), trial(3), trial(4)]
-    assert many.summary(trials, 2, Path("runs"), 65) == [
+    assert many.summary(trials, ["--jobs", "2", "--run-dir", "runs"], 65) == [
         "1 of 5 runs done in 1 min 05 s",
         "  seed 2 failed: it broke",
         "to go on:",

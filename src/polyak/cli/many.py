@@ -1,4 +1,4 @@
-"""What `train --seeds` and `compare` share: many runs in processes of their own, watched, summed up and reported.
+"""What `train --seeds` and `compare` share: many runs, each a process of its own, watched, summed up and reported.
 
 Each is `polyak train ... --seed N --threads T`, and equals that bit for bit. Standard output has a line for each run's
 folder as it starts, and last the path of the report.
@@ -15,7 +15,8 @@ from typing import TextIO
 
 from polyak.algorithms import titled
 from polyak.cli.output import own_output
-from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, shares, value_in
+from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, value_in
+from polyak.cli.where import Where, placed
 from polyak.errors import UsageError
 from polyak.many import sweep
 from polyak.many.words import passed_on
@@ -26,7 +27,7 @@ from polyak.views.choice import ViewOfMany, make_view_of_many
 from polyak.views.picture import readable_time
 from polyak.views.sweep import LiveView
 
-SETTLED = ("--seed", "--seeds", "--jobs", "--threads", "--run-dir", "--plain", "--no-plain")
+SETTLED = ("--seed", "--seeds", "--jobs", "--on", "--gpus", "--threads", "--run-dir", "--plain", "--no-plain")
 """What of the command line is settled here for each run; the rest is passed on as it is."""
 
 
@@ -61,30 +62,33 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
     options, asked = variants[0].request.options, variants[0].request.many
     count = len(variants) * len(seeds)
     require("number of runs", count, count <= MOST_RUNS, f"at most {MOST_RUNS:,}: give fewer seeds")
-    at_once, threads = shares(count, asked.jobs, options.threads)
+    where = placed(asked.on, asked.gpus, options, count, asked.jobs)
     with own_output() as output:
-        memory = at_once * max(replay_needed(variant.request.plan) for variant in variants)
-        require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
-        jobs = [_job(variant, seed, threads) for seed in seeds for variant in variants]
+        memory = max(replay_needed(variant.request.plan) for variant in variants)
+        if where.is_here:
+            require_memory(where.at_once * memory, f"{where.at_once} runs at a time", "lower --jobs or --replay-size")
+        jobs = [_job(variant, seed, where.threads) for seed in seeds for variant in variants]
         facts = {
-            "runs": f"{count}, {at_once} at a time, {threads} thread{'s' * (threads != 1)} each",
-            "replay": f"will use {readable_bytes(memory)}",
+            "runs": f"{count}, {where}",
+            "replay": f"will use {readable_bytes(memory * (where.at_once if where.is_here else 1))}"
+            + " in each" * (not where.is_here),
             **said_of(variants),
             "each is": f"as by `{command(jobs[0], ['--seed', 'N'])}`, bit for bit" if len(variants) == 1 else "",
         }
         view = make_view_of_many(title, {name: fact for name, fact in facts.items() if fact}, plain=asked.plain)
-        return _run(jobs, at_once, options.run_dir, view, output)
+        return _run(jobs, where, options.run_dir, view, output)
 
 
-def _run(jobs: Sequence[sweep.Job], at_once: int, run_dir: Path, view: ViewOfMany, output: TextIO) -> int:
-    begun, signal_number = time.monotonic(), 0
-    try:
-        trials = sweep.run(jobs, at_once=at_once, run_dir=run_dir, watcher=PrintsFolders(output, view))
-    except sweep.SweepInterrupted as interrupted:
-        trials, signal_number = interrupted.trials, interrupted.signal_number
-    return concluded(
-        trials, summary(trials, at_once, run_dir, time.monotonic() - begun), run_dir, signal_number, output
-    )
+def _run(jobs: Sequence[sweep.Job], where: Where, run_dir: Path, view: ViewOfMany, output: TextIO) -> int:
+    with where.open(view.say) as place:
+        begun, signal_number = time.monotonic(), 0
+        try:
+            watcher = PrintsFolders(output, view)
+            trials = sweep.run(jobs, at_once=where.at_once, run_dir=run_dir, watcher=watcher, place=place)
+        except sweep.SweepInterrupted as interrupted:
+            trials, signal_number = interrupted.trials, interrupted.signal_number
+    again = [*where.words, "--run-dir", str(run_dir)]
+    return concluded(trials, summary(trials, again, time.monotonic() - begun), run_dir, signal_number, output)
 
 
 def concluded(
@@ -134,7 +138,7 @@ class PrintsFolders:
 
     def __init__(self, output: TextIO, view: ViewOfMany) -> None:
         self._output, self._view = output, view
-        self.begun, self.stopping, self.closed = view.begun, view.stopping, view.closed
+        self.begun, self.say, self.stopping, self.closed = view.begun, view.say, view.stopping, view.closed
 
     def news(self, trial: sweep.Trial, news: sweep.News) -> None:
         """Print it; on a terminal that a live table is drawn on, through the table's own console, above it."""
@@ -146,8 +150,11 @@ class PrintsFolders:
         self._view.news(trial, news)
 
 
-def summary(trials: Sequence[sweep.Trial], at_once: int, run_dir: Path, seconds: float) -> list[str]:
-    """How it went, in lines: how many are done, which are not and why, and the commands that go on."""
+def summary(trials: Sequence[sweep.Trial], again: Sequence[str], seconds: float) -> list[str]:
+    """How it went, in lines: how many are done, which are not and why, and the commands that go on.
+
+    `again` says where, as further words of a command line.
+    """
     done = sum(trial.state == "done" for trial in trials)
     lines = [f"{done} of {len(trials)} runs done in {readable_time(seconds)}"]
     lines += [f"  {trial.job.name} failed: {trial.reason}" for trial in trials if trial.state == "failed"]
@@ -155,15 +162,14 @@ def summary(trials: Sequence[sweep.Trial], at_once: int, run_dir: Path, seconds:
     folders = [str(trial.run.folder) for trial in behind if trial.run is not None and trial.resumable]
     resumed = [f"  {shlex.join(['polyak', 'resume', folder])}" for folder in folders]
     lines += ["to go on:", *resumed] if resumed else []
-    again: dict[tuple[str, ...], list[sweep.Trial]] = {}
+    anew: dict[tuple[str, ...], list[sweep.Trial]] = {}
     for trial in behind:
         if not trial.resumable:
-            again.setdefault((trial.job.algorithm, trial.job.environment, *trial.job.options), []).append(trial)
-    lines += ["to start what has not begun:"] if again else []
-    for alike in again.values():
+            anew.setdefault((trial.job.algorithm, trial.job.environment, *trial.job.options), []).append(trial)
+    lines += ["to start what has not begun:"] if anew else []
+    for alike in anew.values():
         seeds = ",".join(str(trial.job.seed) for trial in alike)
-        which = ["--seeds", seeds, "--jobs", str(at_once), "--run-dir", str(run_dir)]
-        lines.append(f"  {command(alike[0].job, which)}")
+        lines.append(f"  {command(alike[0].job, ['--seeds', seeds, *again])}")
     return lines
 
 

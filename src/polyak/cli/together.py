@@ -47,7 +47,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
         view = KeepsPrints(prints, make_view_of_many(title, facts, prints.errors, plain=request.many.plain))
         trials, begun = [Seat(job, options.run_dir, view) for job in jobs], time.monotonic()
         number = _train(request, trials, view, prints)
-        said = summary(trials, len(seeds), options.run_dir, time.monotonic() - begun)
+        said = summary(trials, ["--jobs", str(len(seeds)), "--run-dir", str(options.run_dir)], time.monotonic() - begun)
         return concluded(trials, said, options.run_dir, number, prints.output)
 
 
@@ -78,6 +78,8 @@ def _seeds(request: Request, arguments: Sequence[str]) -> list[int]:
             f"--together and --jobs {asked.jobs} are both given: either one process trains all runs, or each is a "
             "process of its own"
         )
+    if asked.on is not None:
+        raise UsageError(f"--together and --on {asked.on} are both given: what trains together is in this one process")
     frameworks.require_together(request.options.backend)
     return seeds_of(asked.seeds)
 

@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> int:
         from polyak.cli import many
 
         return many.train_seeds(request, rest)
-    if request.many.jobs is not None:
-        raise UsageError(f"jobs is {request.many.jobs}, but there is one run: give several seeds, as --seeds 0-4")
+    for name, given in (("jobs", request.many.jobs), ("on", request.many.on), ("gpus", request.many.gpus)):
+        if given is not None:
+            raise UsageError(f"{name} is {given}, but there is one run, in this process: give seeds, as --seeds 0-4")
     _train(request)
     return 0
 

@@ -30,6 +30,7 @@ TRY_SECONDS = 60
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The variable in which `ray job submit` says what its job is."""
+PRINTS = "print_to_stdstream"
 _JOIN = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='CRITICAL')"
 _VERSIONS = re.compile(r"started with:\s+Ray: (\S+)\s+Python: (\S+)")
 
@@ -85,7 +86,8 @@ def connect(on: str) -> Generator[Any]:
         else:
             _join(ray, asked.address)
         _put_back(handler)
-        yield ray
+        with _hushed():
+            yield ray
     finally:
         ray.shutdown()
         _put_back(handler)
@@ -106,6 +108,21 @@ def installed() -> Any:
         return importlib.import_module("ray")
     except (ImportError, OSError) as error:
         raise UsageError(f"Ray does not work ({_last_line(str(error))}): reinstall it: {INSTALL}") from error
+
+
+@contextmanager
+def _hushed() -> Generator[None]:
+    """Without what Ray prints of nodes that die, pages of logs: whoever works with them says so in a line."""
+    worker: Any = sys.modules.get("ray._private.worker")
+    usual = getattr(worker, PRINTS, None)
+    if usual is None:  # another version, which may print
+        yield
+        return
+    setattr(worker, PRINTS, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        setattr(worker, PRINTS, usual)
 
 
 def _put_back(handler: Any) -> None:

@@ -86,11 +86,15 @@ class ManyInCell:
         if news == "ended" and trial.state == "failed":
             self._said += ending(trial)
 
+    def say(self, text: str) -> None:
+        """Show a line below them."""
+        self._said.append(text)
+
     def stopping(self, running: int) -> None:
         """Say what is waited for."""
         from polyak.views.sweep import stopping_text
 
-        self._said.append(stopping_text(running))
+        self.say(stopping_text(running))
 
     def closed(self) -> None:
         """Show them for the last time."""

@@ -20,28 +20,29 @@ class PlainView:
 
     def begun(self, trials: Sequence[Trial]) -> None:
         """Print what is worth knowing at the start."""
-        self._print(self._title)
+        self.say(self._title)
         for name, fact in aligned(self._facts):
-            self._print(f"  {name}{fact}")
+            self.say(f"  {name}{fact}")
 
     def news(self, trial: Trial, news: News) -> None:
         """Print what has happened."""
         if news == "started":
-            self._print(f"{trial.job.name}  started  {trial.run.folder if trial.run else ''}")
+            self.say(f"{trial.job.name}  started  {trial.run.folder if trial.run else ''}")
         elif news == "recorded":
-            self._print(f"{trial.job.name}  {_recorded(trial)}")
+            self.say(f"{trial.job.name}  {_recorded(trial)}")
         else:
             for line in ending(trial):
-                self._print(line)
+                self.say(line)
 
     def stopping(self, running: int) -> None:
         """Say what is waited for."""
-        self._print(stopping_text(running))
+        self.say(stopping_text(running))
 
     def closed(self) -> None:
         """Nothing to do: every line stands."""
 
-    def _print(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         print(text, file=self._stream, flush=True)
 
 

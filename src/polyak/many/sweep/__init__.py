@@ -32,6 +32,9 @@ class Watcher(Protocol):
     def news(self, trial: Trial, news: News) -> None:
         """A trial has its folder, has a new record, or has ended."""
 
+    def say(self, text: str) -> None:
+        """Something worth a line has happened, such as the death of a node."""
+
     def stopping(self, running: int) -> None:
         """A signal has been passed on to so many processes, which are saving."""
 

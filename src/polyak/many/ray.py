@@ -1,0 +1,255 @@
+"""Runs on a cluster of Ray: each the command that a person would have typed, in a process of its own on a node.
+
+Its folder grows on this machine as it grows there (`many.parcels`), so that whatever becomes of the cluster, there is a
+run here that goes on. A node that dies takes nothing: the run is begun again elsewhere from its newest checkpoint here.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import polyak
+from polyak.errors import UsageError
+from polyak.many.cluster import HERE, connect
+from polyak.many.local import Log
+from polyak.many.parcels import Inbox, Parcel, Piece, made_below, pieces_of, remove
+from polyak.many.places import Job
+from polyak.many.runner import Runner
+from polyak.run.folder import Run
+from polyak.run.runs import has_checkpoint
+
+ATTEMPTS = 5
+"""Of one run; after so many nodes that died below it, it is no accident."""
+LAST_SECONDS = 10.0
+"""Until nodes have removed what they held, when all is done."""
+FAILED, ENDED, KILLED = 1, -15, -9
+"""Exit codes: of what has failed here, of what was ended before it began, and killed."""
+
+
+class Share(NamedTuple):
+    """What a run asks of a node."""
+
+    threads: int
+    """Processors."""
+    gpus: float = 0.0
+    """A share of a GPU, or several."""
+
+
+@contextmanager
+def runs_on(on: str, share: Share, say: Callable[[str], None] = lambda text: None) -> Generator["OnRay"]:
+    """Ray as a place, started or joined for the length of the block as `on` says.
+
+    Args:
+        on: as `connect` takes it.
+        share: what each run asks for.
+        say: is told in a line of each run that has to go on elsewhere.
+
+    Raises:
+        UsageError: there is no Ray there; or this machine, which it is started on, does not have that share.
+    """
+    with connect(on) as ray:
+        place = OnRay(ray, share, say)
+        if (short := place.short_of()) and on == HERE:
+            raise UsageError(f"{short}: ask for less")
+        if short:
+            say(f"{short}: they wait for one to join")
+        yield place
+        if place.closing:
+            ray.wait(place.closing, num_returns=len(place.closing), timeout=LAST_SECONDS)
+
+
+class OnRay:
+    """A cluster as a place, while this process is connected to it."""
+
+    def __init__(self, ray: Any, share: Share, say: Callable[[str], None] = lambda text: None) -> None:
+        """For runs that ask for a share each."""
+        self.ray, self.share, self.say = ray, share, say
+        self.actor = ray.remote(Runner)
+        self.closing = list[Any]()
+        """What nodes are asked to do last."""
+
+    def short_of(self) -> str:
+        """What a run asks for that no node has, in words; empty where one has it."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        for name, asked in (("CPU", float(self.share.threads)), ("GPU", self.share.gpus)):
+            most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+            if asked > most:
+                return f"each run asks for {asked:g} {name}, and no node has more than {most:g}"
+        return ""
+
+    def begin(self, job: Job, run_dir: Path) -> "Remote":
+        """Begin a run once there is room for it."""
+        return Remote(self, job, run_dir)
+
+
+class Remote:
+    """A run on a node: fetched, begun again where its node dies, ended."""
+
+    def __init__(self, place: OnRay, job: Job, run_dir: Path) -> None:
+        self.killed = False
+        self._place, self._ray = place, place.ray
+        self._job, self._run_dir = job, run_dir
+        self._log = Log(run_dir)
+        self._log.path.touch()
+        self._name, self._inbox = "", cast(Inbox | None, None)
+        self._attempt, self._waiting, self._stopping = 0, True, False
+        self._code: int | None = None
+        if job.resumed:
+            self._inbox = Inbox(Path(job.resumed))
+            self._log.move(self._inbox.folder)
+        self._begin()
+
+    # What is asked of it
+
+    @property
+    def log(self) -> Path:
+        """What its processes wrote to standard error, one after another."""
+        return self._log.path
+
+    def is_waiting(self) -> bool:
+        """Whether no node has room for it yet."""
+        return self._waiting
+
+    def folder(self) -> Path | None:
+        """The run's folder on this machine, once there is a checkpoint in it, or nothing more to come."""
+        there = self._inbox is not None and (self._code is not None or has_checkpoint(Run(self._inbox.folder)))
+        return self._inbox.folder if self._inbox is not None and there else None
+
+    def exit_code(self) -> int | None:
+        """Take what has arrived; the exit code once all has."""
+        while self._code is None and self._ray.wait([self._coming], timeout=0)[0]:
+            self._hear()
+        return self._code
+
+    def tail(self) -> list[str]:
+        """The last lines of its log."""
+        return self._log.tail()
+
+    def stop(self) -> None:
+        """Ask it to save and end; one that waits for a node ends at once."""
+        self._stopping = True
+        if self._code is None and self._waiting:
+            self._end(ENDED, at_once=True)
+        elif self._code is None:
+            self._runner.stop.remote()
+
+    def kill(self) -> None:
+        """End it where it is; it goes on from its newest checkpoint here."""
+        if self._code is None:
+            self.killed = True
+            self._end(KILLED, at_once=True)
+
+    def wait(self) -> None:
+        """Until it has ended, and everything is here."""
+        while self.exit_code() is None:
+            self._ray.wait([self._coming], timeout=1.0)
+
+    def close(self) -> None:
+        """Let go of its folder."""
+        if self._inbox is not None:
+            self._inbox.close()
+        else:
+            self.log.unlink(missing_ok=True)
+
+    # One attempt after another
+
+    def _begin(self) -> None:
+        """Begin it once there is room, from its newest checkpoint if there is one."""
+        self._attempt += 1
+        share, name, luggage = self._place.share, "", list[Any]()
+        if self._inbox is not None:
+            name = self._name or self._inbox.folder.name
+            luggage = [self._ray.put(pieces) for pieces in pieces_of(self._inbox.folder)]
+        asked = {"num_cpus": share.threads, "num_gpus": share.gpus, "max_restarts": 0, "max_concurrency": 4}
+        self._runner = self._place.actor.options(**asked).remote(self._attempt, polyak.__version__, gpu=share.gpus > 0)
+        self._coming = self._runner.start.remote(self._job, name, luggage)
+
+    def _hear(self) -> None:
+        """Take the parcel that is here, and ask for the next."""
+        errors = self._ray.exceptions
+        try:
+            parcel = self._ray.get(self._coming)
+        except errors.RayTaskError as error:  # something that the node's own machine refuses
+            self._fail(f"on its node: {_in_a_line(error.cause or error)}")
+        except errors.RayError as error:
+            self._lose(error)
+        else:
+            self._waiting = False
+            self.take(parcel)
+            if self._code is None:
+                self._coming = self._runner.look.remote()
+
+    def take(self, parcel: Parcel) -> None:
+        """Put what has arrived where it belongs; what comes from an attempt that was replaced is dropped."""
+        if parcel.attempt != self._attempt or self._code is not None:
+            return
+        try:
+            if parcel.folder and self._inbox is None:
+                self._inbox = Inbox(made_below(self._run_dir, parcel.folder))
+                self._log.move(self._inbox.folder)
+            self._name = parcel.folder or self._name
+            self._take(parcel.said, parcel.pieces)
+        except (OSError, UsageError) as error:
+            self._fail(f"what it wrote cannot be kept here: {_in_a_line(error)}")
+        else:
+            if parcel.exit_code is not None:
+                self._end(parcel.exit_code)
+
+    def _take(self, said: bytes, pieces: tuple[Piece, ...]) -> None:
+        if said:
+            with self._log.path.open("ab") as log:
+                log.write(said)
+        for piece in pieces:
+            if self._inbox is not None:
+                self._inbox.take(piece)
+
+    def _lose(self, error: Exception) -> None:
+        """Its node or its worker is gone: begin it again, unless that is no accident."""
+        if getattr(error, "actor_init_failed", False) or not isinstance(error, self._lost):
+            self._fail(f"it could not be begun on its node: {_in_a_line(error)}")
+        elif self._stopping:
+            self._end(ENDED)
+        elif self._attempt >= ATTEMPTS:
+            self._fail(f"its node or worker has died {self._attempt} times, last: {_in_a_line(error)}")
+        else:
+            self._ray.kill(self._runner)
+            if self._inbox is not None and not has_checkpoint(Run(self._inbox.folder)):
+                self._forget()
+            self._waiting = True
+            self._begin()
+            again = "goes on from its newest checkpoint" if self._inbox is not None else "begins anew"
+            self._place.say(f"{self._job.name}  its node or worker has died; it {again} (attempt {self._attempt})")
+
+    @property
+    def _lost(self) -> tuple[type[Exception], ...]:
+        errors = self._ray.exceptions
+        return (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.ObjectLostError)
+
+    def _forget(self) -> None:
+        """A folder in which there is nothing yet that could go on."""
+        if self._inbox is not None:
+            self._inbox.close()
+            log = Log(self._run_dir)
+            self._log.path.rename(log.path)
+            self._log = log
+            remove(self._inbox.folder)
+            self._inbox, self._name = None, ""
+
+    def _fail(self, reason: str) -> None:
+        with self._log.path.open("a") as log:
+            print(f"polyak: {reason}", file=log)
+        self._end(FAILED)
+
+    def _end(self, code: int, *, at_once: bool = False) -> None:
+        self._code, self._waiting = code, False
+        if at_once:
+            self._ray.kill(self._runner)
+        else:
+            self._place.closing.append(self._runner.close.remote())
+        del self._runner, self._coming  # with the last handle of it, an actor ends, once it has done what it was asked
+
+
+def _in_a_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
