@@ -501,7 +501,7 @@ def grid(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[sweep.Job]
         numbers: list[int] = []
 
         def note(
-            jobs: Sequence[sweep.Job], *, at_once: int, run_dir: Path, watcher: sweep.Watcher
+            jobs: Sequence[sweep.Job], *, at_once: int, run_dir: Path, watcher: sweep.Watcher, place: object
         ) -> list[sweep.Trial]:
             asked.extend(jobs)
             numbers.append(at_once)

@@ -11,7 +11,7 @@ from polyak.errors import UsageError
 from polyak.many.words import passed_on
 
 USAGE = f"""usage: polyak compare ALGORITHM... --environments ENVIRONMENT... [--backends BACKEND...]
-                      [--seeds 0-4] [--jobs J] [options of train]
+                      [--seeds 0-4] [--jobs J] [--on ray] [options of train]
 
 Trains every algorithm on every environment, in every framework named, with every seed: each run in a process of its
 own, J at a time. Then writes one report about all.
@@ -21,6 +21,7 @@ own, J at a time. Then writes one report about all.
   --backends               jax, torch, tensorflow: one or more, in which all have a page; by default jax
   --seeds                  as 0-4 or 0,3,7; by default 0-4
   --jobs                   runs at a time; by default as many as the physical cores serve with --threads each
+  --on                     ray, or ray:HOST:PORT of a cluster: where the runs run; by default processes of this machine
   [options of train]       for all runs alike, such as --steps, --preset, --threads, --run-dir; without --preset, each
                            algorithm and environment gets its own
 

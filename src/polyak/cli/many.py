@@ -62,7 +62,7 @@ def run_all(variants: Sequence[Variant], seeds: Sequence[int], title: str) -> in
     options, asked = variants[0].request.options, variants[0].request.many
     count = len(variants) * len(seeds)
     require("number of runs", count, count <= MOST_RUNS, f"at most {MOST_RUNS:,}: give fewer seeds")
-    where = placed(asked.on, asked.gpus, options, count, asked.jobs)
+    where = placed(options, asked.gpus, count, asked.jobs)
     with own_output() as output:
         memory = max(replay_needed(variant.request.plan) for variant in variants)
         if where.is_here:

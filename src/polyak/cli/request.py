@@ -49,11 +49,9 @@ class Asked(Generic[C, F]):
     """With --seeds and jax, all runs in this one process: for a GPU, which one run does not fill."""
     jobs: Annotated[int | None, HINTED] = None
     """With --seeds, runs at a time; by default as many as the physical cores serve with --threads each."""
-    on: Annotated[str | None, HINTED] = None
-    """With --seeds, where the runs run: ray starts Ray on this machine, ray:HOST:PORT joins a cluster; by default
-    processes of this machine."""
     gpus: Annotated[float | None, HINTED] = None
-    """With --on, the share of a GPU that each run asks for, such as 0.25; by default 1 with --device cuda, else 0."""
+    """With --seeds and --on, the share of a GPU that each run asks for, such as 0.25; by default 1 with --device cuda,
+    else none."""
     plain: bool = False
     """Print lines instead of the live view."""
 

@@ -78,8 +78,10 @@ def _seeds(request: Request, arguments: Sequence[str]) -> list[int]:
             f"--together and --jobs {asked.jobs} are both given: either one process trains all runs, or each is a "
             "process of its own"
         )
-    if asked.on is not None:
-        raise UsageError(f"--together and --on {asked.on} are both given: what trains together is in this one process")
+    if request.options.on is not None:
+        raise UsageError(
+            f"--together and --on {request.options.on} are both given: what trains together is in this one process"
+        )
     frameworks.require_together(request.options.backend)
     return seeds_of(asked.seeds)
 

@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
         from polyak.cli import many
 
         return many.train_seeds(request, rest)
-    for name, given in (("jobs", request.many.jobs), ("on", request.many.on), ("gpus", request.many.gpus)):
+    on = request.options.on if request.options.collectors is None else None
+    for name, given in (("jobs", request.many.jobs), ("on", on), ("gpus", request.many.gpus)):
         if given is not None:
             raise UsageError(f"{name} is {given}, but there is one run, in this process: give seeds, as --seeds 0-4")
     _train(request)

@@ -28,6 +28,8 @@ class Where:
     """The share of a GPU of each run on a cluster."""
     jobs: int | None = None
     """Runs at a time, as far as that was asked for."""
+    collectors: int = 0
+    """Processes of each run beside the one that learns."""
 
     @property
     def is_here(self) -> bool:
@@ -63,16 +65,17 @@ class Where:
             return
         from polyak.many.ray import Share, runs_on
 
-        with runs_on(self.on, Share(self.threads, self.gpus), say) as place:
+        with runs_on(self.on, Share(self.threads + self.collectors, self.gpus), say) as place:
             yield place
 
 
-def placed(on: str | None, gpus: float | None, options: Options, runs: int, jobs: int | None) -> Where:
+def placed(options: Options, gpus: float | None, runs: int, jobs: int | None) -> Where:
     """Where so many runs run, as was asked for.
 
     Raises:
         UsageError: it cannot be.
     """
+    on = options.on
     if on is None:
         if gpus is not None:
             raise UsageError(f"gpus is {gpus:g}, but the runs are processes of this machine: it goes with --on ray")
@@ -87,4 +90,4 @@ def placed(on: str | None, gpus: float | None, options: Options, runs: int, jobs
     if gpus is not None and options.device == "cpu":
         raise UsageError(f"gpus is {gpus:g}, but the device is cpu: leave one of them out")
     share = gpus if gpus is not None else float(options.device == "cuda")
-    return Where(on, min(runs, jobs or runs), options.threads or 1, share, jobs)
+    return Where(on, min(runs, jobs or runs), options.threads or 1, share, jobs, options.collectors or 0)

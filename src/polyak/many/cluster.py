@@ -118,11 +118,15 @@ def _hushed() -> Generator[None]:
     if usual is None:  # another version, which may print
         yield
         return
-    setattr(worker, PRINTS, lambda *_, **__: None)
+    setattr(worker, PRINTS, _say_nothing)
     try:
         yield
     finally:
         setattr(worker, PRINTS, usual)
+
+
+def _say_nothing(*_: object, **__: object) -> None:
+    pass
 
 
 def _put_back(handler: Any) -> None:

@@ -31,7 +31,7 @@ class Share(NamedTuple):
     """What a run asks of a node."""
 
     threads: int
-    """Processors."""
+    """Processors: a thread of a run takes one."""
     gpus: float = 0.0
     """A share of a GPU, or several."""
 

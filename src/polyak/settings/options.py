@@ -100,6 +100,9 @@ class Options:
     collection: Collection = "in-step"
     """How collectors work. in-step: all take as many steps with the same policy, and the run is reproducible; free:
     whoever is ready delivers and goes on with the newest policy, and the run is not reproducible."""
+    on: Annotated[str | None, Changeable()] = None
+    """Where collectors are: ray starts Ray on this machine, ray:HOST:PORT or ray:auto joins a cluster; None is
+    processes of this machine. With several seeds it is where the runs are."""
     environment_settings: Annotated[Mapping[str, Any], Flag("env-setting", "NAME=VALUE", repeated=True)] = field(
         default_factory=dict[str, Any]
     )
@@ -205,7 +208,7 @@ EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
 LATER = (
     *("callbacks", "info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in"),
-    *("collectors", "collection", "mirror"),
+    *("collectors", "collection", "on", "mirror"),
 )
 """What runs of earlier versions do not tell: the default was in force."""
 
