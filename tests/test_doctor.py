@@ -66,7 +66,7 @@ def test_every_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 NEEDS = {"jax": "JAX", "gymnasium": "Gymnasium", "av": "video", "pygame": "pygame"}
 EXTRAS = {"Box2D": ("Box2D", "box2d"), "mujoco": ("MuJoCo", "mujoco")}
-EXTRAS |= {"torch": ("PyTorch", "torch"), "tensorflow": ("TensorFlow", "tensorflow")}
+EXTRAS |= {"ray": ("Ray", "ray"), "torch": ("PyTorch", "torch"), "tensorflow": ("TensorFlow", "tensorflow")}
 
 
 @pytest.mark.parametrize("missing", [tuple(NEEDS), ("av",)])

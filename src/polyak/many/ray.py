@@ -171,7 +171,7 @@ class Remote:
         try:
             parcel = self._ray.get(self._coming)
         except errors.RayTaskError as error:  # something that the node's own machine refuses
-            self._fail(f"on its node: {_in_a_line(error.cause or error)}")
+            self._fail(f"on its node: {_in_a_line(getattr(error, 'cause', None) or error)}")
         except errors.RayError as error:
             self._lose(error)
         else:
