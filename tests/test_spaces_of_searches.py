@@ -70,7 +70,7 @@ def test_what_a_study_draws_is_within_the_space(tmp_path: Path) -> None:
     trials = study.Trials(
         study.begun(made.storage, made.study, made.described()), made.space, made.budget, "random", "none"
     )
-    drawn = [trials.settings(trials.ask().params) for _ in range(40)]
+    drawn = [study.settings_of(made.space, study.drawn(made.space, trials.ask().params)) for _ in range(40)]
     assert all(each["actor_learning_rate"] == each["critic_learning_rate"] for each in drawn)
     assert all(1e-4 <= each["actor_learning_rate"] <= 1e-2 for each in drawn)
     assert all(0.9 <= each["discount"] <= 0.999 for each in drawn)

@@ -13,6 +13,8 @@ STEPS = "environment steps"
 SCORE = "score (return)"
 MOST_LINES = 60
 """Trials whose way is drawn; of more, the last and the best."""
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Between the words of a reason: a narrow page scrolls its table, rather than to break it into a word a line."""
 STATES = ("done", "pruned", "diverged", "failed", "running")
 
 
@@ -71,7 +73,7 @@ def _best(found: Findings, preset: Path) -> Iterator[str]:
         "settings will give: what they are worth, seeds tell that the search has not seen.</p>"
     )
     try:
-        yield f"<p>Train with them:</p><pre>{text(command(found, preset))}</pre>"
+        yield f'<p>Train with them:</p><div class="scroll"><pre>{text(command(found, preset))}</pre></div>'
     except UsageError as error:
         yield f'<p class="note">{text(error)}</p>'
     rows = [(f"seed {seed}", folder) for seed, folder in best.runs.items()]
@@ -114,7 +116,9 @@ def _history(found: Findings) -> Iterator[tuple[str, Chart]]:
         if each.state == "done":
             best = max(best, score)
             so_far.append((each.number, best))
-    traces += line("best so far", [n for n, _ in so_far], [score for _, score in so_far], 2) if so_far else []
+    if so_far:
+        (trace,) = line("best so far", [n for n, _ in so_far], [score for _, score in so_far], 2)
+        traces.append({**trace, "line": {**trace["line"], "shape": "hv"}})
     caption = "Each trial in the order in which it was drawn; pruned ones at the score at which they were stopped."
     yield "How it went", Chart("history", "Scores", traces, "trial", SCORE, caption)
 
@@ -149,7 +153,7 @@ def _ways(found: Findings) -> Iterator[tuple[str, Chart]]:
         )
         if len(chosen) < len(there):
             caption += f" The last {MOST_LINES} of {len(there)} trials."
-        yield "On the way", Chart("ways", "Scores at evaluations", traces, STEPS, SCORE, caption, {"showlegend": False})
+        yield "On the way", Chart("ways", "Scores at evaluations", traces, STEPS, SCORE, caption)
 
 
 def _way(result: Result, *, is_best: bool) -> dict[str, Any]:
@@ -157,7 +161,7 @@ def _way(result: Result, *, is_best: bool) -> dict[str, Any]:
     (trace,) = line(f"trial {result.number}, {result.state}", steps, [result.steps[step] for step in steps], 0)
     colour = COLOURS[1] if is_best else COLOURS[STATES.index(result.state) and 2]
     style = {"color": colour, "width": 3 if is_best else 1, "dash": "dot" if result.state == "pruned" else "solid"}
-    return {**trace, "line": style, "opacity": 1.0 if is_best else 0.55}
+    return {**trace, "line": style, "opacity": 1.0 if is_best else 0.55, "showlegend": is_best}
 
 
 def _slices(found: Findings) -> Iterator[Chart]:
@@ -203,15 +207,15 @@ def _categories(described: Mapping[str, Any]) -> list[str]:
 
 
 def _trials(found: Findings) -> str:
-    names = list(dict.fromkeys(name for each in found.results for name in each.settings))
+    names = list(dict.fromkeys(name for each in found.results for name in each.drawn))
     order = sorted(found.results, key=lambda each: -each.score if each.score is not None else float("inf"))
     rows = [
         (
             each.number,
             each.state,
             each.score,
-            *(_shown(each.settings.get(name, "")) for name in names),
-            each.reason,
+            *(_shown(each.drawn.get(name, "")) for name in names),
+            each.reason.replace(" ", NO_BREAK),
         )
         for each in order
     ]

@@ -144,8 +144,8 @@ def score_text(candidate: Candidate) -> str:
 
 
 def settings_text(candidate: Candidate) -> str:
-    """The settings that were drawn, in a line."""
-    return "  ".join(f"{name} {_value(value)}" for name, value in candidate.settings.items())
+    """What was drawn, in a line."""
+    return "  ".join(f"{name} {_value(value)}" for name, value in candidate.drawn.items())
 
 
 def _value(value: object) -> str:

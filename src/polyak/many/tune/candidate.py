@@ -1,9 +1,9 @@
 """A trial of a study: its settings, and an ordinary run with each seed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import optuna
 
@@ -12,6 +12,7 @@ from polyak.many.places import Job
 from polyak.many.sweep import Trial
 from polyak.many.tune.asked import Search
 from polyak.many.tune.scores import final, robust
+from polyak.many.tune.study import drawn, settings_of
 from polyak.many.words import words_of
 from polyak.run.folder import Run
 from polyak.run.runs import begun, find_runs, has_checkpoint
@@ -69,8 +70,10 @@ class Seeded:
 class Candidate:
     """A trial, as it is trained."""
 
-    def __init__(self, search: Search, trial: optuna.Trial, settings: Mapping[str, Any]) -> None:
-        self.trial, self.settings = trial, settings
+    def __init__(self, search: Search, trial: optuna.Trial) -> None:
+        self.trial = trial
+        self.drawn = drawn(search.space, trial.params)
+        """What was drawn for it, by the names of the space."""
         self.state: State = "running"
         self.score: float | None = None
         """Of the whole, once it is done."""
@@ -100,7 +103,7 @@ class Candidate:
             self._search.algorithm.name,
             self._search.environment,
             seeded.seed,
-            (*self._search.words, *words_of(self.settings)),
+            (*self._search.words, *words_of(settings_of(self._search.space, self.drawn))),
             self._search.config.steps,
             f"trial {self.number}",
             resumed="" if seeded.earlier is None else str(seeded.earlier.folder),

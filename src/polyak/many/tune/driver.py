@@ -210,7 +210,7 @@ class _Driver:
 
     def _take_on(self, trial: optuna.Trial) -> None:
         trial.set_user_attr(NOTE, myself())
-        candidate = Candidate(self._search, trial, self._trials.settings(trial.params))
+        candidate = Candidate(self._search, trial)
         candidate.folder.mkdir(parents=True, exist_ok=True)
         self._candidates.append(candidate)
         self._waiting += [(candidate, seeded) for seeded in candidate.seeded]

@@ -14,13 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 from polyak.errors import UsageError
 from polyak.many.tune.asked import WORDS
 from polyak.many.tune.candidate import REASON, RUNS
-from polyak.many.tune.study import ABANDONED, ASKED, DIVERGED, best_of, settings_of
+from polyak.many.tune.study import ABANDONED, ASKED, DIVERGED, best_of, drawn, settings_of
 from polyak.many.words import flags_of, passed_on
 from polyak.run.folder import Run
 from polyak.settings.spaces import drawn_of
 from polyak.system.files import prepare_to_write, write_atomically
 
-ENOUGH = 4
+ENOUGH = 10
 """Trials with a value from which on something can be said about what mattered."""
 FRESH = 5
 """Seeds that the best trial's settings are to be trained with."""
@@ -36,8 +36,10 @@ class Result:
     score: float | None
     params: dict[str, Any]
     """As they are called in the study."""
+    drawn: dict[str, Any]
+    """Values by the names of the space."""
     settings: dict[str, Any]
-    """That were drawn, by their names."""
+    """Those that got these values."""
     steps: dict[int, float]
     """Scores by steps."""
     seconds: float | None
@@ -89,13 +91,16 @@ def findings(study: optuna.Study) -> Findings:
 def _result(trial: FrozenTrial, space: Mapping[str, Any]) -> Result:
     states = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     diverged = DIVERGED in trial.user_attrs
+    whole = tuple(drawn_of(name, each) for name, each in space.items())
+    values = drawn(whole, trial.params)
     runs = cast(dict[str, str], trial.user_attrs.get(RUNS, {}))
     return Result(
         trial.number,
         "diverged" if diverged else states.get(trial.state, "running"),
         trial.value if trial.state == TrialState.COMPLETE and not diverged else None,
         dict(trial.params),
-        settings_of(tuple(drawn_of(name, each) for name, each in space.items()), trial.params),
+        values,
+        settings_of(whole, values),
         dict(trial.intermediate_values),
         trial.duration.total_seconds() if trial.duration else None,
         {int(seed): folder for seed, folder in runs.items()},
@@ -106,7 +111,7 @@ def _result(trial: FrozenTrial, space: Mapping[str, Any]) -> Result:
 def _importance(study: optuna.Study) -> dict[str, float]:
     """By PED-ANOVA (Watanabe et al. 2023), which needs no further package; empty where there are too few trials."""
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(done) < ENOUGH or len({trial.value for trial in done}) < ENOUGH:
+    if len(done) < ENOUGH or len({trial.value for trial in done}) < 2:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # how few trials there are is said by the page
@@ -126,7 +131,7 @@ def preset_text(found: Findings) -> str | None:
         return None
     run = _run_of(found.best)
     asked, settings = found.asked, cast(dict[str, Any], run.settings["settings"])
-    drawn = {name for each in cast(dict[str, Any], asked["space"]).values() for name in each["settings"]}
+    searched = {name for each in cast(dict[str, Any], asked["space"]).values() for name in each["settings"]}
     algorithm = str(asked["algorithm"])
     head = algorithm if algorithm.isidentifier() else json.dumps(algorithm)
     seeds = ", ".join(map(str, found.seeds))
@@ -141,7 +146,7 @@ def preset_text(found: Findings) -> str | None:
         "",
         f"[{head}]",
         *(
-            f'{name} = {{ value = {_toml(value)}, source = "{"search" if name in drawn else "before"}" }}'
+            f'{name} = {{ value = {_toml(value)}, source = "{"search" if name in searched else "before"}" }}'
             for name, value in settings.items()
             if value is not None
         ),

@@ -110,10 +110,6 @@ class Trials:
         """Whether all of its parameters have been drawn."""
         return {_called(each) for each in self.space} <= trial.params.keys()
 
-    def settings(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings that a trial's parameters stand for."""
-        return settings_of(self.space, params)
-
     @property
     def counted(self) -> list[FrozenTrial]:
         """All that count among those that were asked for."""
@@ -145,10 +141,15 @@ def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     return max(done, key=lambda trial: trial.value or 0.0, default=None)
 
 
-def settings_of(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that parameters of a space stand for."""
+def drawn(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """What was drawn of a space, by the names that it has there."""
     there = [each for each in space if _called(each) in params]  # not all, where its process was killed as it was drawn
-    return {name: _value(each, params[_called(each)]) for each in there for name in each.settings}
+    return {each.name: _value(each, params[_called(each)]) for each in there}
+
+
+def settings_of(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that get these values."""
+    return {name: values[each.name] for each in space if each.name in values for name in each.settings}
 
 
 def _called(drawn: Drawn) -> str:
