@@ -9,7 +9,7 @@ import pytest
 from polyak import UsageError
 from polyak.algorithms import NAMES, algorithm
 from polyak.many.tune import asked, study
-from polyak.many.words import given_in, passed_on, words_of
+from polyak.many.words import given_in, option_words, passed_on, words_of
 from polyak.settings import spaces
 from searches import search
 from test_imports import SOURCE
@@ -17,6 +17,8 @@ from tiny_cli import call_cli
 
 OWN = """
 from dataclasses import dataclass, replace
+from typing import Annotated
+from polyak.settings.kinds import Limit
 from polyak.algorithms.ddpg import ALGORITHM as DDPG, Config as Base
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,7 @@ class Config(Base):
 
 ALGORITHM = replace(DDPG, Config=Config)
 """
+NARROW = "polyak: Annotated[float, Limit('nothing but 0', lambda value: value == 0)] = 0.0"
 
 
 def own(tmp_path: Path, text: str) -> Path:
@@ -130,6 +133,8 @@ def test_a_users_own_algorithm_is_searched_by_its_own_settings(tmp_path: Path, m
     monkeypatch.syspath_prepend(str(tmp_path))
     made = search(tmp_path, "searched_algorithm", toml="strength = { low = 0.1, high = 1.0 }")
     assert [each.name for each in made.space] == ["strength"]
+    (tmp_path / "narrow_algorithm.py").write_text(OWN.replace("strength: float = 0.5", NARROW))
+    assert "polyak" not in {each.name for each in spaces.load(algorithm("narrow_algorithm"))}
     shared = {name for each in spaces.load(algorithm("searched_algorithm")) for name in each.settings}
     assert {"actor_learning_rate", "discount", "exploration_noise"} <= shared
     assert "alpha_learning_rate" not in shared
@@ -145,6 +150,22 @@ def test_settings_are_words_that_the_command_line_reads() -> None:
         "batch_size",
     ]
     assert passed_on(["--seeds", "0", "--envs", "2", "--seed=1"], ["--seeds", "--seed"]) == ["--envs", "2"]
+
+
+def test_options_are_words_by_their_flags() -> None:
+    given = {
+        "environment_settings": {"g": 5.0, "name": "x"},
+        "wrappers": ("a:B", "a:C"),
+        "track": ("wandb", "mlflow"),
+        "from_run": Path("old"),
+        "fast": False,
+        "stop_at_return": None,
+        "callbacks": (),
+    }
+    assert option_words(given) == [
+        *("--env-setting=g=5.0", '--env-setting=name="x"', "--wrapper=a:B", "--wrapper=a:C"),
+        *("--track", "wandb", "mlflow", "--from=old", "--no-fast"),
+    ]
 
 
 def test_a_studys_name_is_a_folders() -> None:

@@ -17,6 +17,7 @@ the place of polyak's.
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -86,8 +87,7 @@ def load(algorithm: Algorithm, path: str | Path | None = None) -> Space:
     Raises:
         UsageError: the file cannot be read; an entry is about no setting of the algorithm, or beyond its limits.
     """
-    shipped = path is None
-    document = _shipped(algorithm.name) if path is None else _own(Path(path))
+    document, shared = _shipped(algorithm.name) if path is None else (_own(Path(path)), False)
     origin = f"space {path}" if path is not None else f"the space of {algorithm.name}"
     texts: Any = document.get("sources", {})
     if not isinstance(texts, dict):
@@ -96,8 +96,9 @@ def load(algorithm: Algorithm, path: str | Path | None = None) -> Space:
     found = list[Drawn]()
     for name, entry in document.items():
         if name != "sources":
-            of = _settings_of(name, entry, kinds, origin, algorithm.name, lenient=shipped)
-            found += [_drawn(name, entry, of, kinds, origin, cast(Mapping[str, Any], texts))] if of else []
+            of = _settings_of(name, entry, kinds, origin, algorithm.name, shared=shared)
+            with suppress(UsageError) if shared else nullcontext():  # a successor may have narrower limits
+                found += [_drawn(name, entry, of, kinds, origin, cast(Mapping[str, Any], texts))] if of else []
     _require_once(found, origin)
     return tuple(found)
 
@@ -123,12 +124,13 @@ def written(algorithm: Algorithm, path: str | Path | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _shipped(name: str) -> dict[str, Any]:
-    """The algorithm's own file; `shared` for whoever has none."""
+def _shipped(name: str) -> tuple[dict[str, Any], bool]:
+    """The algorithm's own file, or `shared` for whoever has none; and whether it is that one."""
     folder = resources.files(__name__)
     file = folder.joinpath(f"{name}.toml")
-    file = file if file.is_file() else folder.joinpath("shared.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    shared = not file.is_file()
+    text = (folder.joinpath("shared.toml") if shared else file).read_text(encoding="utf-8")
+    return tomllib.loads(text), shared
 
 
 def _own(path: Path) -> dict[str, Any]:
@@ -139,9 +141,9 @@ def _own(path: Path) -> dict[str, Any]:
 
 
 def _settings_of(
-    name: str, entry: object, kinds: Mapping[str, Any], origin: str, algorithm: str, *, lenient: bool
+    name: str, entry: object, kinds: Mapping[str, Any], origin: str, algorithm: str, *, shared: bool
 ) -> tuple[str, ...]:
-    """Which settings an entry is about; of polyak's own files, those that the algorithm has."""
+    """Which settings an entry is about; of the `shared` file, those that the algorithm has."""
     if not isinstance(entry, dict) or not cast(dict[str, Any], entry).keys() <= {*KEYS}:
         raise UsageError(
             f"{origin}: {name} is {entry!r}, but must be a table with choices, or with low and high, and besides "
@@ -154,7 +156,7 @@ def _settings_of(
     for each in names:
         if each in FIXED:
             raise UsageError(f"{origin}: {each} cannot be searched, because {FIXED[each]}: set it for all trials alike")
-        if each not in kinds and not lenient:
+        if each not in kinds and not shared:
             answer = hint(each, kinds, algorithm)
             raise UsageError(f"{origin}: {each} is no setting of {algorithm}{f' ({answer})' if answer else ''}")
     return tuple(each for each in names if each in kinds)
