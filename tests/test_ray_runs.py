@@ -138,9 +138,11 @@ def test_each_run_equals_the_single_one_and_its_folder_is_here(ray: Any) -> None
     assert watching.said == []
 
 
-def test_a_node_that_dies_takes_nothing(cluster: Simulated, ray: Any) -> None:
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_node_that_dies_takes_nothing(cluster: Simulated, ray: Any, mirror: bool) -> None:
     """Its run goes on elsewhere from its newest checkpoint, bit for bit, without a person."""
-    wanted = job(0, gate="gate")
+    place = Path("mirror").absolute()
+    wanted = job(0, *(("--mirror", str(place)) if mirror else ()), gate="gate")
 
     def kill(trial: sweep.Trial, news: str) -> None:
         if news == "recorded" and trial.steps == 20 and not Path("gate").exists():
@@ -159,7 +161,9 @@ def test_a_node_that_dies_takes_nothing(cluster: Simulated, ray: Any) -> None:
     assert watching.said == ["seed 0  its node or worker has died; it goes on from its newest checkpoint (attempt 2)"]
     assert trial.run is not None
     assert [each["step"] for each in trial.run.metrics] == [20, 40]
-    require_same(trial.run, alone(wanted))
+    require_same(trial.run, alone(job(0, gate="gate")))
+    if mirror:
+        require_same(load(next(place.rglob("settings.json")).parent), trial.run)
     assert list(Path("runs").rglob("settings.json")) == [trial.run.settings_file]
 
 

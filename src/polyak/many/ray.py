@@ -159,7 +159,8 @@ class Remote:
         self._attempt += 1
         share, name, luggage = self._place.share, "", list[Any]()
         if self._inbox is not None:
-            name = self._name or self._inbox.folder.name
+            told = Run(self._inbox.folder).settings_if_whole or {}
+            name = str(told.get("place") or self._name or self._inbox.folder.name)
             luggage = [self._ray.put(pieces) for pieces in pieces_of(self._inbox.folder)]
         asked = {"num_cpus": share.threads, "num_gpus": share.gpus, "max_restarts": 0, "max_concurrency": 4}
         self._runner = self._place.actor.options(**asked).remote(self._attempt, polyak.__version__, gpu=share.gpus > 0)

@@ -18,6 +18,9 @@ from polyak.many.cluster import installed
 from polyak.many.local import Process
 from polyak.many.parcels import Inbox, Outbox, Parcel, within
 from polyak.many.places import Job
+from polyak.run.checkpoints.manifest import MANIFEST_NAME
+from polyak.run.folder import Run
+from polyak.run.mirror.copy import place
 from polyak.system.locking import in_use, locked
 
 LOOK_SECONDS, POLL_SECONDS = 2.0, 0.1
@@ -56,7 +59,9 @@ class Runner:
                 for piece in installed().get(parcel):
                     inbox.take(piece)
             inbox.close()
-            words = ("resume", str(here), "--plain", "--replay-seconds", str(GOES_ON_WITHIN))
+            where = _at_mirror(Run(here)) or str(here)
+            limit = str(GOES_ON_WITHIN)
+            words = ("resume", where, "--run-dir", str(self._place), "--plain", "--replay-seconds", limit)
         self._process = Process(words, self._place)
         return Parcel(self._attempt)
 
@@ -101,6 +106,18 @@ class Runner:
             self._said += len(said)
             return said
         return b""
+
+
+def _at_mirror(run: Run) -> str:
+    """Where a run lies at its mirror, if it does: what was sent there may have come further than what arrived here."""
+    settings = run.settings_if_whole or {}
+    if not settings.get("mirror"):
+        return ""
+    with suppress(UsageError):  # it does not answer; who goes on says so, if that matters
+        store = place(settings["mirror"], settings)
+        if any(MANIFEST_NAME.fullmatch(name.rpartition("/")[2]) for name in store.files()):
+            return store.shown
+    return ""
 
 
 def _own_folder(stack: ExitStack) -> Path:
