@@ -146,7 +146,11 @@ def test_a_node_that_dies_takes_nothing(cluster: Simulated, ray: Any, mirror: bo
 
     def kill(trial: sweep.Trial, news: str) -> None:
         if news == "recorded" and trial.steps == 20 and not Path("gate").exists():
-            cluster.kill(node_of(at_the_gate("gate-0"), nodes))
+            process = at_the_gate("gate-0")
+            left.extend([process, psutil.Process(process).ppid()])
+            cluster.kill(node_of(process, nodes))
+
+    left = list[int]()
 
     class Opening(Watching):
         def say(self, text: str) -> None:
@@ -157,6 +161,7 @@ def test_a_node_that_dies_takes_nothing(cluster: Simulated, ray: Any, mirror: bo
     with cluster.node(cpus=3) as one, cluster.node(cpus=3) as other:
         nodes = [one, other]
         (trial,) = swept(ray, [wanted], watching, Share(threads=3))
+    wait_for(lambda: all(map(is_gone, left)))  # of the node that died
     assert trial.state == "done", trial.reason
     assert watching.said == ["seed 0  its node or worker has died; it goes on from its newest checkpoint (attempt 2)"]
     assert trial.run is not None

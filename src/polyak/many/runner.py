@@ -6,6 +6,7 @@ An actor of Ray. It works in a folder of its own on the node, which goes with it
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -47,6 +48,7 @@ class Runner:
             os.environ.pop(name, None)
         if not gpu:  # whatever this Ray leaves visible to who asked for none
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        threading.Thread(target=self._end_with_node, args=(os.getppid(),), daemon=True).start()
 
     def start(self, job: Job, folder: str, luggage: Sequence[Any]) -> Parcel:
         """Start its process: anew, or in a folder of which what is needed comes along, as objects of Ray."""
@@ -85,6 +87,16 @@ class Runner:
             self._process.kill()
             self._process.wait()
         self._scratch.close()
+
+    def _end_with_node(self, raylet: int) -> None:
+        """Ray's worker outlives its node's raylet, though nobody reaches it any more: end the run, and this process."""
+        while os.getppid() == raylet:
+            time.sleep(1.0)
+        if self._process is not None:
+            self._process.stop()
+            self._process.wait()
+        self._scratch.close()
+        os._exit(1)
 
     def _parcel(self) -> Parcel:
         process = self._process
