@@ -174,7 +174,7 @@ def test_a_run_goes_on_from_its_mirror_bit_for_bit(where: str, tmp_path: Path, m
 def test_what_was_killed_at_any_moment_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     """SIGKILL before a single write or removal at the mirror, or in the middle of one; then only the mirror is left."""
     alone = untrained_run(tmp_path / "alone", **OPTIONS)
-    points = (*range(2, 40, 5), *range(-3, -40, -7))
+    points = (*range(2, 40, 8), *range(-3, -40, -12))
     killed_at(points, str(tmp_path / "copies"), tmp_path / "runs")
     went_on = 0
     for number, point in enumerate(points):
@@ -214,9 +214,7 @@ class TakesOver:
 
 def test_an_attempt_that_was_replaced_stops_and_writes_no_more(tmp_path: Path, memory: str, waiting: None) -> None:
     other = TakesOver(memory, after=25)
-    with pytest.raises(
-        ReplacedError, match=r"attempt 2 goes on with .* \(process \d+ on .*\): this one, attempt 1, stops"
-    ):
+    with pytest.raises(ReplacedError, match=r"attempt 2 goes on with .* \(process \d+ on .*\): this one, attempt 1,"):
         untrained_run(tmp_path, mirror=memory, callbacks=[other], checkpoint_every=10)
     run = Run(only(tmp_path))
     assert manifest.read(sorted(run.checkpoints.glob("*.json"))[-1]).step == 30  # at its next checkpoint, which is here
@@ -286,10 +284,10 @@ def test_a_mirror_that_is_gone_for_a_while_is_told_once_and_caught_up(
     broken(monkeypatch, lambda: 8 < watch.steps < 28)
     run = untrained_run(tmp_path, mirror=memory, callbacks=[watch], checkpoint_every=5)
     told = [line for line in capfd.readouterr().err.splitlines() if "mirror" in line]
+    place = f"{memory}/{run.settings['place']}"
+    reason = f"{place} cannot be written just now: the line is cut. Training goes on; each checkpoint tries again"
     assert told == [
-        "polyak: the mirror is behind, at the checkpoint of step 5: "
-        f"{memory}/{run.settings['place']} cannot be written just now: the line is cut. Training goes on; each "
-        "checkpoint tries again",
+        f"polyak: the mirror is behind, at the checkpoint of step 5: {reason}",
         "polyak: the mirror answers again, at the checkpoint of step 30",
     ]
     assert_same(resumed_elsewhere(memory, tmp_path), run)
@@ -306,7 +304,7 @@ def test_a_mirror_that_is_behind_in_the_end_is_said_and_brought_up_to_date_later
     watch = TakesOver(memory, after=0)
     with monkeypatch.context() as patched:
         broken(patched, lambda: watch.steps > 15)
-        with pytest.raises(BehindError, match="mirror is behind, .*: the line is cut. All is in .*: polyak resume "):
+        with pytest.raises(BehindError, match=r"mirror is behind, .*: the line is cut. All is in .*: polyak resume "):
             untrained_run(tmp_path, mirror=memory, callbacks=[watch])
     run = Run(only(tmp_path))
     assert json.loads((run.folder / "ending.json").read_text())["state"] == "done"
@@ -328,7 +326,7 @@ def test_training_does_not_wait_for_a_mirror_that_does_not_answer(
     monkeypatch.setattr(Remote, "send", send)
     monkeypatch.setattr(sending, "SOON", 0.01)
     monkeypatch.setattr(sending, "SILENCE", 0.01)
-    with pytest.raises(BehindError, match="without a checkpoint: nothing got through for 0.01 seconds"):
+    with pytest.raises(BehindError, match=r"without a checkpoint: nothing got through for 0.01 seconds"):
         untrained_run(tmp_path, mirror=memory, checkpoint_every=5)
     answers.set()
     for thread in threading.enumerate():
@@ -353,7 +351,7 @@ def test_one_whose_mirror_is_behind_stops_none_of_those_together(
         usual(self, name, file)
 
     monkeypatch.setattr(Remote, "send", send)
-    with pytest.raises(TrainingError, match="1 of 3 runs failed, .*: seed 1: the mirror is behind, .*: no more"):
+    with pytest.raises(TrainingError, match=r"1 of 3 runs failed, .*: seed 1: the mirror is behind, .*: no more"):
         polyak.train_together(
             "ddpg", TINY, seeds=[0, 1, 2], run_dir=tmp_path, mirror=memory, **{**SMALL, "update_after": 1000}
         )
@@ -423,7 +421,7 @@ def test_a_strangers_settings_lead_to_no_place_of_ones_own(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="holds no copy of this run, as it should: --mirror URL says where"):
         polyak.resume(run)
     path.write_bytes(replace(made, run={**hostile, "place": "../../mine"}).content())
-    with pytest.raises(UsageError, match="place is '../../mine', but must be plain names"):
+    with pytest.raises(UsageError, match=r"place is '../../mine', but must be plain names"):
         polyak.resume(run)
     assert [each.name for each in mine.iterdir()] == ["settings.json"]
     assert (mine / "settings.json").read_text() == "my own"
@@ -499,7 +497,7 @@ def test_another_runs_folder_is_left_alone(tmp_path: Path) -> None:
     (other / "settings.json").write_text(
         (other / "settings.json").read_text().replace('"identity": "', '"identity": "0')
     )
-    with pytest.raises(UsageError, match="is there and is not the run at .*: choose another --run-dir"):
+    with pytest.raises(UsageError, match=r"is there and is not the run at .*: choose another --run-dir"):
         polyak.resume(place, run_dir=tmp_path / "again")
 
 

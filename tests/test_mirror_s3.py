@@ -1,4 +1,4 @@
-"""A mirror at S3, as moto stands in for it on this machine: what is sent, what a kill leaves, what is said at the door."""
+"""A mirror at S3, for which moto stands in on this machine: what a kill leaves, what is said at the door."""
 
 import os
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def s3(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def test_a_run_killed_while_it_sends_goes_on_from_s3(s3: dict[str, str], tmp_path: Path) -> None:
-    points = (3, 18, 27, 36)
+    points = (3, 21, 34)
     killed_at(points, f"{BUCKET}/killed", tmp_path / "runs", **s3)
     alone = untrained_run(tmp_path / "alone", **OPTIONS)
     went_on = 0
@@ -78,7 +78,7 @@ def test_a_run_killed_while_it_sends_goes_on_from_s3(s3: dict[str, str], tmp_pat
         newest = max(run.checkpoints.glob("checkpoint-*.json"))
         assert names[f"checkpoints/{newest.name}"] == newest.stat().st_size
         went_on += 1
-    assert went_on >= 2
+    assert went_on == 2
 
 
 def test_s3_makes_a_file_for_one_alone_and_forgets_what_is_removed(s3: dict[str, str]) -> None:
@@ -133,8 +133,6 @@ def test_what_no_key_opens_is_said(s3: dict[str, str], tmp_path: Path) -> None:
     def refused() -> Run:
         return untrained_run(tmp_path / "runs", mirror=BUCKET)
 
-    with pytest.raises(
-        UsageError, match="cannot be (read|written) just now: .*Access Key Id you provided does not exist"
-    ):
+    with pytest.raises(UsageError, match=r"cannot be (read|written) .*: .*Access Key Id .* does not exist"):
         refused()
     assert not os.path.lexists(tmp_path / "runs")
