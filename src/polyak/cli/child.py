@@ -12,12 +12,17 @@ import threading
 from polyak.cli import main
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
+def end_with_parent(descriptor: int) -> None:
+    """End this process as by SIGTERM once the other end of what a descriptor reads is closed."""
+
+    def listen() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=listen, daemon=True).start()
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(0)
     sys.exit(main())
