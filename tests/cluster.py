@@ -7,7 +7,7 @@ A test asks for the fixture `cluster`, in a file named `test_ray_*.py`: all of t
 import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -83,6 +83,9 @@ def cluster() -> Iterator[Simulated]:
     made.close()
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
     alive = psutil.wait_procs(left, timeout=30)[1]
+    rays = list[psutil.Process]()
     for process in alive:
+        with suppress(psutil.NoSuchProcess):  # it ends just now, or waits for its parent to hear of it
+            rays += [process] if "ray" in " ".join(process.cmdline()) else []
         process.kill()
-    assert not [process for process in alive if "ray" in " ".join(process.cmdline())], alive
+    assert not rays, alive

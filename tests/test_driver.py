@@ -110,9 +110,9 @@ def test_an_end_by_ray_is_told_with_the_way_to_go_on(drive: Callable[..., int], 
     )
     with pytest.raises(TrainingError, match=rf"of each run is whole. To go on:\n  polyak resume {run}$"):
         drive(run, tmp_path / "without", "exit1")
-    with pytest.raises(TrainingError, match="; nothing was saved that could go on$"):
+    with pytest.raises(TrainingError, match=r"; nothing was saved that could go on$"):
         drive(tmp_path / "without", "exit1")
-    with pytest.raises(TrainingError, match="ended the process that worked with it before a run had begun$"):
+    with pytest.raises(TrainingError, match=r"ended the process that worked with it before a run had begun$"):
         drive("exit1")
     with pytest.raises(TrainingError, match=r"was killed by SIGKILL; the newest checkpoint of"):
         drive(run, "killed")
@@ -153,17 +153,19 @@ def test_one_that_comes_before_there_is_anything_to_save_ends_both(child: Path) 
 
 def test_ctrl_c_of_a_terminal_reaches_the_child_once(child: Path) -> None:
     terminal, end = pty.openpty()
-    with os.fdopen(terminal, "r+b", buffering=0) as keyboard:
-        with started(child, "wait", stdin=end, stdout=end, stderr=end, start_new_session=True) as process:
-            os.close(end)
-            seen = b""
-            # A session's leader has no terminal of its own until it opens one: the group is told as a terminal does it.
-            while b"ready" not in seen or b"\n" not in seen:
-                seen += keyboard.read(1000)
-            os.killpg(process.pid, signal.SIGINT)
-            while b"heard" not in seen or not seen.endswith(b"\n"):
-                seen += keyboard.read(1000)
-            assert process.wait(PATIENCE) == 3
+    with (
+        os.fdopen(terminal, "r+b", buffering=0) as keyboard,
+        started(child, "wait", stdin=end, stdout=end, stderr=end, start_new_session=True) as process,
+    ):
+        os.close(end)
+        seen = b""
+        # A session's leader has no terminal of its own until it opens one: the group is told as a terminal does it.
+        while b"ready" not in seen or b"\n" not in seen:
+            seen += keyboard.read(1000)
+        os.killpg(process.pid, signal.SIGINT)
+        while b"heard" not in seen or not seen.endswith(b"\n"):
+            seen += keyboard.read(1000)
+        assert process.wait(PATIENCE) == 3
     ready, heard = seen.decode().splitlines()
     assert ready.split()[2] == "True"
     assert heard.split() == ["heard", "SIGINT"]

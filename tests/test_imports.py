@@ -67,6 +67,7 @@ ALLOWED = {
     **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers", "batches")},
     "experience.links": {"types"},
     "run": RUN,
+    "run.collecting": {*RUN, "many.cluster"},  # which knows nothing of runs, and is where Ray is joined for all
     "run.plan": {*RUN, "tracking"},
     "run.start": {*RUN, "tracking"},
     "run.resume": {*RUN, "tracking"},

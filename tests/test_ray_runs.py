@@ -246,6 +246,7 @@ def test_the_command_that_is_killed_leaves_runs_that_go_on(cluster: Simulated, r
         command.wait()
         Path("gate").touch()
         wait_for(lambda: is_gone(child))
+        wait_for(lambda: not in_use(run.folder))  # by the process that worked with Ray, which ends with who watched it
     code, _, errors = call_cli("resume", str(run.folder))
     assert code == 0, errors
     require_same(Run(run.folder), alone(wanted))

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO, cast
 
+from polyak.cli.driver import tell_begun
 from polyak.cli.output import SPELLED, own_output
 from polyak.errors import SavingError, TrainingError
 from polyak.run.progress import Observer, Progress, tell_stopping
@@ -148,6 +149,7 @@ class PrintsFolder:
         shown = folder.relative_to(start) if start is not None and folder.is_relative_to(start) else folder
         print(shown, file=self._prints.output, flush=True)
         self._prints.keep(progress.folder)
+        tell_begun(folder)
         if self._prints.log is not None:
             progress.facts["prints"] = f"those of the environments are in {LOG_NAME}, in the folder"
         self._view.started(progress)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from polyak.algorithms import titled
+from polyak.cli.driver import tell_begun
 from polyak.cli.output import own_output
 from polyak.cli.request import MOST_RUNS, Request, replay_needed, require_memory, seeds_of, value_in
 from polyak.cli.where import Where, placed
@@ -143,6 +144,7 @@ class PrintsFolders:
     def news(self, trial: sweep.Trial, news: sweep.News) -> None:
         """Print it; on a terminal that a live table is drawn on, through the table's own console, above it."""
         if news == "started" and trial.run is not None:
+            tell_begun(trial.run.folder)
             if isinstance(self._view, LiveView) and self._output.isatty():
                 self._view.say(str(trial.run.folder))
             else:

@@ -10,6 +10,7 @@ import tyro
 
 from polyak import training
 from polyak.algorithms import NAMES, algorithm
+from polyak.cli import driver
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.flags import changes_in, flags_of_changes
 from polyak.cli.named import Name, run_to_go_on
@@ -86,12 +87,14 @@ def _require_changeable(arguments: list[str], config: type[Settings], folder: Pa
             )
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
     """Parse and run."""
     settings, place = _run_among(arguments)
     configs = _configs(settings, place)
     _require_changeable(arguments, configs[0], place)
     asked = read(Asked[flags_of_changes(*configs)], arguments, "resume")
+    if (asked.changes.on or (settings or {}).get("on")) and not driver.is_watched():
+        return driver.drive(["resume", *arguments])
     run = run_to_go_on(asked.run, asked.run_dir)
     folder = run.folder
     with environments_apart(folder.absolute(), folder.absolute() / LOG_NAME) as prints:
@@ -104,3 +107,4 @@ def main(arguments: list[str]) -> None:
             observer=PrintsFolder(prints, make_view(prints.errors, plain=asked.plain), folder),
             **changes_in(asked.changes),
         )
+    return 0

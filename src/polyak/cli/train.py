@@ -4,6 +4,7 @@ With `--seeds`, a run for each seed (see many.py).
 """
 
 from polyak.algorithms import NAMES
+from polyak.cli import driver
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse
@@ -28,6 +29,8 @@ def main(arguments: list[str]) -> int:
         raise UsageError("train needs ALGORITHM ENVIRONMENT first, as in: polyak train sac Pendulum-v1 --seed 1")
     name, environment, *rest = with_from_named(arguments)
     request = parse(name, environment, rest)
+    if request.options.on is not None and not driver.is_watched():
+        return driver.drive(["train", *arguments])
     if request.many.together:
         from polyak.cli import together
 
@@ -36,8 +39,7 @@ def main(arguments: list[str]) -> int:
         from polyak.cli import many
 
         return many.train_seeds(request, rest)
-    on = request.options.on if request.options.collectors is None else None
-    for name, given in (("jobs", request.many.jobs), ("on", on), ("gpus", request.many.gpus)):
+    for name, given in (("jobs", request.many.jobs), ("gpus", request.many.gpus)):
         if given is not None:
             raise UsageError(f"{name} is {given}, but there is one run, in this process: give seeds, as --seeds 0-4")
     _train(request)

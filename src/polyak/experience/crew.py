@@ -29,6 +29,8 @@ class Crew:
         self.given_up = 0
         """Episodes given up, because a collector that was made again could not enact them again."""
         self.tally = Tally(len(beginnings))
+        self.processors = set[str]()
+        """The kinds that collectors have computed on."""
         self._beginnings = beginnings
         self._seats: list[Seat] = []
         self._orders: dict[int, Order] = {}
@@ -37,7 +39,7 @@ class Crew:
         self._policies: dict[int, Arrays] = {}
         """What each has to act with."""
         self._deaths = [0] * len(beginnings)
-        """Of each since its last round."""
+        """Of each since its last round, but for those of its machine."""
         self._hangs = False
 
     def __len__(self) -> int:
@@ -53,7 +55,7 @@ class Crew:
         """
         for each, memory in zip(self._beginnings, memories or [None] * len(self), strict=True):
             self._seats.append(self.place.start(each._replace(memory=memory)))
-        rounds = list(map(self._first, range(len(self))))
+        rounds = list(map(self._begun, range(len(self))))
         self.states[:], self.arrays = [each.state for each in rounds], [each.arrays for each in rounds]
         return rounds
 
@@ -91,16 +93,16 @@ class Crew:
         """
         owing = {id(self._seats[index]): index for index in self._orders}
         ready = self.place.ready([self._seats[index] for index in self._orders], self._patience())
-        if not ready:
-            self._require_in_time()
-        rounds: dict[int, Round] = {}
+        rounds, lost = dict[int, Round](), {} if ready else self._late()
         for seat in ready:
             index = owing[id(seat)]
             try:
                 rounds[index] = self._received(index)
                 del self._orders[index]
-            except Lost as lost:
-                self._again(index, lost)
+            except Lost as gone:
+                lost[index] = gone
+        while lost:
+            lost = self._made_again(lost)
         return rounds
 
     def took(self, index: int, made: Round, lag: int | None = None) -> None:
@@ -117,13 +119,17 @@ class Crew:
             raise answer.raised()
         return answer
 
-    def _first(self, index: int) -> Round:
+    def _begun(self, index: int) -> Round:
         try:
-            self.place.ready([self._seats[index]], None)
-            made = self._received(index)
+            return self._first(index)
         except Lost as lost:
             raise TrainingError(f"{self._beginnings[index].title} did not begin: {lost}") from lost
+
+    def _first(self, index: int) -> Round:
+        self.place.ready([self._seats[index]], None)
+        made = self._received(index)
         self._require_alike(index, made)
+        self.processors.add(made.about["processor"])
         return made
 
     def _require_alike(self, index: int, made: Round) -> None:
@@ -134,43 +140,60 @@ class Crew:
                 f"process: {theirs} instead of {ours}"
             )
 
-    def _again(self, index: int, lost: Lost) -> None:
-        """Make a collector again from its last state, and give it the order that it has not answered.
+    def _made_again(self, lost: Mapping[int, Lost]) -> dict[int, Lost]:
+        """Make collectors again from their last states, side by side, and give them the orders they have not answered.
+
+        Returns:
+            Those of them that were lost once more.
 
         Raises:
-            TrainingError: it was lost a second time since its last round; or an environment is at fault.
+            TrainingError: one was lost by itself a second time since its last round; or an environment is at fault.
         """
-        self._deaths[index] += 1
-        title = self._beginnings[index].title
+        for index, gone in lost.items():
+            self._require_accident(index, gone)
+            self._seats[index].kill()
+            memory = self.memory(index, json.loads(self.states[index]), self.arrays[index], AGAIN_SECONDS)
+            self._seats[index] = self.place.start(self._beginnings[index]._replace(memory=memory))
+            self._policies.pop(index, None)
+        again = dict[int, Lost]()
+        for index in lost:
+            try:
+                made = self._first(index)
+            except Lost as gone:
+                again[index] = gone
+                continue
+            self.states[index], self.arrays[index] = made.state, made.arrays
+            self.given_up += len(made.given_up)
+            self.tally.lost()
+            self._send(index)
+        return again
+
+    def _require_accident(self, index: int, lost: Lost) -> None:
+        """Check that a collector is not lost again and again for something that it does."""
+        self._deaths[index] += lost.by_itself
         if self._deaths[index] > 1:
             raise TrainingError(
-                f"{title} was lost twice at the same place, the second time after its episodes had been enacted again: "
-                f"{lost}"
+                f"{self._beginnings[index].title} was lost twice at the same place, the second time after its episodes "
+                f"had been enacted again: {lost}"
             ) from lost
-        self._seats[index].kill()
-        memory = self.memory(index, json.loads(self.states[index]), self.arrays[index], AGAIN_SECONDS)
-        self._seats[index] = self.place.start(self._beginnings[index]._replace(memory=memory))
-        self._policies.pop(index, None)
-        made = self._first(index)
-        self.states[index], self.arrays[index] = made.state, made.arrays
-        self.given_up += len(made.given_up)
-        self.tally.lost()
-        self._send(index)
 
     def _patience(self) -> float | None:
         """Seconds until the first of those that owe a round is late."""
         late = [self._deadlines[index] for index in self._orders if index in self._deadlines]
         return max(min(late) - time.monotonic(), 0.0) if late else None
 
-    def _require_in_time(self) -> None:
+    def _late(self) -> dict[int, Lost]:
+        """Those that should have answered by now, and will not be waited for."""
         now = time.monotonic()
-        for index in self._orders:
-            if self._deadlines.get(index, now + 1) <= now:
-                self._hangs = True
-                raise TrainingError(
-                    f"{self._beginnings[index].title} did not answer within the time limit (step_timeout) of a round's "
-                    "steps: an environment hangs in code that does not come back to Python, or its machine does"
-                )
+        late = [index for index in self._orders if self._deadlines.get(index, now + 1) <= now]
+        self._hangs |= bool(late)
+        return {
+            index: Lost(
+                "it did not answer within the time limit (step_timeout) of a round's steps: an environment hangs in "
+                "code that does not come back to Python, or its machine does"
+            )
+            for index in late
+        }
 
     def close(self) -> None:
         """End all of them; those that owe a round are not waited for once one has hung."""

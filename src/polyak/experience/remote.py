@@ -25,6 +25,7 @@ from polyak.experience.rounds import Finished, Order, Round
 from polyak.experience.tally import Counts
 from polyak.policies.policy import Policy
 from polyak.system.stopwatch import no_lap
+from polyak.system.threads import processor
 from polyak.types import Arrays, Transitions
 
 ARRAYS = ("exploration_noise", "observation")
@@ -61,6 +62,11 @@ class Collectors(ABC):
     def measured_by(self, counts: Counts) -> None:
         """Measure how old policies are by the run's updates."""
         self._counts = counts
+
+    @property
+    def other_processors(self) -> list[str]:
+        """The kinds that collectors have computed on, but for that of this process."""
+        return sorted(self._crew.processors - {processor()})
 
     @property
     def steps(self) -> int:

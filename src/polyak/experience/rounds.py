@@ -128,6 +128,11 @@ Answer = Round | Fault
 class Lost(Exception):  # noqa: N818 - named for what happened
     """A collector is gone, and with it its answer; the message says how it ended."""
 
+    def __init__(self, how: str, *, by_itself: bool = True) -> None:
+        super().__init__(how)
+        self.by_itself = by_itself
+        """Whether what it did may be why: its process ended, where its machine did not."""
+
 
 class Seat(Protocol):
     """One collector, as the run's process sees it."""

@@ -14,6 +14,7 @@ from polyak.experience.replay import Replay
 from polyak.experience.rounds import Beginning, Head, Place
 from polyak.run.plan import Plan
 from polyak.system.randomness import Streams
+from polyak.system.threads import processor
 
 
 def collector_of(
@@ -23,7 +24,8 @@ def collector_of(
     if isinstance(environments, Environments):
         correlation = plan.config.exploration_correlation
         return Collector(environments, streams.warm_up, streams.exploration, correlation)
-    crew = Crew(_place(plan), _beginnings(plan, environments), environments.states, replay)
+    place = _place(plan) if plan.on is None else _on_cluster(stack, plan, plan.on)
+    crew = Crew(place, _beginnings(plan, environments), environments.states, replay)
     stack.callback(crew.close)
     config = plan.config
     rhythm = Rhythm((config.update_every, config.steps_per_epoch), (config.start_steps, config.steps))
@@ -42,8 +44,26 @@ def started(collector: Collector | Collectors) -> None:
         collector.start()
 
 
+def on_other_processors(collector: Collector | Collectors) -> str:
+    """What is worth knowing of collectors that compute on another kind of processor than this process; else empty."""
+    others = collector.other_processors if isinstance(collector, Collectors) else []
+    if not others:
+        return ""
+    return (
+        f"collectors compute on {', '.join(others)}, this process on {processor()}: another kind may round otherwise, "
+        "so that the run need not be the one that all on one kind would be"
+    )
+
+
 def _place(plan: Plan) -> Place:
     return Processes()
+
+
+def _on_cluster(stack: ExitStack, plan: Plan, on: str) -> Place:
+    from polyak.experience.actors import Actors
+    from polyak.many.cluster import connect
+
+    return Actors(stack.enter_context(connect(on)), on, plan.collectors or 0)
 
 
 def _beginnings(plan: Plan, environments: Elsewhere) -> list[Beginning]:

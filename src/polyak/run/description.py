@@ -38,7 +38,8 @@ PLACE = re.compile(rf"{_NAME}(/{_NAME}){{0,3}}")
 def stamped(settings: Mapping[str, Any]) -> dict[str, Any]:
     """A run's settings with what its folder says besides: the format, the versions and the machine of now."""
     named = {name: value if name == "from_run" else _as_text(value) for name, value in settings.items()}
-    return {"format": VERSION, **named, "versions": _versions(), "machine": _machine()}
+    machine = {**_machine(), **settings.get("machine", {})}
+    return {"format": VERSION, **named, "versions": _versions(), "machine": machine}
 
 
 def _as_text(value: Any) -> Any:

@@ -18,7 +18,7 @@ from polyak.run import mending
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.collecting import collector_of
+from polyak.run.collecting import collector_of, on_other_processors
 from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run
 from polyak.run.learned import sensible
@@ -120,6 +120,9 @@ def _restored(
         notes, description = notes_and_description(checkpoints, saved, plan, others, given_up)
         description |= going_on.told(run, plan.mirror, asked.fetched, manifest.run)
     notes |= {"fetched": f"from {asked.fetched.mirror}/{asked.fetched.place}"} if asked.fetched else {}
+    if inexact := on_other_processors(collector):
+        notes["not exact"] = "; ".join(filter(None, [notes.get("not exact"), inexact]))
+        description["machine"] |= {"not_exact": inexact}
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(run.folder)
     remove_leftovers(checkpoints.folder)

@@ -20,7 +20,7 @@ from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.collecting import collector_of, started
+from polyak.run.collecting import collector_of, on_other_processors, started
 from polyak.run.description import spaces_of
 from polyak.run.evaluating import Evaluations
 from polyak.run.facts import facts, told_of
@@ -82,6 +82,11 @@ def new_loop(
     Raises:
         UsageError: something asked for cannot be.
     """
+    if plan.on is not None and plan.collectors is None:
+        raise UsageError(
+            f"on is {plan.on}, but there is one run, in this process, and it has no collectors: ask for some "
+            "(--collectors 2), or for several runs (--seeds 0-4)"
+        )
     streams = Streams(plan.seed)
     plan, (environments, evaluation) = probed_worlds(stack, plan, streams, limit)
     spec = environments.spec
@@ -102,11 +107,14 @@ def new_loop(
         description["together"] = runs
     callbacks = making.made(plan.callbacks)
     started(collector)
+    inexact = on_other_processors(collector)
+    description |= {"machine": {"not_exact": inexact}} if inexact else {}
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
     parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
+    parts.notes |= {"not exact": inexact} if inexact else {}
     if plan.found is not None and plan.found.said:
         parts.notes["probe"] = plan.found.said
         if plan.found.wrong and isinstance(observer, Silent):  # who watches is told with all else
