@@ -86,6 +86,7 @@ def cluster() -> Iterator[Simulated]:
     rays = list[psutil.Process]()
     for process in alive:
         with suppress(psutil.NoSuchProcess):  # it ends just now, or waits for its parent to hear of it
-            rays += [process] if "ray" in " ".join(process.cmdline()) else []
+            words = " ".join(process.cmdline())
+            rays += [process] if "/ray/" in words or "ray::" in words else []
         process.kill()
     assert not rays, alive
