@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from polyak.algorithm import Head, drawn, due, expected_state, first_state
-from polyak.algorithms import NAMES, algorithm, ddpg, sac, td3, tqc
+from polyak.algorithms import NAMES, algorithm, ddpg, redq, sac, td3, tqc
 from polyak.errors import UsageError
 from polyak.types import Spec
 
-MODULES = [ddpg, td3, sac, tqc]
+MODULES = [ddpg, td3, sac, tqc, redq]
 SPEC = Spec((2, 3), (2,), np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
 NAN, INFINITY = math.nan, math.inf
 
@@ -69,6 +69,13 @@ OWN_NONSENSE: dict[ModuleType, list[tuple[str, list[Any], str]]] = {
         ("quantiles", [0], "at least 1"),
         ("dropped_quantiles", [-1], "at least 0"),
         ("dropped_quantiles", [25, 30], "below quantiles (25)"),
+    ],
+    redq: [
+        ("critics", [0], "at least 1"),
+        ("subset", [0], "at least 1"),
+        ("subset", [11], "at most critics (10)"),
+        ("policy_delay", [0], "at least 1"),
+        ("dropout", [-0.1, 1.0], "in [0, 1)"),
     ],
 }
 
@@ -128,6 +135,7 @@ OWN_LIMITS: dict[ModuleType, dict[str, list[Any]]] = {
     td3: {"exploration_noise": [0.0], "target_noise": [0.0], "target_noise_clip": [0.0], "policy_delay": [1]},
     sac: {"learn_alpha": [False], "alpha": [1e-9], "target_entropy": [None, 0.0, -7.5, 2.0]},
     tqc: {"critics": [1], "quantiles": [3], "dropped_quantiles": [0, 24]},
+    redq: {"critics": [2], "subset": [1, 10], "policy_delay": [1], "dropout": [0.0, 0.99], "critic_network": [None]},
 }
 
 
@@ -150,7 +158,7 @@ def test_settings_are_frozen_and_named(module: ModuleType) -> None:
 
 
 def test_algorithms_by_name() -> None:
-    assert set(NAMES) >= {"ddpg", "sac", "td3", "tqc"}
+    assert set(NAMES) >= {"ddpg", "redq", "sac", "td3", "tqc"}
     for module in MODULES:
         name = module.__name__.rpartition(".")[2]
         assert algorithm(name.upper()) == replace(module.ALGORITHM, name=name)
@@ -162,13 +170,14 @@ def test_algorithms_by_name() -> None:
 
 def test_heads() -> None:
     heads = [module.ALGORITHM.head(module.Config()) for module in MODULES]
-    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), *[Head("squashed_gaussian")] * 2]
+    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), *[Head("squashed_gaussian")] * 3]
 
 
 DRAWS = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"], tqc: ["next_action", "action"]}
+"""Of those that draw nothing else."""
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", DRAWS)
 def test_draws_are_standard_normal_and_follow_the_stream(module: ModuleType) -> None:
     draws = module.ALGORITHM.draws(SPEC, module.Config(batch_size=100))
     generator = np.random.default_rng(1)
@@ -215,6 +224,7 @@ NETWORKS = {
     ddpg: {"actor": ACTOR, "critic": CRITIC},
     td3: {"actor": ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
     sac: {"actor": SAC_ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
+    redq: {"actor": SAC_ACTOR, "critics": [(10, *shape) for shape in CRITIC]},
     tqc: {"actor": SAC_ACTOR, "critics": [(2, 8, 5), (2, 5), (2, 5, 4), (2, 4), (2, 4, 25), (2, 25)]},
 }
 TARGETS = {
@@ -222,6 +232,7 @@ TARGETS = {
     td3: ["actor", "critic_1", "critic_2"],
     sac: ["critic_1", "critic_2"],
     tqc: ["critics"],
+    redq: ["critics"],
 }
 
 
@@ -235,7 +246,7 @@ def expected_shapes(module: ModuleType) -> dict[str, tuple[int, ...]]:
             f"{prefix}/{path}": size for prefix in prefixes for path, size in zip(PARAMETERS, sizes, strict=True)
         }
         shapes[f"adam_{network}/count"] = ()
-    if module in (sac, tqc):
+    if module not in (ddpg, td3):
         shapes |= dict.fromkeys(["log_alpha", *(f"adam_log_alpha/{x}" for x in ("count", "first", "second"))], ())
     return shapes
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backends import seen
 from polyak import frameworks
 from polyak.algorithm import Algorithm, Bits, Draws, Head, Net, Normal, Subset, drawn, first_state
 from polyak.draws import undrawn
@@ -28,11 +29,6 @@ DRAWS: Draws = {
     "chosen": Subset(3, 7),
     "other": Bits((1,), 0.5),
 }
-
-
-def unpacked(bits: Bits, sent: Any) -> Any:
-    """[K, *shape], as a page is to see them."""
-    return np.unpackbits(sent, axis=1, bitorder="little")[:, : math.prod(bits.shape)].reshape(-1, *bits.shape) > 0
 
 
 class Scripted:
@@ -55,10 +51,10 @@ def test_every_pattern_of_bits_has_its_probability(updates: int, size: int) -> N
         gaps = np.diff(np.flatnonzero(pattern), prepend=-1).tolist()
         generator: Any = Scripted(list(gaps))
         bits = Bits((size,), p)
-        seen = unpacked(bits, drawn({"x": bits}, generator, updates)["x"])
-        np.testing.assert_array_equal(seen.ravel(), pattern)
+        patterns = seen(bits, drawn({"x": bits}, generator, updates)["x"])
+        np.testing.assert_array_equal(patterns.ravel(), pattern)
         beyond = (1.0 - p) ** (total - sum(gaps))
-        found[seen.tobytes()] = math.prod(p * (1.0 - p) ** (gap - 1) for gap in gaps) * beyond
+        found[patterns.tobytes()] = math.prod(p * (1.0 - p) ** (gap - 1) for gap in gaps) * beyond
     assert len(found) == 2**total
     assert sum(found.values()) == pytest.approx(1.0)
 
@@ -84,7 +80,7 @@ def test_bits_are_packed_and_follow_the_stream(shape: Any, probability: float, u
 @pytest.mark.parametrize("probability", [0.002, 0.01, 0.5, 0.97])
 def test_bits_are_as_frequent_as_they_should_be_and_know_nothing_of_each_other(probability: float) -> None:
     bits, n = Bits((500,), probability), 100_000
-    found = unpacked(bits, drawn({"x": bits}, np.random.default_rng(3), n // 500)["x"]).astype(float)
+    found = seen(bits, drawn({"x": bits}, np.random.default_rng(3), n // 500)["x"]).astype(float)
     spread = math.sqrt(probability * (1.0 - probability) / n)
     assert abs(found.mean() - probability) < 4 * spread
     flat = found.ravel() - probability
@@ -188,10 +184,8 @@ def given_to(learners: list[Any], updates: int) -> list[Any]:
     draws = drawn(DRAWS, np.random.default_rng(9), updates)
     records = np.zeros((updates, B, SPEC.layout.width), np.float32)
     waiting = [learner.launch(Batch(records, SPEC.layout), draws) for learner in learners]
-    seen = {
-        name: unpacked(draw, draws[name]) if isinstance(draw, Bits) else draws[name] for name, draw in DRAWS.items()
-    }
-    rows = [numbers({name: value[index] for name, value in seen.items()}) for index in range(updates)]
+    found = {name: seen(draw, draws[name]) for name, draw in DRAWS.items()}
+    rows = [numbers({name: value[index] for name, value in found.items()}) for index in range(updates)]
     expected = np.array([[0.0, *row.values()] for row in rows])
     for each in waiting:
         np.testing.assert_allclose(each().metrics.values, expected, rtol=1e-5)

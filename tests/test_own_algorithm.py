@@ -24,7 +24,7 @@ from tiny_cli import OPTIONS, SMALL, TINY, call_cli, process_environment
 SOURCE = Path(polyak.__file__).parent
 ROOT = Path(__file__).parent.parent
 NAME = "my_folder.my_algorithm"
-NAMES = ", ".join(algorithms.NAMES)
+NAMES = ", ".join(algorithms.names())
 TEXT = '''
 from dataclasses import dataclass, replace
 from typing import Annotated

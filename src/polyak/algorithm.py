@@ -246,5 +246,7 @@ class Algorithm:
     """config -> parts that run on each so-many-th update of the run, such as {"actor": 2}; `due` tells a page."""
     pages: Mapping[str, Page] = field(default_factory=dict[str, Page])
     """{"jax": update}; without, the page of a framework is `update` in `with_jax.py`, `with_torch.py`, ... beside."""
+    presets: tuple[str, ...] = ()
+    """Presets that work as names of their own, as `droq` does: this algorithm with what their files set."""
     name: str = ""
-    """As it is asked for; told where it is found."""
+    """As it is asked for, its own or that of a preset; told where it is found."""

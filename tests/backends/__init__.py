@@ -1,6 +1,7 @@
 """One adapter a framework, so that a test is written once: all learners have the same functions by the same names."""
 
 import importlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from polyak import frameworks
-from polyak.algorithm import due
+from polyak.algorithm import Bits, Draw, due
 from polyak.algorithms import with_page
 from polyak.frameworks.execution import Execution
 from polyak.frameworks.state import State, Weights, arrays_of
@@ -122,9 +123,18 @@ def learner_of(case: Case, framework: str, *, fast: bool = True, arrays: Arrays 
 
 def arguments_of(case: Case, framework: Framework, index: int) -> tuple[Any, ...]:
     """What an update of the case takes besides the state."""
-    draws = {name: framework.tensor(value[index]) for name, value in case.noise.items()}
+    declared = case.what.draws(case.spec, case.config)
+    draws = {name: framework.tensor(seen(declared[name], value)[index]) for name, value in case.noise.items()}
     flags = due(case.what.every(case.config), index, 1)
     return batch_of(case, framework, index), draws, {name: bool(each[0]) for name, each in flags.items()}, case.config
+
+
+def seen(draw: Draw, sent: Any) -> Any:
+    """The draws of K updates as pages see them: bits as booleans [K, *shape], others as they are sent."""
+    if not isinstance(draw, Bits):
+        return sent
+    bits = np.unpackbits(sent, axis=1, bitorder="little")[:, : math.prod(draw.shape)]
+    return bits.reshape(-1, *draw.shape) > 0
 
 
 def updated(case: Case, framework: Framework) -> dict[str, Any]:

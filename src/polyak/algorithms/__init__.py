@@ -5,6 +5,7 @@ Numbers such as (8.5) are those of the chapter "Combining policy gradient and Q-
 stands with its number in docs/algorithms and docs/lessons, so that nobody needs the chapter.
 """
 
+import functools
 import importlib
 import pkgutil
 import sys
@@ -27,12 +28,24 @@ def found() -> tuple[str, ...]:
 
 
 NAMES = found()
-"""Those that polyak has."""
+"""Those that polyak has a folder of."""
+
+
+@functools.cache
+def presets_by_name() -> dict[str, str]:
+    """The presets that work as names, each with the algorithm that it sets: `{"droq": "redq"}`."""
+    declared = {name: importlib.import_module(f"{__name__}.{name}").ALGORITHM for name in NAMES}
+    return {preset: name for name, algorithm in declared.items() for preset in algorithm.presets}
+
+
+def names() -> tuple[str, ...]:
+    """All that polyak has, as they are asked for."""
+    return tuple(sorted((*NAMES, *presets_by_name())))
 
 
 def is_built_in(name: str) -> bool:
     """Whether polyak has an algorithm of this name, in any case; any other name is that of a user's module."""
-    return name.lower() in NAMES
+    return name.lower() in NAMES or name.lower() in presets_by_name()
 
 
 def titled(name: str) -> str:
@@ -42,6 +55,8 @@ def titled(name: str) -> str:
 
 def algorithm(name: str) -> Algorithm:
     """An algorithm by its name in any case, or by the name of a module, whose `ALGORITHM` is taken.
+
+    By the name of a preset, it is the algorithm that it sets, under that name.
 
     The module is imported. No framework is by those of polyak; a user's file imports what it likes.
 
@@ -99,7 +114,8 @@ def with_page(algorithm: Algorithm, framework: str) -> Algorithm:
 
 
 def _module(name: str) -> str:
-    return f"{__name__}.{name}" if name in NAMES else name
+    folder = presets_by_name().get(name, name)
+    return f"{__name__}.{folder}" if folder in NAMES else name
 
 
 def _has_page(algorithm: Algorithm, framework: str) -> bool:
@@ -123,10 +139,10 @@ def _not_imported(name: str, error: BaseException) -> str:
 
 
 def _unknown(name: str) -> str:
-    near = nearest(name.lower(), NAMES)
+    near = nearest(name.lower(), names())
     hint = f" Did you mean {near!r}?" if near else ""
     hint = f" ({ELSEWHERE[name.lower()]})." if name.lower() in ELSEWHERE else f".{hint}"
     return (
-        f"unknown algorithm {name!r}: polyak has {', '.join(NAMES)}{hint} One of your own is named by its module: "
+        f"unknown algorithm {name!r}: polyak has {', '.join(names())}{hint} One of your own is named by its module: "
         "my_algorithm for my_algorithm.py, my_folder.my_algorithm for one in a folder"
     )

@@ -3,7 +3,8 @@
 import itertools
 from collections.abc import Sequence
 
-from polyak.algorithms import NAMES, is_built_in
+from polyak.algorithms import is_built_in
+from polyak.algorithms import names as algorithms_there
 from polyak.cli import many
 from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse, seeds_of, value_in
@@ -16,7 +17,7 @@ USAGE = f"""usage: polyak compare ALGORITHM... --environments ENVIRONMENT... [--
 Trains every algorithm on every environment, in every framework named, with every seed: each run in a process of its
 own, J at a time. Then writes one report about all.
 
-  ALGORITHM...             {", ".join(NAMES)}, or a module of your own: one or more
+  ALGORITHM...             {", ".join(algorithms_there())}, or a module of your own: one or more
   --environments           Gymnasium ids such as Pendulum-v1, or module:Id
   --backends               jax, torch, tensorflow: one or more, in which all have a page; by default jax
   --seeds                  as 0-4 or 0,3,7; by default 0-4

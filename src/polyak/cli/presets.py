@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from polyak.algorithms import NAMES, algorithm
+from polyak.algorithms import algorithm, names
 from polyak.cli.output import own_output
 from polyak.cli.parsing import call
 from polyak.cli.request import spec_of_instance
@@ -31,7 +31,7 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
     console = Console()
     console = Console(width=None if console.is_terminal else 1_000)
     half_range = functools.cache(lambda: spec_of_instance(environment).action_half_range)
-    for known in NAMES:
+    for known in names():
         name = preset or presets.default_for(environment, known)
         with own_output():
             loaded = presets.load(name, algorithm(known), environment, half_range)

@@ -3,7 +3,7 @@
 With `--seeds`, a run for each seed (see many.py).
 """
 
-from polyak.algorithms import NAMES
+from polyak.algorithms import names
 from polyak.cli import driver
 from polyak.cli.apart import PrintsFolder, environments_apart
 from polyak.cli.named import with_from_named
@@ -14,7 +14,7 @@ from polyak.views.choice import make_view
 
 USAGE = f"""usage: polyak train ALGORITHM ENVIRONMENT [options]
 
-  ALGORITHM    {", ".join(NAMES)}, or a module of your own, as my_folder.my_algorithm
+  ALGORITHM    {", ".join(names())}, or a module of your own, as my_folder.my_algorithm
   ENVIRONMENT  a Gymnasium id such as Pendulum-v1, or module:Id
 
 `polyak train sac Pendulum-v1 --help` lists every option, with the values that its preset puts in force."""

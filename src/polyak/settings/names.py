@@ -90,9 +90,13 @@ _TABLE = {
     "activation_fn nonlinearity": _ours("activation"),
     "layer_norm use_layer_norm": _ours("network", ", whose other kind is layer_norm"),
     "policy policy_class actor_critic": _ours("network hidden_sizes activation", ", which make actor and critics"),
-    "n_critics num_critics n_nets num_qvalue_nets": _ours("critics", ", where an algorithm has an ensemble of them"),
+    "n_critics num_critics n_nets num_qvalue_nets num_qs ensemble_size num_ensemble": _ours(
+        "critics", ", where an algorithm has an ensemble of them"
+    ),
     "n_quantiles num_quantiles n_atoms": _ours("quantiles", ", of each critic"),
     "top_quantiles_to_drop_per_net n_dropped": _ours("dropped_quantiles", ", of the pooled ones, for each critic"),
+    "num_subsample_critics num_min_qs subset_size num_min": _ours("subset", ", whose targets' minimum counts"),
+    "dropout_rate critic_dropout_rate q_dropout droprate": _ours("dropout", ", of the critics' hidden units"),
     "features_extractor_class features_extractor_kwargs": Ours((), "polyak takes vectors and no pixels"),
     # Exploration and what is the algorithms' own
     "ent_coef": _ours(
@@ -101,7 +105,9 @@ _TABLE = {
     ),
     "entropy_coef temperature init_temperature initial_temperature init_alpha": _ours("alpha"),
     "autotune auto_alpha auto_entropy_tuning automatic_entropy_tuning": _ours("learn_alpha"),
-    "policy_frequency policy_freq policy_update_frequency actor_update_freq": _ours("policy_delay"),
+    "policy_frequency policy_freq policy_update_frequency policy_update_freq actor_update_freq actor_delay": _ours(
+        "policy_delay"
+    ),
     "target_policy_noise policy_noise smoothing_noise": _ours(
         "target_noise", ", as a fraction of the action's half-range"
     ),
@@ -170,7 +176,9 @@ ELSEWHERE = {name: ours for names, ours in _TABLE.items() for name in names.spli
 ALGORITHMS = {
     **dict.fromkeys(("ppo", "a2c", "trpo", "reinforce"), "polyak's are off-policy"),
     **dict.fromkeys(("dqn", "rainbow", "c51", "qrdqn"), "polyak's are for continuous actions"),
-    **dict.fromkeys(("redq", "crossq", "droq", "td7", "mpo"), "it is not among them yet"),
+    **dict.fromkeys(("crossq", "td7", "mpo"), "it is not among them yet"),
+    "rlpd": "half of what it learns from are demonstrations, which polyak does not have yet; the rest of it is redq "
+    "with --critic-network layer_norm",
 }
 """What is said of algorithms that others have."""
 

@@ -9,6 +9,7 @@ environment that a file is tuned for. A file reads
     [sac]                                               # for one algorithm, over the former
     ["my_folder.my_algorithm"]                          # for one of the user's own, by its module, in quotes
     [only.Swimmer-v5], [only.Swimmer-v5.sac]            # for one environment, over both
+    [droq], [only.Swimmer-v5.droq]                      # for one that is named after a preset, over its own file
     [sources]
     zoo = "where every value that says `zoo` comes from"
 
@@ -30,7 +31,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from polyak.algorithm import Algorithm
-from polyak.algorithms import NAMES
+from polyak.algorithms import names as algorithms_there
+from polyak.algorithms import presets_by_name
 from polyak.errors import UsageError
 from polyak.settings.names import hint, nearest
 from polyak.system.files import read_plain_file
@@ -40,7 +42,7 @@ SIZE_LIMIT = 100_000
 Table = dict[str, Any]
 DEFAULTS = "defaults"
 """The preset that sets nothing."""
-STRUCTURE = ("environments", "algorithms", "sources", "only", *NAMES)
+STRUCTURE = ("environments", "algorithms", "sources", "only", *algorithms_there())
 """Keys of a file that are not settings; besides them, names with a dot are those of users' algorithms."""
 
 
@@ -72,7 +74,7 @@ def default_for(environment: str, algorithm: str) -> str:
     identity = environment.rpartition(":")[2]
     if _tuned(identity) and any(_entries(_shipped()[identity], algorithm, identity, identity)):
         return identity
-    listed = algorithm not in NAMES or algorithm in _chosen_for(_shipped()["paper"], "paper")
+    listed = algorithm not in algorithms_there() or algorithm in _chosen_for(_shipped()["paper"], "paper")
     return "paper" if listed else DEFAULTS
 
 
@@ -108,11 +110,10 @@ def load(
             " a name that ends in .toml is the path of a file of your own"
         )
     kinds = get_type_hints(algorithm.Config)
-    texts = _table(document, "sources", name)
     values, sources, units = dict[str, Any](), dict[str, str](), dict[str, bool]()
     only = name if _tuned(name) else environment.rpartition(":")[2]
-    for setting, entry in _entries(document, algorithm.name, only, name):
-        what = f"preset {name}: {setting}"
+    for setting, entry, origin, texts in _layers(document, algorithm.name, only, name):
+        what = f"preset {origin}: {setting}"
         if setting not in kinds:
             raise UsageError(f"{what} is no setting of {algorithm.name}{_hint(setting, entry, kinds, algorithm.name)}")
         table = cast(Table, entry) if isinstance(entry, dict) else {"value": entry}
@@ -125,7 +126,7 @@ def load(
             if half_range is not None:
                 value = fraction(what, cast(float, value), half_range(), environment)
         units[setting] = "unit" in table and half_range is None  # of the last entry, which is in force
-        source = str(table.get("source", f"preset {name}"))
+        source = str(table.get("source", f"preset {origin}"))
         values[setting], sources[setting] = value, str(texts.get(source, source))
     return Preset(name, algorithm.name, values, sources, tuple(name for name, left in units.items() if left))
 
@@ -134,11 +135,17 @@ def load(
 def _shipped() -> dict[str, Table]:
     """Every preset's file by the preset's name: the environments it is tuned for, or its own name where it has none."""
     shipped: dict[str, Table] = {}
-    for file in resources.files(__name__).iterdir():
-        if file.name.endswith(".toml"):
-            document = tomllib.loads(file.read_text(encoding="utf-8"))
-            shipped.update(dict.fromkeys(document.get("environments", [file.name.removesuffix(".toml")]), document))
+    for name, document in _files().items():
+        if name not in presets_by_name():  # these are asked for as algorithms
+            shipped.update(dict.fromkeys(document.get("environments", [name]), document))
     return shipped
+
+
+@functools.cache
+def _files() -> dict[str, Table]:
+    """The content of each file, by its name."""
+    files = [file for file in resources.files(__name__).iterdir() if file.name.endswith(".toml")]
+    return {file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def _tuned(name: str) -> bool:
@@ -152,10 +159,21 @@ def _own(path: str) -> Table:
         raise UsageError(f"preset {path} cannot be read: {error}") from error
 
 
+def _layers(document: Table, algorithm: str, environment: str, origin: str) -> Iterator[tuple[str, Any, str, Table]]:
+    """The entries of a file, over those of the preset that the algorithm is named after, if there is one.
+
+    Each comes with the name of its file, and what that file says of sources.
+    """
+    named = {algorithm: _files()[algorithm]} if algorithm in presets_by_name() else {}
+    for name, each in (*named.items(), (origin, document)):
+        texts = _table(each, "sources", name)
+        yield from ((setting, entry, name, texts) for setting, entry in _entries(each, algorithm, environment, name))
+
+
 def _entries(document: Table, algorithm: str, environment: str, origin: str) -> Iterator[tuple[str, Any]]:
     """Every setting and what the file says of it, the more special after the more general."""
     only = _table(_table(document, "only", origin), environment, origin)
-    others = {*NAMES} - {*_chosen_for(document, origin)}
+    others = {*algorithms_there()} - {*_chosen_for(document, origin)}
     for level in (document, only):
         other = (*STRUCTURE, algorithm)
         if algorithm not in others:
@@ -165,10 +183,11 @@ def _entries(document: Table, algorithm: str, environment: str, origin: str) -> 
 
 def _chosen_for(document: Table, origin: str) -> list[str]:
     """Polyak's own algorithms that have what stands outside of tables."""
-    given: Any = document.get("algorithms", [*NAMES])
-    if isinstance(given, list) and all(each in NAMES for each in cast(list[Any], given)):
+    given: Any = document.get("algorithms", [*algorithms_there()])
+    if isinstance(given, list) and all(each in algorithms_there() for each in cast(list[Any], given)):
         return cast(list[str], given)
-    raise UsageError(f"preset {origin}: algorithms is {given!r}, but must be a list among: {', '.join(NAMES)}")
+    there = ", ".join(algorithms_there())
+    raise UsageError(f"preset {origin}: algorithms is {given!r}, but must be a list among: {there}")
 
 
 def _table(parent: Table, key: str, origin: str) -> Table:
