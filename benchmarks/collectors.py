@@ -1,6 +1,6 @@
 """Transitions a second, and the learner's processor time for each, where environments are slow and collectors many.
 
-    python benchmarks/collectors.py                     # writes docs/results/collectors.json; about 6 minutes
+    python benchmarks/collectors.py                     # writes docs/results/collectors.json; about 12 minutes with Ray
     python benchmarks/collectors.py --quick             # a glance; writes only where --output says
     python benchmarks/collectors.py --ways async "in step"
 
@@ -9,7 +9,9 @@ by an exponential distribution of that mean; W of them, each in a process of its
 
 - async: the process that learns steps all of them in lock-step (`--vectorization async`);
 - in step, free: collectors with one environment each (`--collectors W`), L steps a round, SAC's policy (256 x 256) anew
-  for each burst.
+  for each burst;
+- ray, in step and ray, free: the same as actors of a Ray on this machine (`--on ray`). After all else one of four is
+  killed a few times: how much longer its round took than others is what it costs to make a collector again.
 
 Nothing is learned: what is measured is what collecting leaves for it. *Ideal* is W divided by the mean duration of a
 step. All contenders live side by side and take turns, A B C A B C ...; the duration is one number in a file that all
@@ -25,7 +27,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "async": {"vectorization": "async"},
     "in step": {"collection": "in-step"},
     "free": {"collection": "free"},
+    "ray, in step": {"collection": "in-step", "on": "ray"},
+    "ray, free": {"collection": "free", "on": "ray"},
 }
 """Options of a run, for each way; those without a vectorization have W collectors."""
 
@@ -118,7 +122,7 @@ class Contender:
     def collect(self, seconds: float) -> tuple[float, float]:
         """For so long: transitions a second, and microseconds of this process's processor time for each."""
         collector, learned, first = self.collector, 0, self.collector.steps
-        for _ in range(self.count if self.way == "free" else 2):  # what was begun at another pace
+        for _ in range(self.count if "free" in self.way else 2):  # what was begun at another pace
             self.replay.add(collector.step(self._policy))
         before, begun, used = collector.steps, time.perf_counter(), time.process_time()
         while time.perf_counter() - begun < seconds:
@@ -151,6 +155,8 @@ def _policy(plan: Plan, spec: Any) -> Policy:
 def measure(ways: list[str], counts: tuple[int, ...], rounds: int, scale: float) -> Iterator[list[dict[str, Any]]]:
     """All rows, after each round."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, one_numpy_thread():
+        if any("on" in WAYS[way] for way in ways):
+            stack.enter_context(_ray())
         pace = Path(folder) / "pace"
         set_pace(pace, 0.0, varies=False)
         contenders = [Contender(stack, way, count, pace) for count in counts for way in ways]
@@ -165,6 +171,41 @@ def measure(ways: list[str], counts: tuple[int, ...], rounds: int, scale: float)
                         found.setdefault((index, length, seconds, varies), []).append(got)
                     contender.rounds_of(LENGTH)
             yield [_row(contenders[index], how, number + 1, got) for (index, *how), got in found.items()]
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """A Ray that has room for all contenders at once: sleeping environments need no processor."""
+    import ray
+
+    ray.init(num_cpus=1_000, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def recovered(times: int) -> dict[str, Any]:
+    """Seconds by which a round is longer in which a collector on Ray is killed, with 4 environments of 10 ms."""
+    import ray
+
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack, one_numpy_thread():
+        stack.enter_context(_ray())
+        pace = Path(folder) / "pace"
+        set_pace(pace, 0.01, varies=False)
+        contender = Contender(stack, "ray, in step", 4, pace)
+        contender.rounds_of(LENGTH)
+        contender.collect(1.0)
+        usual, killed = list[float](), list[float]()
+        for kills in [False, True] * times:
+            contender.collector.ahead(contender._policy)
+            if kills:
+                ray.kill(contender.collector._crew._seats[0]._handle)
+            begun = time.perf_counter()
+            contender.replay.add(contender.collector.step(contender._policy))
+            (killed if kills else usual).append(time.perf_counter() - begun)
+        longer = statistics.median(killed) - statistics.median(usual)
+        return {"seconds_a_killed_collector_costs": round(longer, 2), "times": times}
 
 
 def _lengths(contender: Contender, seconds: float, varies: bool) -> tuple[int, ...]:
@@ -196,7 +237,7 @@ def told(row: dict[str, Any]) -> str:
     ideal = "" if row["of_ideal"] is None else f"  {100 * row['of_ideal']:3.0f} % of ideal"
     pace = f"{1000 * row['seconds_a_step']:g} ms{' varying' if row['varies'] else ''}"
     return (
-        f"{row['way']:>8} {row['environments']:>3} x {pace:<14} L {row['steps_a_round']:<3}"
+        f"{row['way']:>12} {row['environments']:>3} x {pace:<14} L {row['steps_a_round']:<3}"
         f"{row['transitions_per_second']:>9,.0f}/s{ideal:<16}{row['learner_microseconds']:>8.1f} us of the learner each"
     )
 
@@ -207,7 +248,7 @@ def setting(arguments: argparse.Namespace) -> dict[str, Any]:
         "processor": processor(),
         "cores": physical_cores(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("numpy", "gymnasium")},
+        "versions": {name: version(name) for name in ("numpy", "gymnasium", "ray")},
         "rounds": arguments.rounds,
     }
 
@@ -230,6 +271,12 @@ def main() -> None:
         if output is not None:
             output.write_text(json.dumps({"setting": setting(arguments), "rows": rows}, indent=1) + "\n")
     print(*map(told, rows), sep="\n")
+    if any("on" in WAYS[way] for way in arguments.ways):
+        recovery = recovered(arguments.rounds)
+        print(recovery)
+        if output is not None:
+            whole = {"setting": setting(arguments), "rows": rows, "recovery": recovery}
+            output.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import algorithm_pages
 import command_reference
 import measured_tables
 import names_table
+import scale
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
@@ -42,6 +43,8 @@ KINDS: dict[str, Callable[..., str]] = {
     "a_step_setting": measured_tables.a_step_setting,
     "speeds": measured_tables.speeds,
     "speeds_setting": measured_tables.setting,
+    "scale_most": scale.most,
+    "scale_projected": scale.projected,
 }
 """What a marker may ask for; the words behind it are the arguments."""
 
