@@ -1,4 +1,4 @@
-"""What one learner could feed on, projected from benchmarks/collectors.py's measurement: `python docs/_hooks/scale.py`."""
+"""What one learner could feed on, projected from what benchmarks/collectors.py measured."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,3 @@ def projected() -> str:
 
 def _table(lines: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-if __name__ == "__main__":
-    print(most(), projected(), sep="\n\n")
