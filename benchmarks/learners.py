@@ -50,6 +50,26 @@ class Sizes(NamedTuple):
 HALF_CHEETAH = Sizes()
 
 
+class Networks(NamedTuple):
+    """What an algorithm computes with its networks in an update."""
+
+    critics: int
+    climbed: int
+    """Critics that the actor climbs."""
+    gaussian: bool
+    """Whether the actor says a mean and a sigma for each action."""
+    outputs: int = 1
+    """Of a critic."""
+
+
+NETWORKS = {
+    "ddpg": Networks(1, 1, gaussian=False),
+    "td3": Networks(2, 1, gaussian=False),
+    "sac": Networks(2, 2, gaussian=True),
+    "tqc": Networks(2, 2, gaussian=True, outputs=25),
+}
+
+
 def contenders(algorithm: str) -> list[str]:
     """Everything that is timed."""
     ours = [f"{name} {burst}" for name in FRAMEWORKS for burst in (BURST, 1)]
@@ -66,10 +86,9 @@ def products(algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH) -> list[tu
     Kinds: "forward" x W, "weights" x^T g, "inputs" g W^T. What an update has no use for is not among them: the
     gradient in the critics' weights in the actor's step, and the one in a network's data.
     """
-    actor = (sizes.observation, *sizes.hidden, 2 * sizes.action if algorithm == "sac" else sizes.action)
-    critic = (sizes.observation + sizes.action, *sizes.hidden, 1)
-    critics = 1 if algorithm == "ddpg" else 2
-    climbed = 2 if algorithm == "sac" else 1
+    critics, climbed, gaussian, outputs = NETWORKS[algorithm]
+    actor = (sizes.observation, *sizes.hidden, 2 * sizes.action if gaussian else sizes.action)
+    critic = (sizes.observation + sizes.action, *sizes.hidden, outputs)
 
     def forward(widths: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
         return [("forward", batch, a, b) for a, b in pairwise(widths)]

@@ -3,6 +3,7 @@
     python benchmarks/learning.py --list                # what is done, running, cut off and left
     python benchmarks/learning.py --jobs 2              # two at a time, at low priority; `kill` its process to stop it
     python benchmarks/learning.py --only equal/sac      # those whose name contains this
+    python benchmarks/learning.py --part successors --jobs 48 --results found --runs kept  # where there are many cores
     python benchmarks/learning_pages.py                 # docs/results.md and its pictures of what there is
 
 Each training has one thread, and its result is a file of docs/results/learning, written when it is done. A stop loses
@@ -18,9 +19,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-from curves.cases import ROOT, trainings
+from curves.cases import GROUPS, ROOT, Training, trainings
 from curves.runs import Places, state, work
 from curves.store import Store
 from peers.processes import require_peers
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--list", action="store_true", help="show the queue, and run nothing")
     made.add_argument("--only", default="", help="trainings whose name contains this")
+    made.add_argument("--part", default="", choices=GROUPS, help="a part of the queue, by its name")
     made.add_argument("--jobs", type=int, default=2, help="trainings at a time")
     made.add_argument(
         "--results", type=Path, default=ROOT / "docs" / "results" / "learning", help="the results' folder"
@@ -58,9 +61,9 @@ def main() -> int:
     """Do what the command line says."""
     options = parser().parse_args()
     places = Places(Store(options.results), options.runs, options.peers)
-    chosen = trainings(options.only)
+    chosen = trainings(options.only, options.part)
     if options.list:
-        return show(options.only, places)
+        return show(chosen, places)
     require_peers(options.peers, sorted({training.case.library for training in chosen}))
     give_way()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -84,10 +87,10 @@ def side_by_side(jobs: int) -> int:
             worker.wait()
 
 
-def show(only: str, places: Places) -> int:
+def show(chosen: Sequence[Training], places: Places) -> int:
     """A line a training, in the order in which they are run."""
     counts = Counter[str]()
-    for training in trainings(only):
+    for training in chosen:
         now = state(training, places)
         counts[now] += 1
         result = places.results.read(training.name) if now == "done" else None

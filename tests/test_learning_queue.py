@@ -57,7 +57,17 @@ def test_every_seed_has_both_libraries_before_the_next_and_cheap_environments_co
     order = list(dict.fromkeys(training.case.environment for training in cases.trainings("equal")))
     assert order == ["Pendulum-v1", "InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
     groups = list(dict.fromkeys(block.cases[0].group for block in cases.BLOCKS))
-    assert groups == ["book", "tuned", "equal", "published", "presets"]
+    assert groups == ["successors", "walker", "book", "tuned", "equal", "published", "presets"]
+
+
+def test_a_part_of_the_queue_is_taken_by_its_name() -> None:
+    names = [training.name for training in cases.trainings(part="successors")]
+    assert names[:4] == [f"successors/{name}-HalfCheetah-v5-0" for name in ("sac", "tqc", "crossq")] + [
+        "successors/sac-HalfCheetah-v5-1"
+    ]
+    assert all(name.startswith("successors/") for name in names)
+    assert cases.trainings(part="walker", only="tqc") == cases.trainings("walker/tqc")
+    assert set(cases.GROUPS) == {training.case.group for training in cases.trainings()}
 
 
 def test_no_two_trainings_have_one_name() -> None:

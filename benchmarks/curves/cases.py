@@ -94,9 +94,26 @@ def published(environment: str) -> Block:
     return Block([Case("published", "sac", environment, flags, fresh=0)], 3)
 
 
+SUCCESSORS = ("sac", "tqc", "crossq")
+
+
+def beside_sac(environment: str, algorithms: Sequence[str] = SUCCESSORS, seeds: int = 3, steps: int = 100_000) -> Block:
+    """SAC and what came after it, each by its own preset, for the first steps: what they learn, and in which time."""
+    cases = [Case("successors", each, environment, f"--steps {steps}", fresh=10) for each in algorithms]
+    return Block(cases, seeds)
+
+
 LANDER = "LunarLanderContinuous-v3"
 SOLVED = "--stop-at-return 220 --evaluation-episodes 100"
 BLOCKS = (
+    # The successors beside SAC: the first 100,000 steps, DroQ's first 30,000, and the walker until it walks.
+    beside_sac("HalfCheetah-v5"),
+    beside_sac("Hopper-v5"),
+    beside_sac("Hopper-v5", ("droq",), steps=30_000),
+    Block([Case("walker", each, "BipedalWalker-v3", "--stop-at-return 300", fresh=10) for each in ("tqc", "sac")], 3),
+    beside_sac("Walker2d-v5"),
+    beside_sac("Ant-v5"),
+    beside_sac("Humanoid-v5", ("sac", "crossq"), seeds=1),
     # How soon, and the chapter's Pendulum; run before there was a queue.
     *(book("Pendulum-v1", backend, seeds) for backend, seeds in (("jax", 5), ("torch", 3), ("tensorflow", 3))),
     Block([Case("tuned", each, "Pendulum-v1", "--stop-at-return -200") for each in ALGORITHMS], 5),
@@ -127,6 +144,11 @@ BLOCKS = (
 """From the first to be run to the last."""
 
 
-def trainings(only: str = "") -> list[Training]:
-    """Those whose name contains `only`, in their order."""
-    return [training for block in BLOCKS for training in block if only in training.name]
+GROUPS = tuple(dict.fromkeys(case.group for block in BLOCKS for case in block.cases))
+"""The parts of the queue, by their names."""
+
+
+def trainings(only: str = "", part: str = "") -> list[Training]:
+    """Those of a part whose name contains `only`, in their order; of all parts where none is named."""
+    chosen = [training for block in BLOCKS for training in block if part in ("", training.case.group)]
+    return [training for training in chosen if only in training.name]

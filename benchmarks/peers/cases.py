@@ -10,7 +10,8 @@ from typing import Any
 
 SIZES = {"HalfCheetah-v5": (17, 6), "Pendulum-v1": (3, 1), "LunarLanderContinuous-v3": (8, 2)}
 """Numbers in an observation and in an action of each environment, the first to be measured first."""
-ALGORITHMS = ("sac", "td3", "ddpg")
+ALGORITHMS = ("sac", "td3", "ddpg", "tqc")
+"""One more is a name here, and a line in `polyak_.py`, in `sb3.py`'s MODELS and in the NETWORKS of `learners.py`."""
 RHYTHMS = {"every-step": 1, "bursts": 50}
 """Environment steps between updates, of which there are as many."""
 START, WARM_UP = 1_000, 150

@@ -33,6 +33,7 @@ def settings(job: Job) -> dict[str, Any]:
         "sac": {"alpha_learning_rate": job.learning_rate},
         "td3": {"exploration_noise": EXPLORATION_NOISE, "policy_delay": 2},
         "ddpg": {"exploration_noise": EXPLORATION_NOISE},
+        "tqc": {"alpha_learning_rate": job.learning_rate},
     }
     return {**common, **own[job.algorithm], **job.options.get("settings", {})}
 

@@ -6,6 +6,7 @@ are arguments of the model in place of those here, `noise` the exploration noise
 and keeps in the folder that it names what is needed to go on.
 """
 
+import importlib
 import json
 import platform
 import shutil
@@ -22,6 +23,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 
+MODELS = {"sac": "SAC", "td3": "TD3", "ddpg": "DDPG", "tqc": "TQC"}
+"""The class of each algorithm: in `stable_baselines3` or else in `sb3_contrib`; SBX has them all."""
 APART = 1_000_000
 """Between the seed of training and that of the evaluations' episodes."""
 
@@ -29,7 +32,7 @@ APART = 1_000_000
 def make_model(job: Job, library: Any, **own: Any) -> Any:
     """The model of `library`: stable_baselines3, or sbx, which has the same interface."""
     environments: Any = job.make() if job.envs == 1 else make_vec_env(job.make, n_envs=job.envs)
-    if job.algorithm != "sac":  # its actions are normalized to [-1, 1]
+    if job.algorithm in ("td3", "ddpg"):  # actions are normalized to [-1, 1]
         size = environments.action_space.shape[0]
         noise = job.options.get("noise", EXPLORATION_NOISE)
         own["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, noise))
@@ -46,7 +49,9 @@ def make_model(job: Job, library: Any, **own: Any) -> Any:
         **own,
         **job.options.get("model", {}),
     }
-    return getattr(library, job.algorithm.upper())("MlpPolicy", environments, seed=job.seed, device="cpu", **arguments)
+    name = MODELS[job.algorithm]
+    kind = getattr(library if hasattr(library, name) else importlib.import_module("sb3_contrib"), name)
+    return kind("MlpPolicy", environments, seed=job.seed, device="cpu", **arguments)
 
 
 def train(job: Job, library: Any, **own: Any) -> None:
