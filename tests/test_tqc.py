@@ -1,5 +1,6 @@
 """TQC: its equations at any sizes, its run, its door, and an update of Stable-Baselines3 Contrib."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import polyak
-from backends import framework, gradients_of, module_of, native, parts_of, plain, state_of
+from backends import framework, gradients_of, learner_of, module_of, native, parts_of, plain, state_of
 from polyak import UsageError
 from polyak.algorithm import networks_of
 from polyak.frameworks.torch import fused
 from reference import tqc as oracle
-from reference.cases import assert_agree, make_case, relative_error
+from reference.cases import assert_agree, make_case, play, relative_error
 from reference.common import part
 from tiny_cli import SMALL, TINY, call_cli, untrained_run
 from whole_runs import assert_same, snapshots
@@ -133,3 +134,29 @@ def test_help_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         in call_cli("train", "tqc", "Acrobot-v1", "--help")[1]
     )
     assert "It is in" not in call_cli("train", "sac", "Acrobot-v1", "--help")[1]
+
+
+# Beside Stable-Baselines3 Contrib
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", ["jax", "torch"])
+def test_an_update_is_that_of_stable_baselines3_contrib(name: str) -> None:
+    """At a temperature of 1, where the slope of its loss is that of ours; tests/data/contrib/make.py made it."""
+    kept = dict(np.load(Path(__file__).parent / "data" / "contrib" / "tqc.npz"))
+    rows = {key: kept[key] for key in ("observations", "actions", "rewards", "next_observations", "dones")}
+    sizes: dict[str, Any] = {"critics": 3, "quantiles": 4, "dropped_quantiles": 1, "hidden_sizes": (6, 5)}
+    rates = dict.fromkeys(("actor_learning_rate", "critic_learning_rate"), 3e-4)
+    case = make_case("tqc", updates=1, batch_size=8, observation_size=3, action_size=2, **sizes, **rates)
+    discount, ones = case.config.discount * (1.0 - rows["dones"]), np.ones((8, 1))
+    columns = (rows["observations"], rows["actions"], rows["rewards"], rows["next_observations"], discount, ones)
+    arrays = {path: kept.get(f"before/{path}", np.zeros_like(value)) for path, value in case.arrays.items()}
+    noise = {each: kept[each][None] for each in case.noise}
+    case = dataclasses.replace(case, arrays=arrays, records=np.concatenate(columns, axis=1)[None], noise=noise)
+    learner = learner_of(case, name)
+    metrics = play(learner, case, [1])
+    after = {path.removeprefix("after/"): value for path, value in kept.items() if path.startswith("after/")}
+    assert_agree({path: learner.arrays()[path] for path in after}, after, 1e-12)
+    assert metrics["critic_loss"][0] == pytest.approx(float(kept["critic_loss"]), rel=1e-12)
+    assert metrics["actor_loss"][0] == pytest.approx(float(kept["actor_loss"]), rel=1e-12)
+    assert not np.array_equal(after["critics/0/kernel"], kept["before/critics/0/kernel"])
