@@ -162,7 +162,7 @@ def table(result: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"{result['processor']}, {result['machine']['cores']} cores; Ray {result['ray']}, Python {result['python']}.",
+            f"{result['processor']}; Ray {result['ray']}, Python {result['python']}.",
         ]
     )
 

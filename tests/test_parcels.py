@@ -8,9 +8,10 @@ import pytest
 
 from polyak import UsageError
 from polyak.many import parcels
+from polyak.many import ray as places_of_ray
 from polyak.many.parcels import Inbox, Outbox, Parcel, Piece, made_below, within
 from polyak.many.places import Job
-from polyak.many.ray import ATTEMPTS, OnRay, Share
+from polyak.many.ray import ATTEMPTS, MISSES, OnRay, Share
 from polyak.run.checkpoints.manifest import File, Manifest, read
 from polyak.system.locking import in_use
 
@@ -188,13 +189,29 @@ def test_what_a_replaced_attempt_still_says_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_run_is_not_begun_again_for_ever(tmp_path: Path) -> None:
-    ray = Scripted([Died("the node was terminated")] * (ATTEMPTS + 3))
+    deaths = [each for attempt in range(ATTEMPTS + 3) for each in (Parcel(attempt), Died("the node was terminated"))]
+    ray = Scripted(deaths)
     child = OnRay(ray, Share(1)).begin(Job("sac", "E-v0", 0), tmp_path)
     assert child.exit_code() == 1
     assert ray.begun == ATTEMPTS
     assert child.tail() == [f"polyak: its node or worker has died {ATTEMPTS} times, last: the node was terminated"]
     child.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_one_that_no_node_begins_is_tried_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that has just died still counts as there, and is chosen: that is no death of the run's."""
+    monkeypatch.setattr(places_of_ray, "MISS_SECONDS", 0.0)
+    never = Died("it was cancelled before it started running")
+    ray, said = Scripted([never] * ATTEMPTS * 2 + [Parcel(ATTEMPTS * 2 + 1)]), list[str]()
+    child = OnRay(ray, Share(1), said.append).begin(Job("sac", "E-v0", 0), tmp_path)
+    assert child.exit_code() is None
+    assert not child.is_waiting()
+    assert said == []
+    ray.answers = [Died("the node was terminated"), *[never] * MISSES]
+    assert child.exit_code() == 1
+    assert len(said) == 1
+    assert child.tail()[0].startswith(f"polyak: no node has begun it in {MISSES} attempts")
 
 
 @pytest.mark.parametrize("refused", [True, False])

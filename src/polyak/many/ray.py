@@ -4,6 +4,7 @@ Its folder grows on this machine as it grows there (`many.parcels`), so that wha
 run here that goes on. A node that dies takes nothing: the run is begun again elsewhere from its newest checkpoint here.
 """
 
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from polyak.run.runs import has_checkpoint
 
 ATTEMPTS = 5
 """Of one run; after so many nodes that died below it, it is no accident."""
+MISSES, MISS_SECONDS = 60, 2.0
+"""How often in a row a run that never began is tried, and how long after: a node that has just died still counts as
+there for a while, and may be chosen."""
 LAST_SECONDS = 10.0
 """Until nodes have removed what they held, when all is done."""
 FAILED, ENDED, KILLED = 1, -15, -9
@@ -94,6 +98,10 @@ class Remote:
         self._log.path.touch()
         self._name, self._inbox = "", cast(Inbox | None, None)
         self._attempt, self._waiting, self._stopping = 0, True, False
+        self._deaths, self._misses, self._begins_at = 0, 0, 0.0
+        self._runner: Any = None
+        self._coming: Any = None
+        """What it has been asked for; None until it is begun again."""
         self._code: int | None = None
         if job.resumed:
             self._inbox = Inbox(Path(job.resumed))
@@ -118,9 +126,18 @@ class Remote:
 
     def exit_code(self) -> int | None:
         """Take what has arrived; the exit code once all has."""
-        while self._code is None and self._ray.wait([self._coming], timeout=0)[0]:
+        while self._code is None and self._is_there(timeout=0):
             self._hear()
         return self._code
+
+    def _is_there(self, timeout: float) -> bool:
+        """Whether what was asked for is here; one that is due is begun again."""
+        if self._coming is None and time.monotonic() >= self._begins_at:
+            self._begin()
+        if self._coming is None:
+            time.sleep(min(timeout, MISS_SECONDS))
+            return False
+        return bool(self._ray.wait([self._coming], timeout=timeout)[0])
 
     def tail(self) -> list[str]:
         """The last lines of its log."""
@@ -143,7 +160,7 @@ class Remote:
     def wait(self) -> None:
         """Until it has ended, and everything is here."""
         while self.exit_code() is None:
-            self._ray.wait([self._coming], timeout=1.0)
+            self._is_there(timeout=1.0)
 
     def close(self) -> None:
         """Let go of its folder."""
@@ -176,7 +193,7 @@ class Remote:
         except errors.RayError as error:
             self._lose(error)
         else:
-            self._waiting = False
+            self._waiting, self._misses = False, 0
             self.take(parcel)
             if self._code is None:
                 self._coming = self._runner.look.remote()
@@ -211,12 +228,19 @@ class Remote:
             self._fail(f"it could not be begun on its node: {_in_a_line(error)}")
         elif self._stopping:
             self._end(ENDED)
-        elif self._attempt >= ATTEMPTS:
-            self._fail(f"its node or worker has died {self._attempt} times, last: {_in_a_line(error)}")
+        elif self._waiting:
+            self._misses += 1
+            self._let_go()
+            self._begins_at = time.monotonic() + MISS_SECONDS
+            if self._misses >= MISSES:
+                self._fail(f"no node has begun it in {MISSES} attempts, last: {_in_a_line(error)}")
+        elif self._deaths + 1 >= ATTEMPTS:
+            self._fail(f"its node or worker has died {ATTEMPTS} times, last: {_in_a_line(error)}")
         else:
-            self._ray.kill(self._runner)
+            self._deaths += 1
             if self._inbox is not None and not has_checkpoint(Run(self._inbox.folder)):
                 self._forget()
+            self._let_go()
             self._waiting = True
             self._begin()
             again = "goes on from its newest checkpoint" if self._inbox is not None else "begins anew"
@@ -245,10 +269,16 @@ class Remote:
     def _end(self, code: int, *, at_once: bool = False) -> None:
         self._code, self._waiting = code, False
         if at_once:
-            self._ray.kill(self._runner)
-        else:
+            self._let_go()
+        elif self._runner is not None:
             self._place.closing.append(self._runner.close.remote())
-        del self._runner, self._coming  # with the last handle of it, an actor ends, once it has done what it was asked
+        self._runner = self._coming = None  # with its last handle an actor ends, once it has done what it was asked
+
+    def _let_go(self) -> None:
+        """Let nothing more come from this attempt."""
+        if self._runner is not None:
+            self._ray.kill(self._runner)
+        self._runner = self._coming = None
 
 
 def _in_a_line(error: BaseException) -> str:
