@@ -167,6 +167,7 @@ class Scripted:
 
     def kill(self, actor: Any) -> None:
         self.killed += 1
+        raise Died("Actor creation cancelled")  # as Ray says of one that it has given up
 
 
 def test_what_a_replaced_attempt_still_says_is_dropped(tmp_path: Path) -> None:

@@ -242,8 +242,11 @@ def test_the_command_that_is_killed_leaves_runs_that_go_on(cluster: Simulated, r
         wait_for(lambda: [each["step"] for each in run.metrics] == [20])
         wait_for((run.checkpoints / "checkpoint-000002.json").exists)
         assert in_use(run.folder)
-        command.kill()
-        command.wait()
+        (worker,) = psutil.Process(command.pid).children()
+        worker.kill()  # as Ray does where the cluster's head is gone
+        _, errors = command.communicate(timeout=PATIENCE)
+        assert command.returncode == 1
+        assert f"the newest checkpoint of {run.folder} is whole, and `polyak resume {run.folder}` goes on" in errors
         Path("gate").touch()
         wait_for(lambda: is_gone(child))
         wait_for(lambda: not in_use(run.folder))  # by the process that worked with Ray, which ends with who watched it

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from polyak.algorithms import is_built_in
 from polyak.algorithms import names as algorithms_there
-from polyak.cli import many
+from polyak.cli import driver, many
 from polyak.cli.named import with_from_named
 from polyak.cli.request import Request, parse, seeds_of, value_in
 from polyak.errors import UsageError
@@ -56,6 +56,8 @@ def main(arguments: list[str]) -> int:
     options = passed_on(rest, OWN)
     grid = itertools.product(environments, algorithms, backends or [""])
     variants = [_variant(*point, options, named=len(backends) > 1) for point in grid]
+    if variants[0].request.options.on is not None and not driver.is_watched():
+        return driver.drive(["compare", *arguments])
     seeds = seeds_of(variants[0].request.many.seeds or SEEDS)
     return many.run_all(variants, seeds, _title(variants, seeds))
 

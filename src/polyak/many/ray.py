@@ -6,7 +6,7 @@ run here that goes on. A node that dies takes nothing: the run is begun again el
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -277,7 +277,8 @@ class Remote:
     def _let_go(self) -> None:
         """Let nothing more come from this attempt."""
         if self._runner is not None:
-            self._ray.kill(self._runner)
+            with suppress(self._ray.exceptions.RayError):  # Ray has given it up already
+                self._ray.kill(self._runner)
         self._runner = self._coming = None
 
 
