@@ -2,6 +2,7 @@
 
     python tests/campaigns/corrupt.py --rounds 10000 --seed 0 --output docs/results/corrupt.json
     python tests/campaigns/corrupt.py --seed 0 --only 1234
+    python tests/campaigns/corrupt.py --rounds 1000 --seed 0 --mirrored
 
 Every round copies an interrupted run and damages one file, or writes one hostile file whose SHA-256 is right. Reading
 it must give the newest checkpoint as it was, or the one before with the fault told, or a UsageError that names what is
@@ -52,6 +53,7 @@ from polyak.run.checkpoints.manifest import Manifest  # noqa: E402
 from polyak.run.description import stamped  # noqa: E402
 from polyak.run.folder import WRITTEN, Run  # noqa: E402
 from polyak.run.learned import sensible  # noqa: E402
+from polyak.run.mirror.fetching import fetched  # noqa: E402
 from polyak.run.progress import Progress, Silent  # noqa: E402
 from polyak.run.resume import Asked, plan_to_go_on  # noqa: E402
 from polyak.run.saved import Saved, newest  # noqa: E402
@@ -209,6 +211,13 @@ class Scene:
     outside: Path
     fixture: Fixture
     others: list[Fixture]
+    mirrored: bool = False
+    """Whether the folder is a mirror's, from which the run is fetched."""
+
+    @property
+    def fetched(self) -> Path:
+        """The folder that the run is brought to, where it lies at a mirror."""
+        return self.run.parents[1] / "fetched" / self.run.name
 
     @property
     def files(self) -> list[Path]:
@@ -687,6 +696,14 @@ def checkpoint_of(folder: Path) -> tuple[Saved, list[polyak.UsageError]]:
     return saved, list(checkpoints.faults)
 
 
+def fetched_of(scene: Scene) -> tuple[Saved, list[polyak.UsageError]]:
+    """The same where the folder is a mirror's place, from which the run is fetched."""
+    shutil.rmtree(scene.fetched.parent, ignore_errors=True)
+    here = fetched(str(scene.run), scene.fetched.parent, whole=True)
+    saved, faults = checkpoint_of(here.folder)
+    return saved, [*faults, *([polyak.UsageError(here.said)] if "are damaged" in here.said else [])]
+
+
 def required(holds: bool, what: str) -> None:
     """Refuse an outcome."""
     if not holds:
@@ -701,7 +718,7 @@ def read(scene: Scene, damage: Damage) -> str:
     """
     fixture = scene.fixture
     try:
-        saved, faults = checkpoint_of(scene.run)
+        saved, faults = fetched_of(scene) if scene.mirrored else checkpoint_of(scene.run)
     except polyak.UsageError as error:
         required(_names_something(scene, str(error)), f"names nothing: {error}")
         needed = fixture.of_previous.names | {".lock"} | ({"metrics.jsonl"} if fixture.source.cut is None else set())
@@ -717,7 +734,8 @@ def read(scene: Scene, damage: Damage) -> str:
         return "newest"
     if digest == fixture.previous:
         newest = scene.run / "checkpoints" / fixture.of_newest.name  # without it, there is what a kill leaves
-        required(bool(faults) or not os.path.lexists(newest), "the previous checkpoint, and no fault is told")
+        there = newest.is_file() and not newest.is_symlink() if scene.mirrored else os.path.lexists(newest)
+        required(bool(faults) or not there, "the previous checkpoint, and no fault is told")
         required(all(_names_something(scene, str(fault)) for fault in faults), f"names nothing: {faults}")
         return "previous"
     required(damage.hostile, "another content was accepted")
@@ -758,7 +776,7 @@ def read_beside(scene: Scene, damage: Damage) -> None:
 def _names_something(scene: Scene, message: str) -> bool:
     """Whether a message names a file of the run, or a setting or value of its manifest."""
     keys = {*scene.fixture.of_newest.run, *scene.fixture.of_newest.run["settings"], "settings"}
-    return str(scene.run) in message or any(key in message for key in keys)
+    return any(str(place) in message for place in (scene.run, scene.fetched)) or any(key in message for key in keys)
 
 
 class Watching(Silent):
@@ -860,8 +878,8 @@ class Found:
 class Campaign:
     """All rounds of a process."""
 
-    def __init__(self, scratch: Path, seed: int) -> None:
-        self.scratch, self.seed = scratch, seed
+    def __init__(self, scratch: Path, seed: int, mirrored: bool) -> None:
+        self.scratch, self.seed, self.mirrored = scratch, seed, mirrored
         self.fixtures = [made(source, scratch) for source in SOURCES]
         self.found = Found()
         self._gone_on = set[tuple[str, str]]()
@@ -900,7 +918,9 @@ class Campaign:
         shutil.copytree(fixture.folder, run)
         outside.mkdir()
         (outside / "outside.txt").write_text("outside\n")
-        return Scene(draw, run, outside, fixture, [other for other in self.fixtures if other is not fixture])
+        return Scene(
+            draw, run, outside, fixture, [other for other in self.fixtures if other is not fixture], self.mirrored
+        )
 
     def _damaged(self, scene: Scene) -> Damage:
         """Draw damage until it fits: an empty file has no bit to flip."""
@@ -920,7 +940,7 @@ class Campaign:
         kind = (damage.text if damage.kind == "attack" else damage.kind, outcome)
         chosen = scene.draw.random() < share or kind not in self._gone_on
         self._gone_on.add(kind)
-        if not (chosen or always) or "threads" in damage.text:
+        if not (chosen or always) or "threads" in damage.text or scene.mirrored:
             return "not gone on"
         end = go_on(scene, damage, outcome)
         self.found.ends[outcome, end] += 1
@@ -941,12 +961,12 @@ class Campaign:
         print(f"FAILURE --seed {self.seed} --only {number}: {self.found.failures[-1]}", flush=True)
 
 
-def run_rounds(rounds: range, seed: int, always: bool) -> Found:
+def run_rounds(rounds: range, seed: int, always: bool, mirrored: bool) -> Found:
     """Some of the rounds in this process: what came of them."""
     faulthandler.enable()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="corrupt-") as scratch:
-        campaign = Campaign(Path(scratch), seed)
+        campaign = Campaign(Path(scratch), seed, mirrored)
         limit_address_space()
         for done, number in enumerate(rounds, start=1):
             faulthandler.dump_traceback_later(120, exit=True)  # where no signal helps
@@ -973,14 +993,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")
     parser.add_argument("--only", type=int, help="number of the one round to repeat, to the end of the run")
+    parser.add_argument("--mirrored", action="store_true", help="the folder is a mirror's: the run is fetched from it")
     parser.add_argument("--output", type=Path)
     options, begun = parser.parse_args(), time.monotonic()
     if options.only is not None:
-        found = run_rounds(range(options.only, options.only + 1), options.seed, always=True)
+        found = run_rounds(range(options.only, options.only + 1), options.seed, always=True, mirrored=options.mirrored)
     else:
         with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
             shares = [range(first, options.rounds, options.jobs) for first in range(options.jobs)]
-            found = sum(pool.map(partial(run_rounds, seed=options.seed, always=False), shares), Found())
+            given = {"seed": options.seed, "always": False, "mirrored": options.mirrored}
+            found = sum(pool.map(partial(run_rounds, **given), shares), Found())
     seconds = time.monotonic() - begun
     print(f"corruption campaign, seed {options.seed}: {summary(found)}, {seconds:.0f} s")
     if options.output:

@@ -78,6 +78,8 @@ class Configuration:
     """Steps between checkpoints; None is the default."""
     backend: str = "jax"
     extra: tuple[str, ...] = ()
+    mirrored: bool = False
+    """Whether it has a mirror, from which a victim goes on whose folder is lost."""
 
     @property
     def arguments(self) -> list[str]:
@@ -89,7 +91,9 @@ class Configuration:
     @property
     def title(self) -> str:
         """In a line."""
-        return " ".join((*self.arguments[1:3], self.backend, f"every {self.every or self.epoch}", *self.extra))
+        mirrored = ("mirrored",) if self.mirrored else ()
+        every = f"every {self.every or self.epoch}"
+        return " ".join((*self.arguments[1:3], self.backend, every, *self.extra, *mirrored))
 
 
 RING = ("--replay-size", "1200")  # which the run passes, and which holds an episode of 1,000 steps
@@ -119,6 +123,7 @@ CONFIGURATIONS = (
     Configuration("td3", "BipedalWalker-v3", 3000, 700, 100, backend="torch", extra=("--envs", "2", *BURSTS)),
     Configuration("ddpg", "remembering:FromBoth-v0", 3000, 700, 37, backend="torch", extra=BURSTS),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *CALLBACKS)),
+    Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *RING), mirrored=True),
 )
 
 
@@ -354,7 +359,8 @@ class Campaign:
         return self.row
 
     def _train(self, directory: Path) -> list[str]:
-        return [*self.configuration.arguments, *COMMON, *self._seed, "--run-dir", str(directory)]
+        mirror = ("--mirror", str(self.scratch / f"copies-{directory.name}")) if self.configuration.mirrored else ()
+        return [*self.configuration.arguments, *COMMON, *self._seed, "--run-dir", str(directory), *mirror]
 
     def _reference(self) -> Reference | None:
         watched = Watched(self.scratch / "reference")
@@ -375,6 +381,8 @@ class Campaign:
             arguments = self._train(watched.directory)
             if watched.folder is not None:
                 arguments = ["resume", str(watched.folder), "--plain"]
+            if (place := self._place(watched)) and (watched.newest is None or self._draw.random() < 0.5):
+                arguments = self._lost(watched, place)
             step, first = watched.step, watched.folder is None
             if self.row.counts["kills"] >= self.rounds:
                 code = ended(arguments, self._errors)
@@ -390,9 +398,23 @@ class Campaign:
             if code != -9:
                 self._fail(f"{' '.join(arguments[:1])} from step {step} ended with exit code {code}")
             stalled = 0 if watched.step > step else stalled + 1
-            if not self.row.failures and watched.newest is None:
+            if not self.row.failures and watched.newest is None and self._place(watched) is None:
                 watched = self._start_over(watched)
         shutil.rmtree(watched.directory, ignore_errors=bool(self.row.failures))
+
+    def _place(self, watched: Watched) -> Path | None:
+        """Where the victim lies at its mirror, once there is a checkpoint to go on from."""
+        if not self.configuration.mirrored or watched.folder is None:
+            return None
+        place = self.scratch / f"copies-{watched.directory.name}" / watched.folder.relative_to(watched.directory)
+        return place if any(place.glob("checkpoints/checkpoint-*.json")) else None
+
+    def _lost(self, watched: Watched, place: Path) -> list[str]:
+        """Lose the victim's folder, as where a node dies: how it goes on from its mirror."""
+        self.row.counts["folders lost"] += 1
+        if watched.folder is not None:
+            shutil.rmtree(watched.folder, ignore_errors=True)
+        return ["resume", str(place), "--run-dir", str(watched.directory), "--plain"]
 
     def _life(self, arguments: list[str], moment: Moment, watched: Watched) -> int:
         """Start, kill at the moment, look at what is left: the exit code."""
@@ -496,7 +518,7 @@ def _compared_manifests(made: Manifest, expected: Manifest) -> Iterator[str]:
     for role in sorted({"learner", "best", "callbacks"} & expected.files.keys()):
         if role not in made.files or made.files[role].sha256 != expected.files[role].sha256:
             yield f"the checkpoint's {role} differs"
-    for name in sorted((made.run.keys() | expected.run.keys()) - {"resumed", "identity", "begun"}):
+    for name in sorted((made.run.keys() | expected.run.keys()) - {"resumed", "identity", "begun", "mirror", "place"}):
         if made.run.get(name) != expected.run.get(name):
             yield f"the manifest's run: {name} is {made.run.get(name)} instead of {expected.run.get(name)}"
 
