@@ -23,6 +23,7 @@ from collecting_here import Here, put_here
 from polyak import Run, TrainingError, UsageError
 from polyak.experience.processes import Process, Processes
 from polyak.experience.remote import Rhythm
+from polyak.report.page import page
 from tiny_cli import SMALL, TINY, Tiny, Uneven, untrained_run
 from whole_runs import assert_same, saved, snapshots, without_times
 
@@ -246,6 +247,7 @@ def test_free_collectors_deliver_when_they_are_ready(
         assert 0 < record["collectors/policy_lag"] <= record["collectors/policy_lag_max"]
         assert len(links(run)) <= 4, "at most the running episode of each environment has no successor and no end"
         assert run.settings["collection"] == "free"
+    assert "free, so that the same seed would give other numbers" in page([whole])
 
 
 # Faults
@@ -326,7 +328,7 @@ def test_one_that_hangs_beyond_python_for_longer_than_its_round_may_take_is_made
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"collectors": 0}, "collectors is 0, but must be at least 1, or None for none"),
+        ({"collectors": 0}, "collectors is 0, but must be at least 1 and at most 1,024, or None for none"),
         ({"lag": 0}, "lag is 0, but collectors go on with the policy before"),
         ({"update_every": 9}, r"update_every is 9, but the 4 .* choose update_every \(--update-every\) 8 or 12"),
         ({"update_every": 3}, r"choose update_every \(--update-every\) 4, or other numbers"),

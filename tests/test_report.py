@@ -14,7 +14,7 @@ import pytest
 from browser import opened
 from polyak import Run, UsageError, load
 from polyak.report import charts, facts, tables
-from polyak.report.advice import LEADS, advice, time_spent
+from polyak.report.advice import LEADS, advice, collectors_waited, time_spent
 from polyak.report.groups import grouped
 from polyak.report.page import page, write_report
 from polyak.report.statistics import improvement_interval, interval, iqm, probability_of_improvement
@@ -278,6 +278,19 @@ def test_advice_is_about_the_part_that_takes_the_time(part: str, enough: float) 
     spent = {name: (0.99 - enough) / len(others) for name in others} | {part: enough + 0.01}
     assert part in advice(spent)
     assert f"{100 * (enough + 0.01):.0f} % of the time" in advice(spent)
+
+
+@pytest.mark.parametrize(("part", "told"), [("environment", "more of them"), ("learner", "fewer would do")])
+def test_advice_about_collectors_says_who_waits(part: str, told: str) -> None:
+    spent = {**dict.fromkeys(PARTS, 0.0), part: 6.0, "saving": 0.3, "replay": 3.7}
+    records = [record(1, 0.0, **{"collectors/waiting": share}) for share in (0.2, 0.4)]
+    waited = collectors_waited([records, [record(1, 0.0)]])
+    assert waited == pytest.approx(0.3)
+    said = advice(spent, waited)
+    assert said.startswith("60 % of the time is the ") and "the collectors wait 30 % of theirs" in said
+    assert told in said
+    assert "collectors" not in advice(spent)
+    assert collectors_waited([[record(1, 0.0)]]) is None
 
 
 def test_advice_where_nothing_stands_out() -> None:

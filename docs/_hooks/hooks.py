@@ -45,6 +45,8 @@ KINDS: dict[str, Callable[..., str]] = {
     "speeds_setting": measured_tables.setting,
     "scale_most": scale.most,
     "scale_projected": scale.projected,
+    "collectors": measured_tables.collectors,
+    "collectors_setting": measured_tables.collectors_setting,
 }
 """What a marker may ask for; the words behind it are the arguments."""
 

@@ -30,6 +30,38 @@ def speeds(environment: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
 
+def collectors() -> str:
+    """Transitions a second of many slow environments, and the learner's time for each."""
+    head = [
+        "environments",
+        "a step takes",
+        "how",
+        "steps a round",
+        "transitions a second",
+        "of ideal",
+        "learner's time",
+    ]
+    body: list[list[str]] = []
+    for row in sorted(
+        json.loads((RESULTS / "collectors.json").read_text(encoding="utf-8"))["rows"],
+        key=lambda row: (row["seconds_a_step"], row["varies"], row["environments"]),
+    ):
+        ideal = "" if row["of_ideal"] is None else f"{100 * row['of_ideal']:.0f} %"
+        pace = f"{1000 * row['seconds_a_step']:g} ms{', varying' if row['varies'] else ''}"
+        speed, cost = f"{row['transitions_per_second']:,.0f}", f"{row['learner_microseconds']:.0f} µs"
+        body.append([str(row["environments"]), pace, row["way"], str(row["steps_a_round"]), speed, ideal, cost])
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---:", "---", "---", *["---:"] * 4], *body])
+
+
+def collectors_setting() -> str:
+    """Where that was measured."""
+    told = json.loads((RESULTS / "collectors.json").read_text(encoding="utf-8"))["setting"]
+    return (
+        f"{told['processor']}, {told['cores']} cores, Python {told['python']}, the median of {told['rounds']} rounds; "
+        "[raw numbers](results/collectors.json)."
+    )
+
+
 def setting() -> str:
     """What the speeds were measured with, and how far the rounds were apart."""
     measured = _measured()

@@ -102,6 +102,7 @@ SOURCES = (
     Source("tiny", "sac", "tiny_cli:Tiny-v0", 8, TINY),
     Source("ring", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "replay_size": 40, "envs": 1}),
     Source("pendulum", "td3", "Pendulum-v1", 7, {**TINY, **PENDULUM, "replay_size": 1000, "checkpoint_every": 60}),
+    Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "collectors": 2}),
     Source("ended", "sac", "tiny_cli:Tiny-v0", None, {**TINY, "steps": 43}),
 )
 
@@ -560,6 +561,13 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "checkpoint_every of 0": put("run.checkpoint_every", 0),
     "envs of 10**12": put("run.envs", 10**12),
     "envs of -1": put("run.envs", -1),
+    "collectors of 10**6": put("run.collectors", 10**6),
+    "collectors of 2": put("run.collectors", 2),
+    "collectors of 3": put("run.collectors", 3),
+    "free collectors": put("run.collection", "free"),
+    "no states of collectors": put("state.collector.each", []),
+    "states of collectors that are none": put("state.collector.each", [1, 2]),
+    "a lag that is none": put("state.collector.lag", "x"),
     "a seed of 4,000 digits": put("run.seed", 10**3999),
     "versions a list": put("run.versions", ["jax"]),
     "resumed a number": put("run.resumed", 5),

@@ -52,8 +52,12 @@ COMMON = (
 PENDULUM, LANDER, CHEETAH = "Pendulum-v1", "LunarLanderContinuous-v3", "HalfCheetah-v5"
 TIMES = {"seconds", "epoch_seconds", "times"}
 """Fields of a checkpoint's state that tell the time."""
-TIMED = {"seconds", "speed/steps_per_second", *(f"time/{part}" for part in stopwatch.PARTS)}
-"""Fields of a record that tell the time."""
+TIMED = {
+    *("seconds", "speed/steps_per_second", *(f"time/{part}" for part in stopwatch.PARTS)),
+    *(f"collectors/{name}" for name in ("steps_per_second", "slowest", "waiting")),
+    *(f"collectors/{name}" for name in ("bytes_received", "bytes_sent", "restarts")),
+}
+"""Fields of a record that tell the time, or what one process did."""
 STAGES = ("any", "learner", "loop", "metrics", "best", "replay", "checkpoint", "between", "published")
 NO_CHECKPOINT = re.compile("has no checkpoint|there is no checkpoint in|is not a run: it has no settings.json")
 LIFE_LIMIT = 240.0
@@ -103,6 +107,7 @@ CALLBACKS = (
     *("--callback", "callers:Counts(0.5)"),
     *("--callback", 'polyak.callbacks:Curriculum("g", (2.0, 5.0, 10.0), above=-1500.0, episodes=2)'),
 )
+COLLECTORS = ("--collectors", "2", "--envs", "2", "--update-every", "40")
 CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100),
     Configuration("td3", LANDER, 4000, 1000, 250, extra=("--exploration-correlation", "0.9")),
@@ -124,6 +129,7 @@ CONFIGURATIONS = (
     Configuration("ddpg", "remembering:FromBoth-v0", 3000, 700, 37, backend="torch", extra=BURSTS),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *CALLBACKS)),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *RING), mirrored=True),
+    Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
 )
 
 

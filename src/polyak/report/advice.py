@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from polyak.run.metrics import Record
 from polyak.system.stopwatch import PARTS
 
+WAITING = "collectors/waiting"
 LEADS = (
     (
         "learner",
@@ -38,11 +39,32 @@ def time_spent(records: Iterable[Iterable[Record]]) -> dict[str, float]:
     return total if sum(total.values()) > 0 else {}
 
 
-def advice(spent: Mapping[str, float]) -> str:
-    """One sentence about what to change first, or that nothing stands out."""
+COLLECTORS = {
+    "environment": "the learner waits for its collectors: more of them, or fewer envs in each, would deliver sooner",
+    "learner": "the collectors wait for it: fewer would do; a smaller network or batch, fewer updates per step, or a "
+    "GPU would let them deliver more",
+}
+"""The words for runs whose environments are stepped by collectors."""
+
+
+def collectors_waited(records: Iterable[Iterable[Record]]) -> float | None:
+    """The share of their time in which collectors had no order, over all records; None where there were none."""
+    shares = [record[WAITING] for run in records for record in run if WAITING in record]
+    return sum(shares) / len(shares) if shares else None
+
+
+def advice(spent: Mapping[str, float], waited: float | None = None) -> str:
+    """One sentence about what to change first, or that nothing stands out.
+
+    `waited` is the share of their time in which collectors waited, if the runs had any.
+    """
     whole = sum(spent.values())
+    words = {} if waited is None else COLLECTORS
     for part, enough, remedy in LEADS:
         share = spent.get(part, 0.0) / whole
+        if share >= enough and part in words:
+            theirs = f", and the collectors wait {100 * (waited or 0.0):.0f} % of theirs"
+            return f"{100 * share:.0f} % of the time is {_named(part)}{theirs}: {words[part]}."
         if share >= enough:
             return f"{100 * share:.0f} % of the time is {_named(part)}: {remedy}."
     return "No part stands out: nothing that takes a minute to change would save much time."

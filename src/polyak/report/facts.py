@@ -44,7 +44,7 @@ def runs(groups: Sequence[Group]) -> str:
             )
     head = ["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""]
     every = (run for group in groups for run in (*group.runs, *group.left_out))
-    return table(head, rows) + "".join(f'<p class="note">{text(each)}</p>' for run in every for each in _resumed(run))
+    return table(head, rows) + "".join(f'<p class="note">{text(each)}</p>' for run in every for each in _told_of(run))
 
 
 def _best(best: tuple[int, float] | None, *, trained: bool) -> str:
@@ -52,8 +52,10 @@ def _best(best: tuple[int, float] | None, *, trained: bool) -> str:
     return told if trained else f"{told}; nothing was learned: there was no gradient step"
 
 
-def _resumed(run: Run) -> Iterator[str]:
-    """What was another each time that a run was resumed, as its settings say."""
+def _told_of(run: Run) -> Iterator[str]:
+    """That a run is not reproducible, and what was another each time that it was resumed, as its settings say."""
+    if run.settings.get("collectors") and run.settings.get("collection") == "free":
+        yield f"{run.folder.resolve().name}: its collectors were free, so that the same seed would give other numbers"
     for entry in run.settings.get("resumed", []):
         changed: Any = entry.get("changed")
         if isinstance(changed, list) and changed:

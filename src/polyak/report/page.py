@@ -8,7 +8,7 @@ from polyak.algorithms import titled
 from polyak.errors import UnreadableError, UsageError
 from polyak.html import Chart, document, grid, table, text, unbroken, video, write_page
 from polyak.report import charts, facts, tables
-from polyak.report.advice import advice, time_spent
+from polyak.report.advice import advice, collectors_waited, time_spent
 from polyak.report.groups import Group, grouped
 from polyak.run.folder import Run
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
@@ -110,9 +110,10 @@ def _environment(groups: Sequence[Group], prefix: str, drawn: list[Chart]) -> It
 
 def _advice(groups: Sequence[Group]) -> Iterable[str]:
     spent = {group.label: time_spent(group.records) for group in groups}
+    waited = {group.label: collectors_waited(group.records) for group in groups}
     for label, seconds in spent.items():
         whose = f"{text(label)}: " if len(groups) > 1 else ""
-        said = text(advice(seconds)) if seconds else "where the time went was not measured."
+        said = text(advice(seconds, waited[label])) if seconds else "where the time went was not measured."
         yield f'<p class="note">{whose}{said}</p>'
     if any(spent.values()):
         yield '<p class="faint">The learner\'s share holds the compilation of its first update.</p>'

@@ -45,6 +45,13 @@ Threads = Annotated[
     int | None, Limit(f"at least 1 and at most {MOST_THREADS:,}", lambda threads: 1 <= threads <= MOST_THREADS)
 ]
 
+MOST_COLLECTORS = 1_024
+"""More processes than one learner can listen to; whoever opens a stranger's run starts no more."""
+Collecting = Annotated[
+    int | None,
+    Limit(f"at least 1 and at most {MOST_COLLECTORS:,}, or None for none", lambda count: 1 <= count <= MOST_COLLECTORS),
+]
+
 LONGEST_TIMEOUT = 10_000_000
 """Seconds, four months: more than a timer of the system need count."""
 
@@ -94,7 +101,7 @@ class Options:
     """Environments stepped side by side; updates per environment step stay the same."""
     vectorization: Vectorization = "sync"
     """sync: in this process; async: a process for each environment; envpool: EnvPool's threads, for the ids it has."""
-    collectors: Annotated[int | None, Limit("at least 1, or None for none", lambda count: count >= 1)] = None
+    collectors: Collecting = None
     """Processes beside the one that learns, each of which steps `envs` environments and sends what they gave; None: the
     environments are stepped by the process that learns."""
     collection: Collection = "in-step"
