@@ -287,7 +287,8 @@ def test_advice_about_collectors_says_who_waits(part: str, told: str) -> None:
     waited = collectors_waited([records, [record(1, 0.0)]])
     assert waited == pytest.approx(0.3)
     said = advice(spent, waited)
-    assert said.startswith("60 % of the time is the ") and "the collectors wait 30 % of theirs" in said
+    assert said.startswith("60 % of the time is the ")
+    assert "the collectors wait 30 % of theirs" in said
     assert told in said
     assert "collectors" not in advice(spent)
     assert collectors_waited([[record(1, 0.0)]]) is None
