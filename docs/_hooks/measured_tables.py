@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
+COLLECTORS = RESULTS / "collectors.json"
 WAYS = ("collect", "step", "round")
 PEERS = ("Stable-Baselines3", "SBX")
 AGAINST = [(ours, theirs) for ours in ("polyak", "polyak lag 1") for theirs in PEERS] + [("polyak torch", PEERS[0])]
@@ -32,18 +33,12 @@ def speeds(environment: str) -> str:
 
 def collectors() -> str:
     """Transitions a second of many slow environments, and the learner's time for each."""
-    head = [
-        "environments",
-        "a step takes",
-        "how",
-        "steps a round",
-        "transitions a second",
-        "of ideal",
-        "learner's time",
-    ]
+    if not COLLECTORS.exists():
+        return "Nothing has been measured yet: `python benchmarks/collectors.py` does."
+    head = ["environments", "a step takes", "how", "steps a round", "transitions a second", "of ideal", "learner's"]
     body: list[list[str]] = []
     for row in sorted(
-        json.loads((RESULTS / "collectors.json").read_text(encoding="utf-8"))["rows"],
+        json.loads(COLLECTORS.read_text(encoding="utf-8"))["rows"],
         key=lambda row: (row["seconds_a_step"], row["varies"], row["environments"]),
     ):
         ideal = "" if row["of_ideal"] is None else f"{100 * row['of_ideal']:.0f} %"
@@ -55,7 +50,9 @@ def collectors() -> str:
 
 def collectors_setting() -> str:
     """Where that was measured."""
-    told = json.loads((RESULTS / "collectors.json").read_text(encoding="utf-8"))["setting"]
+    if not COLLECTORS.exists():
+        return ""
+    told = json.loads(COLLECTORS.read_text(encoding="utf-8"))["setting"]
     return (
         f"{told['processor']}, {told['cores']} cores, Python {told['python']}, the median of {told['rounds']} rounds; "
         "[raw numbers](results/collectors.json)."
