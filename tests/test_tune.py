@@ -20,6 +20,7 @@ import polyak
 from browser import opened
 from polyak import TrainingError, UsageError, load
 from polyak.algorithms import algorithm
+from polyak.cli import where
 from polyak.many.places import Job
 from polyak.many.sweep import trial
 from polyak.many.tune import driver, outcome, owner, storage, study
@@ -549,6 +550,7 @@ def stage(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "space.toml").write_text(SPACE)
     made = Stage(settings, steadily(lambda job: float(number_of(job))))
+    monkeypatch.setattr(where, "Here", lambda: made)
     monkeypatch.setattr(trial, "Here", lambda: made)
     return made
 

@@ -40,6 +40,7 @@ def tune(
     storage: str | Path | None = None,
     study: str | None = None,
     jobs: int | None = None,
+    gpus: float | None = None,
     timeout: float | str | None = None,
     space: str | Path | None = None,
     sampler: Sampler = "tpe",
@@ -61,7 +62,8 @@ def tune(
         storage: where the study is kept: a SQLite file, a file.journal, or a database's URL; by default study.db in the
             study's folder below `run_dir`.
         study: its name, by default ALGORITHM-ENVIRONMENT.
-        jobs: runs at a time; by default as many as the cores serve, and whole trials.
+        jobs: runs at a time; by default as many as the cores serve, and whole trials; on a cluster, as it has room for.
+        gpus: with `on`, the share of a GPU that each run asks for.
         timeout: seconds, or a text as "2h", after which the search ends in order.
         space: a TOML file that says what is searched.
         sampler: "tpe" or "random".
@@ -91,7 +93,7 @@ def tune(
     plain = {"trials": trials, "sampler": sampler, "pruner": pruner, "keep_pruned": keep_pruned}
     own = {name: checked(name, value, kinds[name]) for name, value in plain.items()}
     own |= {"seeds": ",".join(str(each) for each in checked("seeds", seeds, tuple[int, ...]))}
-    optional = {"storage": storage, "study": study, "jobs": jobs, "timeout": timeout, "space": space}
+    optional = {"storage": storage, "study": study, "jobs": jobs, "gpus": gpus, "timeout": timeout, "space": space}
     words = [
         *option_words({name: getattr(options, name) for name in asked}),
         *words_of({name: getattr(plan.config, name) for name in settings}),

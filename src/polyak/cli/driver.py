@@ -70,8 +70,12 @@ def _tell(words: bytes) -> None:
 # The parent's side
 
 
-def drive(arguments: Sequence[str]) -> int:
+def drive(arguments: Sequence[str], again: str = "") -> int:
     """Run a command line in a watched child; its exit code.
+
+    Args:
+        arguments: the command line, after `polyak`.
+        again: how to go on, where that is not to resume each run.
 
     Raises:
         TrainingError: it did not end in order: Ray has ended it, or a signal. The message tells how to go on.
@@ -94,7 +98,9 @@ def drive(arguments: Sequence[str]) -> int:
         return 128 - code
     if can_be_drawn_on(sys.stderr):
         print(SHOW_CURSOR, end="", file=sys.stderr, flush=True)
-    raise TrainingError(_why(code) + _how_to_go_on([Run(Path(os.fsdecode(each))) for each in begun]))
+    raise TrainingError(
+        _why(code) + again if again else _why(code) + _how_to_go_on([Run(Path(os.fsdecode(each))) for each in begun])
+    )
 
 
 def _listen(line: socket.socket, told: bytearray) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, cast
 import tyro
 
 from polyak.algorithms import algorithm, titled
+from polyak.cli import driver
 from polyak.cli.named import with_from_named
 from polyak.cli.output import own_output
 from polyak.cli.parsing import HINTED, read
 from polyak.cli.request import Asked, C, F, Request, parse, replay_needed, require_memory, seeds_of, value_in
+from polyak.cli.where import Where, placed
 from polyak.errors import UsageError
 from polyak.many.tune import asked as asking
 from polyak.many.tune.asked import Pruner, Sampler, Search, folder_of, named, seconds
@@ -75,7 +77,7 @@ OWN = tuple(
     if field.name not in ("options", "settings")
     for flag in (f"--{field.name.replace('_', '-')}", f"--no-{field.name.replace('_', '-')}")
 )
-SETTLED = (*OWN, "--seed", "--threads", "--run-dir")
+SETTLED = (*OWN, "--seed", "--threads", "--run-dir", "--on")
 """What of the command line is settled here for each run; the rest is passed on as it is."""
 SEEDS = "0-1"
 
@@ -92,6 +94,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2 or arguments[0].startswith("-") or arguments[1].startswith("-"):
         raise UsageError("tune needs ALGORITHM ENVIRONMENT first, as in: polyak tune sac Pendulum-v1 --trials 40")
     name, environment, *rest = with_from_named(arguments)
+    if value_in(rest, "--on") is not None and not driver.is_watched():
+        return driver.drive(["tune", *arguments], "; what had come from its runs is here, and the same command goes on")
     with own_output() as output:
         asked = asked_for(name, environment, rest)
         outcome, found = searched(asked)
@@ -109,6 +113,7 @@ class Asking(NamedTuple):
     title: str
     facts: dict[str, str]
     """What is worth knowing at the start."""
+    where: Where
     plain: bool
 
 
@@ -120,13 +125,13 @@ def asked_for(name: str, environment: str, rest: list[str]) -> Asking:
     """
     request = parse(name, environment, rest, AskedOfTune, "tune")
     require_optuna()
-    search, facts = _settled(request, rest)
+    search, where, facts = _settled(request, rest)
     title = f"search: {titled(search.algorithm.name)} on {request.plan.label}"
-    return Asking(search, title, facts, request.many.plain)
+    return Asking(search, title, facts, where, request.many.plain)
 
 
-def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]:
-    """The search that is asked for, and what is worth knowing of it."""
+def _settled(request: Request, rest: list[str]) -> tuple[Search, Where, dict[str, str]]:
+    """The search that is asked for, where its runs run, and what is worth knowing of it."""
     plan, asked = request.plan, cast(AskedOfTune[Settings, Any], request.many)
     if asked.together:
         raise UsageError("--together is for runs of equal settings: leave it out, each run of a search has a process")
@@ -134,9 +139,13 @@ def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]
         raise UsageError("tune takes --seeds, those of each trial, such as --seeds 0-1, instead of --seed")
     require("trials", asked.trials, asked.trials >= 1, "at least 1")
     seeds = seeds_of(SEEDS if asked.seeds is None else asked.seeds)
-    at_once, threads = shares(len(seeds), asked.trials, asked.jobs, request.options.threads)
-    memory = at_once * replay_needed(plan)
-    require_memory(memory, f"{at_once} runs at a time", "lower --jobs or --replay-size")
+    runs, jobs = len(seeds) * asked.trials, asked.jobs
+    if request.options.on is None and jobs is None:
+        jobs = whole_trials(len(seeds), request.options.threads)
+    where = placed(request.options, asked.gpus, runs, jobs)
+    memory = replay_needed(plan)
+    if where.is_here:
+        require_memory(where.at_once * memory, f"{where.at_once} runs at a time", "lower --jobs or --replay-size")
     study = named(asked.study, plan.algorithm.name, plan.name)
     search, notes = asking.settled(
         algorithm=plan.algorithm,
@@ -145,54 +154,48 @@ def _settled(request: Request, rest: list[str]) -> tuple[Search, dict[str, str]]
         given=given_in(rest, [field.name for field in fields(plan.config)]),
         space=asked.space,
         options=request.options,
-        words=(*passed_on(rest, SETTLED), f"--threads={threads}"),
+        words=(*passed_on(rest, SETTLED), f"--threads={where.threads}"),
         seeds=tuple(seeds),
         trials=asked.trials,
         study=study,
         storage=asked.storage or str(folder_of(request.options.run_dir, study) / "study.db"),
         run_dir=request.options.run_dir,
-        at_once=at_once,
+        at_once=where.at_once,
         timeout=seconds(asked.timeout),
         sampler=asked.sampler,
         pruner=asked.pruner,
         keep_pruned=asked.keep_pruned,
     )
     facts = {
-        "trials": f"{search.trials} of {len(seeds)} seed{'s' * (len(seeds) != 1)}, {at_once} runs at a time, "
-        f"{threads} thread{'s' * (threads != 1)} each",
+        "trials": f"{search.trials} of {len(seeds)} seed{'s' * (len(seeds) != 1)}",
+        "runs": f"{where}",
         "searched": ", ".join(each.name for each in search.space),
         "settings": f"else preset {plan.preset}, {plan.backend}, {plan.config.steps:,} steps",
-        "replay": f"will use {readable_bytes(memory)}",
+        "replay": f"will use {readable_bytes(memory * (where.at_once if where.is_here else 1))}"
+        + " in each run" * (not where.is_here),
         "study": f"{search.study} in {shown(search.storage)}",
     }
-    return search, facts | ({"note": "; ".join(notes)} if notes else {})
+    return search, where, facts | ({"note": "; ".join(notes)} if notes else {})
 
 
-def shares(seeds: int, trials: int, jobs: int | None, threads: int | None) -> tuple[int, int]:
-    """Runs at a time, and threads of each; by default whole trials, so that their seeds can be compared step by step.
-
-    Raises:
-        UsageError: `jobs` is below 1.
-    """
-    require("jobs", jobs, jobs is None or jobs >= 1, "at least 1")
-    cores = physical_cores()
-    whole = seeds * max(1, cores // (seeds * (threads or 1)))
-    at_once = min(seeds * trials, jobs or whole)
-    return at_once, threads or max(1, cores // at_once)
+def whole_trials(seeds: int, threads: int | None) -> int:
+    """Runs at a time on this machine, by default: all seeds of a trial, so that they can be compared step by step."""
+    return seeds * max(1, physical_cores() // (seeds * (threads or 1)))
 
 
 def searched(asked: Asking, *, shows: bool = True) -> "tuple[Outcome, Findings]":
     """Search; say what came of it where it is to be shown, and write page and preset.
 
     Raises:
-        UsageError, TrainingError: as for `driver.run`.
+        UsageError, TrainingError: as for `polyak.many.tune.driver.run`.
     """
-    from polyak.many.tune import driver
+    from polyak.many.tune import driver as driving
     from polyak.views.tune import make_view_of_search
 
     search = asked.search
     view = make_view_of_search(asked.title, asked.facts, plain=asked.plain) if shows else None
-    outcome = driver.run(search, view)
+    with asked.where.open(view.said if view is not None else lambda text: None) as place:
+        outcome = driving.run(search, view, place)
     lines, found = _concluded(outcome.study, search.folder, search.storage, search.folder / "report.html")
     if not outcome.progress.is_whole:
         lines.insert(1, f"{outcome.why or 'interrupted'}: all is saved, and the same command goes on")

@@ -20,7 +20,19 @@ Pruner = Literal["median", "hyperband", "none"]
 WORDS = "words"
 """Of what a study keeps, what may be written otherwise the next time."""
 FREE = (
-    *("preset", "seed", "run_dir", "device", "threads", "track", "step_timeout", "checkpoint_every", "probe", "mirror"),
+    *(
+        "preset",
+        "seed",
+        "run_dir",
+        "device",
+        "threads",
+        "track",
+        "step_timeout",
+        "checkpoint_every",
+        "probe",
+        "mirror",
+        "on",
+    ),
 )
 """Options that may be others when a study is gone on with; what a preset comes to is in the settings."""
 FOLDER = "tune"
