@@ -310,8 +310,12 @@ def test_one_that_hangs_beyond_python_for_longer_than_its_round_may_take_is_made
             stopped.append(spied.started[1]._process.pid)
             os.kill(stopped[0], signal.SIGSTOP)
             owed = self.collector._crew._orders
-            late = SimpleNamespace(monotonic=lambda: time.monotonic() + 10_000.0 * (list(owed) == [1]))
-            monkeypatch.setattr("polyak.experience.crew.time", late)  # once all others have delivered
+
+            def now() -> float:
+                """Late once all others have delivered, until it is made again."""
+                return time.monotonic() + 10_000.0 * (list(owed) == [1] and len(spied.started) == 2)
+
+            monkeypatch.setattr("polyak.experience.crew.time", SimpleNamespace(monotonic=now))
         return real(self)
 
     monkeypatch.setattr("polyak.run.collecting._place", lambda plan: spied)
