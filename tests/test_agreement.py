@@ -17,6 +17,7 @@ from test_learners import UPDATES
 CASES = {name: UPDATES[name] for name in (*ALGORITHMS, "sac fixed alpha")}
 ONE_UPDATE, TEN_UPDATES = 1e-12, 1e-11  # float64; reached: 2e-15 both
 ONE_UPDATE_32 = 2e-6  # float32, every array; reached: 5e-7, four roundings of 1.2e-7
+NORMALIZED_32 = 2e-5  # where each column's mean is subtracted from it; reached: 4e-6
 WIDE_UPDATE_32 = 5e-6  # at 256 units; reached: 2.1e-6, in sums of 256 terms
 HUNDRED_UPDATES_32 = 1e-4
 """Float32, every network as a whole. Reached: 5e-7 as long as every ReLU and minimum goes the same way. A value near
@@ -57,14 +58,15 @@ def test_in_float64(case: Case) -> None:
 def test_in_float32(name: str) -> None:
     case = make_case(name, updates=100)
     states, expected = solve(case)
+    one_update = NORMALIZED_32 if name == "crossq" else ONE_UPDATE_32
     ends = {each: trajectory(each, case.cast(np.float32)) for each in frameworks_of(name)}
     for one, all_, metrics in ends.values():
         assert {value.dtype for value in all_.values()} == {np.dtype(np.float32), np.dtype(np.int32)}
-        assert_agree(one, states[0], ONE_UPDATE_32)
+        assert_agree(one, states[0], one_update)
         assert_agree(networks(all_), networks(states[-1]), HUNDRED_UPDATES_32)
         assert_agree(metrics, expected, HUNDRED_UPDATES_32)
     for one, other in combinations(ends, 2):
-        assert_agree(ends[one][0], ends[other][0], ONE_UPDATE_32)
+        assert_agree(ends[one][0], ends[other][0], one_update)
         assert_agree(networks(ends[one][1]), networks(ends[other][1]), HUNDRED_UPDATES_32)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from polyak.algorithm import Head, drawn, due, expected_state, first_state
-from polyak.algorithms import NAMES, algorithm, ddpg, redq, sac, td3, tqc
+from polyak.algorithms import NAMES, algorithm, crossq, ddpg, redq, sac, td3, tqc
 from polyak.errors import UsageError
 from polyak.types import Spec
 
-MODULES = [ddpg, td3, sac, tqc, redq]
+MODULES = [ddpg, td3, sac, tqc, redq, crossq]
 SPEC = Spec((2, 3), (2,), np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0], np.float32))
 NAN, INFINITY = math.nan, math.inf
 
@@ -32,7 +32,6 @@ SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
     ("batch_size", [0], "at least 1"),
     ("batch_size", [1_000_001], "at most replay_size (1000000)"),
     ("discount", [-0.01, 1.01], "in [0, 1]"),
-    ("polyak", [-0.1, 1.0, 2.0], "in [0, 1)"),
     ("actor_learning_rate", [0.0, -1e-3], "above 0"),
     ("critic_learning_rate", [0.0, -1e-3], "above 0"),
     ("hidden_sizes", [(), (256, 0), (-1,)], "one or more widths of at least 1"),
@@ -49,9 +48,11 @@ SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
     ("updates_per_step", [NAN, INFINITY], "finite"),
     ("actor_learning_rate", [NAN], "finite"),
 ]
+RHO: tuple[str, list[Any], str] = ("polyak", [-0.1, 1.0, 2.0], "in [0, 1)")
 OWN_NONSENSE: dict[ModuleType, list[tuple[str, list[Any], str]]] = {
-    ddpg: [("exploration_noise", [-0.1], "at least 0"), ("exploration_noise", [NAN], "finite")],
+    ddpg: [RHO, ("exploration_noise", [-0.1], "at least 0"), ("exploration_noise", [NAN], "finite")],
     td3: [
+        RHO,
         ("exploration_noise", [-0.1], "at least 0"),
         ("target_noise", [-0.2], "at least 0"),
         ("target_noise_clip", [-0.5], "at least 0"),
@@ -59,18 +60,22 @@ OWN_NONSENSE: dict[ModuleType, list[tuple[str, list[Any], str]]] = {
         ("policy_delay", [0, -2], "at least 1"),
     ],
     sac: [
+        RHO,
         ("alpha", [0.0, -0.2], "above 0"),
         ("alpha", [INFINITY], "finite"),
         ("alpha_learning_rate", [0.0], "above 0"),
         ("target_entropy", [NAN, -INFINITY], "finite"),
     ],
+    crossq: [("policy_delay", [0], "at least 1"), ("polyak", [-0.1, 0.995], "0, as CrossQ has no target networks")],
     tqc: [
+        RHO,
         ("critics", [0], "at least 1"),
         ("quantiles", [0], "at least 1"),
         ("dropped_quantiles", [-1], "at least 0"),
         ("dropped_quantiles", [25, 30], "below quantiles (25)"),
     ],
     redq: [
+        RHO,
         ("critics", [0], "at least 1"),
         ("subset", [0], "at least 1"),
         ("subset", [11], "at most critics (10)"),
@@ -136,6 +141,7 @@ OWN_LIMITS: dict[ModuleType, dict[str, list[Any]]] = {
     sac: {"learn_alpha": [False], "alpha": [1e-9], "target_entropy": [None, 0.0, -7.5, 2.0]},
     tqc: {"critics": [1], "quantiles": [3], "dropped_quantiles": [0, 24]},
     redq: {"critics": [2], "subset": [1, 10], "policy_delay": [1], "dropout": [0.0, 0.99], "critic_network": [None]},
+    crossq: {"policy_delay": [1], "network": ["mlp", "layer_norm", "batch_renorm"]},
 }
 
 
@@ -170,10 +176,11 @@ def test_algorithms_by_name() -> None:
 
 def test_heads() -> None:
     heads = [module.ALGORITHM.head(module.Config()) for module in MODULES]
-    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), *[Head("squashed_gaussian")] * 3]
+    assert heads == [Head("deterministic", 0.1), Head("deterministic", 0.1), *[Head("squashed_gaussian")] * 4]
 
 
-DRAWS = {ddpg: [], td3: ["target_action"], sac: ["next_action", "action"], tqc: ["next_action", "action"]}
+OF_SAC = ["next_action", "action"]
+DRAWS = {ddpg: [], td3: ["target_action"], sac: OF_SAC, tqc: OF_SAC, crossq: OF_SAC}
 """Of those that draw nothing else."""
 
 
@@ -220,11 +227,18 @@ ACTOR = [(6, 5), (5,), (5, 4), (4,), (4, 2), (2,)]
 SAC_ACTOR = [(6, 5), (5,), (5, 4), (4,), (4, 4), (4,)]
 CRITIC = [(8, 5), (5,), (5, 4), (4,), (4, 1), (1,)]
 PARAMETERS = ["0/kernel", "0/bias", "1/kernel", "1/bias", "2/kernel", "2/bias"]
+NORMALIZED_CRITIC = [(8,), (8,), (8, 5), (5,), (5,), (5,), (5, 4), (4,), (4,), (4,), (4, 1), (1,)]
+NORMALIZED = [f"{n}/{x}" for n in range(6) for x in (("kernel", "bias") if n % 2 else ("scale", "offset"))]
 NETWORKS = {
     ddpg: {"actor": ACTOR, "critic": CRITIC},
     td3: {"actor": ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
     sac: {"actor": SAC_ACTOR, "critic_1": CRITIC, "critic_2": CRITIC},
     redq: {"actor": SAC_ACTOR, "critics": [(10, *shape) for shape in CRITIC]},
+    crossq: {
+        "actor": [(6,), (6,), (6, 5), (5,), (5,), (5,), (5, 4), (4,), (4,), (4,), (4, 4), (4,)],
+        "critic_1": NORMALIZED_CRITIC,
+        "critic_2": NORMALIZED_CRITIC,
+    },
     tqc: {"actor": SAC_ACTOR, "critics": [(2, 8, 5), (2, 5), (2, 5, 4), (2, 4), (2, 4, 25), (2, 25)]},
 }
 TARGETS = {
@@ -233,6 +247,7 @@ TARGETS = {
     sac: ["critic_1", "critic_2"],
     tqc: ["critics"],
     redq: ["critics"],
+    crossq: [],
 }
 
 
@@ -242,9 +257,13 @@ def expected_shapes(module: ModuleType) -> dict[str, tuple[int, ...]]:
     for network, sizes in NETWORKS[module].items():
         prefixes = [network, f"adam_{network}/first", f"adam_{network}/second"]
         prefixes += [f"target_{network}"] if network in TARGETS[module] else []
+        parameters = NORMALIZED if module is crossq else PARAMETERS
         shapes |= {
-            f"{prefix}/{path}": size for prefix in prefixes for path, size in zip(PARAMETERS, sizes, strict=True)
+            f"{prefix}/{path}": size for prefix in prefixes for path, size in zip(parameters, sizes, strict=True)
         }
+        for path, size in zip(parameters, sizes, strict=True):
+            kept = [f"statistics_{network}/{path[0]}/{each}" for each in ("mean", "variance", "steps")]
+            shapes |= dict(zip(kept, (size, size, ()), strict=True)) if path.endswith("scale") else {}
         shapes[f"adam_{network}/count"] = ()
     if module not in (ddpg, td3):
         shapes |= dict.fromkeys(["log_alpha", *(f"adam_log_alpha/{x}" for x in ("count", "first", "second"))], ())
@@ -261,7 +280,7 @@ def test_first_state(module: ModuleType) -> None:
     state = first(module)
     assert {name: value.shape for name, value in state.items()} == expected_shapes(module)
     for name, value in state.items():
-        integer = name == "step" or name.endswith("/count")
+        integer = name == "step" or name.endswith(("/count", "/steps"))
         assert value.dtype == (np.int32 if integer else np.float32), name
         assert not (value.any() and (integer or name.startswith("adam_"))), f"{name} starts at zero"
     for network in TARGETS[module]:
@@ -281,9 +300,9 @@ def test_first_state_follows_the_stream_and_has_no_equal_networks(module: Module
     for name in one:
         np.testing.assert_array_equal(one[name], again[name])
     for network in NETWORKS[module]:
-        assert not np.array_equal(one[f"{network}/0/kernel"], other[f"{network}/0/kernel"])
+        assert not np.array_equal(one[f"{network}/1/kernel"], other[f"{network}/1/kernel"])
     if "critic_2" in NETWORKS[module]:
-        assert not np.array_equal(one["critic_1/0/kernel"], one["critic_2/0/kernel"])
+        assert not np.array_equal(one["critic_1/1/kernel"], one["critic_2/1/kernel"])
 
 
 def test_critics_may_have_other_widths_than_the_actor() -> None:

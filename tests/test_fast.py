@@ -16,12 +16,15 @@ from polyak.frameworks.torch.graphs import KEPT, Graphs
 from polyak.types import Batch
 from reference.cases import assert_agree, make_case, play
 
+PAIRS = [(each, name) for each in ALGORITHMS for name in frameworks_of(each) if (each, name) != ("crossq", "jax")]
+"""Both of CrossQ's in JAX are held against the oracle in tests/test_learners.py; plain, each operation is compiled."""
 DOUBLE = 1e-11  # ten updates in float64; reached: 2e-15
 SINGLE = 2e-6  # one update in float32; reached: 4e-7
+NORMALIZED = 1e-4  # where each column's mean is subtracted from it; reached: 1e-5
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize(("algorithm", "name"), [(each, name) for each in ALGORITHMS for name in frameworks_of(each)])
+@pytest.mark.parametrize(("algorithm", "name"), PAIRS)
 def test_fast_is_plain_in_float64(name: str, algorithm: str) -> None:
     """One update a call; that a burst is its updates, tests/test_learners.py shows with the same programs."""
     case = make_case(algorithm)
@@ -40,12 +43,13 @@ def test_fast_is_plain_in_float32_at_full_width(algorithm: str) -> None:
         algorithm, updates=1, hidden_sizes=(256, 256), batch_size=256, observation_size=20, **no_delay(algorithm)
     ).cast(np.float32)
     fast, plain = learner_of(case, "torch"), learner_of(case, "torch", fast=False)
-    assert_agree(play(fast, case, [1]), play(plain, case, [1]), SINGLE)
-    assert_agree(fast.arrays(), plain.arrays(), SINGLE)
+    single = NORMALIZED if algorithm == "crossq" else SINGLE
+    assert_agree(play(fast, case, [1]), play(plain, case, [1]), single)
+    assert_agree(fast.arrays(), plain.arrays(), single)
 
 
 def no_delay(algorithm: str) -> dict[str, int]:
-    return {"policy_delay": 1} if algorithm == "td3" else {}
+    return {"policy_delay": 1} if algorithm in ("td3", "crossq") else {}
 
 
 # Turned off

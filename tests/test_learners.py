@@ -38,8 +38,10 @@ from reference import common as oracle
 from reference import ddpg as oracle_ddpg
 from reference import sac as oracle_sac
 from reference import td3 as oracle_td3
-from reference.cases import Case, assert_agree, make_case, play, relative_error, solve, wide_policy
+from reference.cases import Case, assert_agree, make_case, play, relative_error, solve, warmed_up, wide_policy
 
+OTHERS = tuple(name for name in ALGORITHMS if name != "crossq")
+"""Where one algorithm would do: CrossQ's updates take JAX longest to compile."""
 EXACT = 1e-13  # one function in float64; reached: 2e-15, the rounding of sums of some tens of terms
 ONE_UPDATE = 1e-12  # reached: 2e-15. Another processor sums in another order, and Adam magnifies in small gradients
 TEN_UPDATES = 1e-11  # reached: 3e-15
@@ -62,7 +64,7 @@ def precise(framework: Framework) -> Iterator[Framework]:
 # Each function, in float64
 
 
-@in_each(ALGORITHMS)
+@in_each(OTHERS)
 def test_target(name: str, precise: Framework) -> None:
     case = make_case(name)
     noise = [next(iter(case.noise.values()))[0]] if case.noise else []
@@ -228,6 +230,7 @@ UPDATES = {
     "ddpg one action": make_case("ddpg", action_size=1, hidden_sizes=(8,), discount=0.9, polyak=0.9),
     "td3": make_case("td3"),
     "td3 delay 3": make_case("td3", action_size=1, hidden_sizes=(16, 12, 8), policy_delay=3, target_noise=0.6),
+    "crossq": warmed_up(make_case("crossq"), 99_995),
     "sac": make_case("sac"),
     "sac fixed alpha": make_case("sac", action_size=1, hidden_sizes=(8,), learn_alpha=False, alpha=0.2),
     "tqc": make_case("tqc"),
@@ -266,7 +269,7 @@ def test_td3_delay_goes_on_across_calls(bursts: tuple[int, ...], framework: Fram
         assert learner.arrays()["adam_actor/count"] == done // 2
 
 
-@in_each(ALGORITHMS)
+@in_each(OTHERS)
 def test_fifty_bursts_of_one_are_one_burst_of_fifty(name: str, framework: Framework) -> None:
     case = make_case(name, updates=50)
     one, fifty = learner_of(case, framework.name), learner_of(case, framework.name)
@@ -329,6 +332,7 @@ TWO_UPDATES = {
     "td3": make_case("td3", updates=2, target_noise=0.6),
     "sac": make_case("sac", updates=2, alpha=0.3),
     "tqc": make_case("tqc", updates=2, alpha=0.3),
+    "crossq": warmed_up(make_case("crossq", updates=2, policy_delay=1, alpha=0.3)),
 }
 
 
@@ -345,16 +349,22 @@ def solved(case: Case) -> dict[str, Any]:
 def break_in(case: Case, framework: Framework, broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     module = module_of(case, framework)
     for attribute, replacement in broken(module, framework).items():
-        monkeypatch.setattr(module, attribute, replacement)
+        monkeypatch.setattr(module if hasattr(module, attribute) else parts_of(framework), attribute, replacement)
 
 
-@in_each(ALGORITHMS)
+def no_delay(name: str) -> dict[str, Any]:
+    """Settings with which the first update has an actor step."""
+    return {"policy_delay": 1} if name in ("td3", "crossq") else {}
+
+
+@in_each(OTHERS)
 def test_saturated_actions_are_counted_on_both_sides(name: str, framework: Framework) -> None:
     """An actor whose three components are near 1, inside, and near -1 for every observation."""
-    case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
-    last = len(case.config.hidden_sizes)
-    shift = np.array([6.0, 0.0, -6.0, -3.0, -3.0, -3.0])[: 3 if name in ("ddpg", "td3") else 6]
+    case = make_case(name, updates=1, **no_delay(name))
+    last = len(oracle.part(case.arrays, "actor")) // 2 - 1
+    shift = np.array([6.0, 0.0, -6.0, -3.0, -3.0, -3.0])
     bias = f"actor/{last}/bias"
+    shift = shift[: len(case.arrays[bias])]
     case = dataclasses.replace(case, arrays=case.arrays | {bias: case.arrays[bias] + shift})
     metrics = play(learner_of(case, framework.name, fast=False), case, [1])
     assert metrics["saturated"][0] == pytest.approx(2 / 3)
@@ -366,13 +376,13 @@ def test_the_actor_step_leaves_the_critics_alone(
     name: str, precise: Framework, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the actor's loss a million times as large, everything of the critics keeps its bits."""
-    case = make_case(name, updates=1, **({"policy_delay": 1} if name == "td3" else {}))
+    case = make_case(name, updates=1, **no_delay(name))
     module = improving(module_of(case, precise))
     loss, one = module.actor_loss, updated(case, precise)
     monkeypatch.setattr(module, "actor_loss", lambda *rest: mapped(lambda value: 1e6 * value, loss(*rest)))
     other = updated(case, precise)
     changed = [path for path in one if not np.array_equal(one[path], other[path])]
-    assert "adam_actor/first/0/kernel" in changed
+    assert "adam_actor/first/1/kernel" in changed
     assert not [path for path in changed if "critic" in path]
 
 

@@ -30,6 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "sac": {"learn_alpha": False, "alpha": 1e-3},  # so small that entropy adds next to nothing to the values
     "redq": {"learn_alpha": False, "alpha": 1e-3, "critics": 3, "policy_delay": 1},
     "tqc": {"learn_alpha": False, "alpha": 1e-3},
+    "crossq": {"learn_alpha": False, "alpha": 1e-3, "polyak": 0.0},
 }
 CHAPTER = ("ddpg", "td3", "sac")
 """Whose critics the tests read by hand; the others' values are those that a run tells."""

@@ -107,8 +107,8 @@ def test_what_was_chosen_for_some_algorithms_reaches_no_other(tmp_path: Path) ->
 
 
 def test_names_lists_the_general_presets_and_then_environments_that_exist() -> None:
-    assert presets.names()[:3] == ("book", "defaults", "paper")
-    tuned = presets.names()[3:]
+    assert presets.names()[:4] == ("book", "defaults", "paper", "sbx")
+    tuned = presets.names()[4:]
     assert {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3", "MountainCarContinuous-v0"} < set(tuned)
     mujoco = {
         spec.id for spec in gymnasium.registry.values() if "mujoco" in str(spec.entry_point) and spec.version == 5
@@ -136,7 +136,7 @@ def test_a_successor_gets_its_own_table_or_its_own_defaults() -> None:
             told = {setting: entry["value"] for setting, entry in {**file.get(name, {}), **only}.items()}
             found = presets.load(preset, algorithm(name), preset).values
             assert found == {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-            if preset not in ("book", "paper"):
+            if preset not in ("book", "paper", "sbx"):
                 assert presets.default_for(preset, name) == (preset if told else "defaults")
 
 
@@ -151,6 +151,13 @@ def test_paper_has_the_sizes_of_tqc_s_authors() -> None:
     assert (found.hidden_sizes, found.critic_hidden_sizes) == ((256, 256), (512, 512, 512))
     assert config("paper", "tqc", "Hopper-v5").dropped_quantiles == 5
     assert config("paper", "tqc", "HalfCheetah-v5").dropped_quantiles == 0
+
+
+def test_crossq_s_widths_are_presets() -> None:
+    widths = {name: config(name, "crossq").critic_hidden_sizes for name in ("defaults", "sbx", "paper")}
+    assert widths == {"defaults": None, "sbx": (1024, 1024), "paper": (2048, 2048)}
+    assert {config(name, "crossq").hidden_sizes for name in widths} == {(256, 256)}
+    assert config("paper", "crossq", "Swimmer-v5").discount == 0.9999
 
 
 CHAPTER = {

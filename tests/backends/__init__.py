@@ -24,7 +24,7 @@ from polyak.types import Arrays, Learner
 from reference.cases import Case
 
 NAMES = ("jax", "torch", "tensorflow")
-ALGORITHMS = ("ddpg", "td3", "sac", "tqc")
+ALGORITHMS = ("ddpg", "td3", "sac", "tqc", "crossq")
 """Those that are held against an oracle, in all frameworks that have a page of them."""
 
 
@@ -47,7 +47,7 @@ class Framework(Protocol):
     namespace: str
     """The attribute under which a learner's module knows the framework's functions."""
     functions: Mapping[str, str]
-    """What `minimum`, `clip`, `sqrt`, `log`, `zeros_like` are called there."""
+    """What `minimum`, `clip`, `sqrt`, `log`, `zeros_like`, `where` are called there."""
 
     def tensor(self, value: Any) -> Any: ...
     def precisely(self) -> AbstractContextManager[None]:

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from backends import Framework, parts_of
-from polyak.frameworks.state import Trained, Weights, mapped
-from polyak.networks.layers import Activation, Norm
+from polyak.frameworks.state import Trained, Weights, in_evaluation, mapped
+from polyak.networks.layers import Activation, BatchRenorm, Norm
 
 Replacements = Mapping[str, Any]
 Break = Callable[[ModuleType, Framework], Replacements]
@@ -362,9 +362,204 @@ def actor_climbs_the_ensemble_before_its_step(module: ModuleType, framework: Fra
     return {"update": stale}
 
 
+# Of layers that keep running statistics
+
+
+def statistics_of_each_half_alone(module: ModuleType, framework: Framework) -> Replacements:
+    """Q(s, a) and its statistics from (s, a) alone, Q(s', a') from (s', a')."""
+    right = module.joint_values
+
+    def apart(critic: Any, statistics: Any, batch: Any, next_action: Any) -> Any:
+        later = batch._replace(observation=batch.next_observation, action=next_action)
+        now = batch._replace(next_observation=batch.observation)
+        q, _, after = right(critic, statistics, now, batch.action)
+        return q, right(critic, statistics, later, next_action)[1], after
+
+    return {"joint_values": apart}
+
+
+def statistics_that_stay(module: ModuleType, framework: Framework) -> Replacements:
+    right = module.joint_values
+    return {"joint_values": lambda critic, statistics, *rest: (*right(critic, statistics, *rest)[:2], statistics)}
+
+
+def critics_in_evaluation(module: ModuleType, framework: Framework) -> Replacements:
+    """The critics' loss by their running statistics, which advance all the same."""
+    right, training, network = module.joint_values, module.network_in_training, parts_of(framework).network
+
+    def fixed(weights: Weights, inputs: Any, statistics: Any) -> Any:
+        net = in_evaluation(Trained(weights, {}, statistics))
+        return network(net, inputs), training(weights, inputs, statistics)[1]
+
+    def joint(*arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "network_in_training", fixed)
+            return right(*arguments)
+
+    return {"joint_values": joint}
+
+
+def target_with_a_gradient(module: ModuleType, framework: Framework) -> Replacements:
+    return {"target": lambda batch, next_q, bonus: batch.reward + batch.discount * (next_q + bonus)}
+
+
+def _with_renorm(framework: Framework, correction: Callable[..., Any]) -> Replacements:
+    """Batch renormalization of a call in training after the warm-up that is z r + d by other means."""
+    right, where = parts_of(framework).renormalized, function(framework, "where")
+
+    def altered(rows: Any, layer: Any, kept: Any, *affine: Any) -> Any:
+        outputs, after = right(rows, layer, kept, *affine)
+        normal = correction(rows, layer, kept, function(framework, "sqrt"), function(framework, "clip"))
+        if affine:
+            normal = normal * affine[0] + affine[1]
+        return where(kept["steps"] < layer.warm_up, outputs, normal), after
+
+    return {"renormalized": altered}
+
+
+def _moments(rows: Any) -> tuple[Any, Any]:
+    mean = rows.mean(0)
+    return mean, ((rows - mean) ** 2).mean(0)
+
+
+def gradient_through_r_and_d(module: ModuleType, framework: Framework) -> Replacements:
+    def followed(rows: Any, layer: Any, kept: Any, sqrt: Any, clip: Any) -> Any:
+        mean, variance = _moments(rows)
+        deviation, running = sqrt(variance + layer.epsilon), sqrt(kept["variance"] + layer.epsilon)
+        r = clip(deviation / running, 1.0 / layer.most_scaled, layer.most_scaled)
+        d = clip((mean - kept["mean"]) / running, -layer.most_shifted, layer.most_shifted)
+        return (rows - mean) / deviation * r + d
+
+    return _with_renorm(framework, followed)
+
+
+def epsilon_after_r_and_d(module: ModuleType, framework: Framework) -> Replacements:
+    """As public code has it: r and d in a mean and a variance, and epsilon beside these."""
+
+    def folded(rows: Any, layer: Any, kept: Any, sqrt: Any, clip: Any) -> Any:
+        mean, variance = _moments(rows)
+        running = sqrt(kept["variance"] + layer.epsilon)
+        r = clip(sqrt(variance + layer.epsilon) / running, 1.0 / layer.most_scaled, layer.most_scaled)
+        d = clip((mean - kept["mean"]) / running, -layer.most_shifted, layer.most_shifted)
+        return (rows - mean + d * sqrt(variance) / r) / sqrt(variance / r**2 + layer.epsilon)
+
+    return _with_renorm(framework, folded)
+
+
+def warm_up_without_end(module: ModuleType, framework: Framework) -> Replacements:
+    right = parts_of(framework).renormalized
+
+    def frozen(rows: Any, layer: Any, kept: Any, *affine: Any) -> Any:
+        outputs, after = right(rows, layer, kept, *affine)
+        return outputs, {**after, "steps": kept["steps"]}
+
+    return {"renormalized": frozen}
+
+
+def running_variance_of_a_sample(module: ModuleType, framework: Framework) -> Replacements:
+    """Divided by n - 1."""
+    right = parts_of(framework).renormalized
+
+    def unbiased(rows: Any, layer: Any, kept: Any, *affine: Any) -> Any:
+        outputs, after = right(rows, layer, kept, *affine)
+        more = (1.0 - layer.decay) * _moments(rows)[1] / (len(rows) - 1)
+        still = after["variance"] + getattr(more, "detach", lambda: more)()
+        return outputs, {**after, "variance": still}
+
+    return {"renormalized": unbiased}
+
+
+def _with_limits(module: ModuleType, **changed: Any) -> Replacements:
+    right = module.network_in_training
+
+    def altered(weights: Weights, inputs: Any, statistics: Any) -> Any:
+        body = [replace(layer, **changed) if isinstance(layer, BatchRenorm) else layer for layer in weights.body]
+        outputs, after = right(Weights(weights.arrays, tuple(body)), inputs, statistics)
+        return outputs, after
+
+    return {"network_in_training": altered}
+
+
+def r_without_limit(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_limits(module, most_scaled=1e9)
+
+
+def d_without_limit(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_limits(module, most_shifted=1e9)
+
+
+def statistics_of_another_decay(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_limits(module, decay=0.9)
+
+
+def actor_whose_statistics_stay(module: ModuleType, framework: Framework) -> Replacements:
+    right = module.actor_loss
+
+    def left_out(actor: Any, statistics: Any, *rest: Any) -> Any:
+        loss, (log_probability, action, _) = right(actor, statistics, *rest)
+        return loss, (log_probability, action, statistics)
+
+    return {"actor_loss": left_out}
+
+
+def _training(module: ModuleType, weights: Weights, inputs: Any, calls: Any) -> Any:
+    """A network as `in_evaluation` gives it, in training."""
+    norms = {number: arrays for number, arrays in weights.arrays.items() if "mean" in arrays}
+    kept = {number: {**arrays, "steps": calls} for number, arrays in norms.items()}
+    return module.network_in_training(weights, inputs, kept)[0]
+
+
+def next_action_in_training(module: ModuleType, framework: Framework) -> Replacements:
+    calls = framework.tensor(np.array(0, np.int32))
+    return {
+        "sample_action": lambda actor, observation, noise: module.squashed(
+            _training(module, actor, observation, calls), noise
+        )
+    }
+
+
+def actor_climbs_critics_in_training(module: ModuleType, framework: Framework) -> Replacements:
+    right, parts, calls = module.minimum, parts_of(framework), framework.tensor(np.array(100_000, np.int32))
+
+    def minimum(*arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parts, "network", lambda weights, inputs, *_: _training(module, weights, inputs, calls))
+            return right(*arguments)
+
+    return {"minimum": minimum}
+
+
+def actor_climbs_by_statistics_of_before(module: ModuleType, framework: Framework) -> Replacements:
+    update, right = module.update, module.improved
+
+    def stale(before: Any, *rest: Any) -> Any:
+        def improved(state: Any, *others: Any) -> Any:
+            old = {
+                name: getattr(state, name)._replace(statistics=getattr(before, name).statistics)
+                for name in ("critic_1", "critic_2")
+            }
+            new, measured = right(state.replace(**old), *others)
+            return new.replace(critic_1=state.critic_1, critic_2=state.critic_2), measured
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "improved", improved)
+            return update(before, *rest)
+
+    return {"update": stale}
+
+
 def target_by_the_critics_that_learn(module: ModuleType, framework: Framework) -> Replacements:
     target = module.target
     return {"target": lambda state, *rest: target(state.replace(target_critics=state.critics.parameters), *rest)}
+
+
+def critic_loss_without_the_half(module: ModuleType, framework: Framework) -> Replacements:
+    right = module.regression
+    return {"regression": lambda error, weight: 2.0 * right(error, weight)}
+
+
+def usual_beta_1(module: ModuleType, framework: Framework) -> Replacements:
+    return _with_optimizer(framework, beta_1=0.9)
 
 
 _ALL: list[Break] = [
@@ -425,6 +620,27 @@ BROKEN: dict[str, list[Break]] = {
         in_what_it_calls(temperature_loss_of_the_wrong_sign),
         in_what_it_calls(temperature_loss_with_factor_log_alpha),
         in_what_it_calls(temperature_before_the_actor_step),
+    ],
+    "crossq": [
+        *(broken for broken in (*_ALL, *_TWIN) if broken is not targets_moved_before_the_critic_step),
+        log_probability_of_the_unsquashed_action,
+        statistics_of_each_half_alone,
+        statistics_that_stay,
+        critics_in_evaluation,
+        target_with_a_gradient,
+        gradient_through_r_and_d,
+        epsilon_after_r_and_d,
+        warm_up_without_end,
+        running_variance_of_a_sample,
+        r_without_limit,
+        d_without_limit,
+        statistics_of_another_decay,
+        actor_whose_statistics_stay,
+        next_action_in_training,
+        actor_climbs_critics_in_training,
+        actor_climbs_by_statistics_of_before,
+        critic_loss_without_the_half,
+        usual_beta_1,
     ],
 }
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 class Jax:
     name, namespace = "jax", "jnp"
-    functions: ClassVar = {name: name for name in ("minimum", "clip", "sqrt", "log", "zeros_like")}
+    functions: ClassVar = {name: name for name in ("minimum", "clip", "sqrt", "log", "zeros_like", "where")}
 
     def tensor(self, value: Any) -> Any:
         return jnp.array(value)

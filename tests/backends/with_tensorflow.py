@@ -9,7 +9,7 @@ from polyak.frameworks.tensorflow.quiet import tf
 
 class TensorFlow:
     name, namespace = "tensorflow", "tf"
-    functions: ClassVar = {name: name for name in ("minimum", "sqrt", "zeros_like")} | {
+    functions: ClassVar = {name: name for name in ("minimum", "sqrt", "zeros_like", "where")} | {
         "clip": "clip_by_value",
         "log": "math.log",
     }

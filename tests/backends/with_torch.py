@@ -9,7 +9,7 @@ import torch
 
 class Torch:
     name, namespace = "torch", "torch"
-    functions: ClassVar = {name: name for name in ("minimum", "sqrt", "log", "zeros_like")} | {"clip": "clamp"}
+    functions: ClassVar = {name: name for name in ("minimum", "sqrt", "log", "zeros_like", "where")} | {"clip": "clamp"}
 
     def tensor(self, value: Any) -> Any:
         return torch.tensor(value)

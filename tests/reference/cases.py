@@ -57,15 +57,19 @@ def _cast(value: Array, dtype: Any) -> Array:
     return value.astype(dtype) if np.issubdtype(value.dtype, np.floating) else value
 
 
-SMALL: dict[str, dict[str, Any]] = {"tqc": {"critics": 3, "quantiles": 5, "dropped_quantiles": 2}}
-"""Sizes of an algorithm's own that are smaller than its defaults."""
+SIZES: dict[str, dict[str, Any]] = {
+    "tqc": {"critics": 3, "quantiles": 5, "dropped_quantiles": 2},
+    "crossq": {"batch_size": 64, "hidden_sizes": (10, 8)},
+}
+"""Of cases unless they say others. In CrossQ's, no hidden unit is active in all rows: before a norm, the bias of such a
+one has no gradient but rounding, which Adam magnifies."""
 
 
 def make_case(
     name: str,
     *,
     updates: int = 10,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     observation_size: int = 5,
     action_size: int = 3,
     **settings: Any,
@@ -76,8 +80,10 @@ def make_case(
     spec = Spec((observation_size,), (action_size,), -ones, 3 * ones)  # learners know normalized actions alone
     what = algorithm(name)
     unlike = {"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3}  # so that one in the other's place is seen
-    usual = {"hidden_sizes": (16, 12), "batch_size": batch_size} | unlike | SMALL.get(name, {})
-    config = what.Config(**(usual | settings))
+    sizes = {"batch_size": 16, "hidden_sizes": (16, 12)} | SIZES.get(name, {})
+    given = settings if batch_size is None else settings | {"batch_size": batch_size}
+    config = what.Config(**(sizes | unlike | given))
+    batch_size = config.batch_size
     arrays = first_state(what.state(spec, config), generator)
     for path in arrays:
         norm = path.endswith(("/scale", "/offset")) and not path.startswith("adam_")  # so that they do something
@@ -105,8 +111,8 @@ def _spread(statistic: Array, path: str, generator: np.random.Generator) -> Arra
 
 
 def warmed_up(case: Case, calls: int = 100_000) -> Case:
-    """The same after so many of the critics' calls in training, of which the actor has had all but two."""
-    counts = {path: calls - 2 * ("actor" in path) for path in case.arrays if path.endswith("/steps")}
+    """The same after so many of the critics' calls in training; the actor's next is the last of its warm-up."""
+    counts = {path: 99_999 if "actor" in path else calls for path in case.arrays if path.endswith("/steps")}
     arrays = case.arrays | {path: np.array(count, np.int32) for path, count in counts.items()}
     return dataclasses.replace(case, arrays=arrays)
 

@@ -176,7 +176,7 @@ ELSEWHERE = {name: ours for names, ours in _TABLE.items() for name in names.spli
 ALGORITHMS = {
     **dict.fromkeys(("ppo", "a2c", "trpo", "reinforce"), "polyak's are off-policy"),
     **dict.fromkeys(("dqn", "rainbow", "c51", "qrdqn"), "polyak's are for continuous actions"),
-    **dict.fromkeys(("crossq", "td7", "mpo"), "it is not among them yet"),
+    **dict.fromkeys(("td7", "mpo"), "it is not among them yet"),
     "rlpd": "half of what it learns from are demonstrations, which polyak does not have yet; the rest of it is redq "
     "with --critic-network layer_norm",
 }

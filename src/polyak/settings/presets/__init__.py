@@ -1,7 +1,7 @@
 """Presets: named sets of settings, each value with its source, as the TOML files beside this one.
 
-`book` is the chapter's, `paper` each paper's, `defaults` what an algorithm has without any; every other name is an
-environment that a file is tuned for. A file reads
+`book` is the chapter's, `paper` each paper's, `sbx` CrossQ's of two other libraries, `defaults` what an algorithm has
+without any; every other name is an environment that a file is tuned for. A file reads
 
     environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
     algorithms = ["ddpg", "td3", "sac"]                 # those of polyak that have what is outside of tables
@@ -61,7 +61,7 @@ class Preset:
 
 
 def names() -> tuple[str, ...]:
-    """Every preset that polyak ships: book, defaults, paper, then the environments with tuned settings."""
+    """Every preset that polyak ships: book, defaults, paper, sbx, then the environments with tuned settings."""
     return tuple(sorted([DEFAULTS, *_shipped()], key=lambda name: (_tuned(name), name)))
 
 
