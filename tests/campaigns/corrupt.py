@@ -67,7 +67,11 @@ MEMORY_LIMIT = 500_000_000
 """Bytes by which the process's memory may rise in a round."""
 ADDRESS_SPACE = 8_000_000_000
 """Bytes besides those in use after the fixtures were made: a net."""
-TIMES = {"seconds", "epoch_seconds", "times", "speed/steps_per_second", *(f"time/{part}" for part in PARTS)}
+TIMES = {
+    *("seconds", "epoch_seconds", "times", "speed/steps_per_second", *(f"time/{part}" for part in PARTS)),
+    *(f"collectors/{name}" for name in ("steps_per_second", "slowest", "waiting")),
+    *(f"collectors/{name}" for name in ("bytes_received", "bytes_sent", "restarts")),
+}
 SAMPLE, SAMPLE_OF_OTHERS = 0.02, 0.2
 """Shares of the rounds that go on to the end: of most, and of those in which a hostile checkpoint was accepted or what
 is no file of a checkpoint was damaged, so that more depends on what follows."""
