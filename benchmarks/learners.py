@@ -27,6 +27,7 @@ from polyak.algorithm import drawn, first_state
 from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import with_page
 from polyak.frameworks.execution import Device, Execution
+from polyak.settings import presets
 from polyak.system.threads import physical_cores
 from polyak.types import Batch, Layout, Spec
 
@@ -60,19 +61,26 @@ class Networks(NamedTuple):
     """Whether the actor says a mean and a sigma for each action."""
     outputs: int = 1
     """Of a critic."""
+    subset: int | None = None
+    """Critics that are asked for the target; None: all."""
+    period: int = 1
+    """Updates for each of the actor's."""
 
 
 NETWORKS = {
     "ddpg": Networks(1, 1, gaussian=False),
-    "td3": Networks(2, 1, gaussian=False),
+    "td3": Networks(2, 1, gaussian=False, period=2),
     "sac": Networks(2, 2, gaussian=True),
     "tqc": Networks(2, 2, gaussian=True, outputs=25),
+    "redq": Networks(10, 10, gaussian=True, subset=2, period=20),
+    "droq": Networks(2, 2, gaussian=True, period=20),
 }
 
 
 def contenders(algorithm: str) -> list[str]:
     """Everything that is timed."""
-    ours = [f"{name} {burst}" for name in FRAMEWORKS for burst in (BURST, 1)]
+    there = [name for name in FRAMEWORKS if algorithm not in ("redq", "droq") or name != "tensorflow"]
+    ours = [f"{name} {burst}" for name in there for burst in (BURST, 1)]
     eager = [f"{name} eager" for name in ("torch", "tensorflow")] if algorithm == "sac" else []
     return [*LIMITS, *ours, *eager]
 
@@ -86,7 +94,8 @@ def products(algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH) -> list[tu
     Kinds: "forward" x W, "weights" x^T g, "inputs" g W^T. What an update has no use for is not among them: the
     gradient in the critics' weights in the actor's step, and the one in a network's data.
     """
-    critics, climbed, gaussian, outputs = NETWORKS[algorithm]
+    critics, climbed, gaussian, outputs, subset, period = NETWORKS[algorithm]
+    asked = subset or critics
     actor = (sizes.observation, *sizes.hidden, 2 * sizes.action if gaussian else sizes.action)
     critic = (sizes.observation + sizes.action, *sizes.hidden, outputs)
 
@@ -99,12 +108,10 @@ def products(algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH) -> list[tu
     def inputs(widths: tuple[int, ...], first: int) -> list[tuple[str, int, int, int]]:
         return [("inputs", batch, b, a) for a, b in list(pairwise(widths))[first:]]
 
-    target = forward(actor) + critics * forward(critic)
+    target = forward(actor) + asked * forward(critic)
     critic_step = critics * (forward(critic) + weights(critic) + inputs(critic, 1))
     actor_step = forward(actor) + climbed * (forward(critic) + inputs(critic, 0)) + weights(actor) + inputs(actor, 1)
-    if algorithm == "td3":  # the actor moves at every second update: two updates, to be halved
-        return 2 * (target + critic_step) + actor_step
-    return target + critic_step + actor_step
+    return period * (target + critic_step) + actor_step  # of so many updates, to be divided
 
 
 def operands(kind: str, rows: int, inner: int, columns: int, generator: np.random.Generator) -> tuple[Any, Any]:
@@ -131,7 +138,7 @@ def limit(library: str, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH,
         once, times = with_jax(kinds, pairs, repeats)
     else:
         once, times = {"numpy": with_numpy, "torch": with_torch, "onednn": with_onednn}[library](kinds, pairs)
-    share = (0.5 if algorithm == "td3" else 1.0) / times
+    share = 1.0 / NETWORKS[algorithm].period / times
     return lambda updates: [once() for _ in range(round(updates * share))] and None
 
 
@@ -209,7 +216,8 @@ def learner(
     what, generator = with_page(algorithm_named(algorithm), backend), np.random.default_rng(0)
     bounds = np.ones(sizes.action, np.float32)
     spec = Spec((sizes.observation,), (sizes.action,), -bounds, bounds)
-    config = what.Config(batch_size=batch, update_after=batch, hidden_sizes=sizes.hidden)
+    asked = {"batch_size": batch, "update_after": batch, "hidden_sizes": sizes.hidden}
+    config = what.Config(**{**presets.load("defaults", what, "").values, **asked})
     execution = Execution(device, int(os.environ["OMP_NUM_THREADS"]))
     first = first_state(what.state(spec, config), generator)
     ours = frameworks.make_learner(backend, what, spec, config, first, execution)
@@ -340,7 +348,8 @@ def make(name: str, algorithm: str, batch: int) -> Round:
     """A contender, in the process that is to run it."""
     kind, which = name.split()
     if kind == "products":
-        return limit(which, algorithm, batch)
+        repeats = 4 if NETWORKS[algorithm].period > 2 else 10  # so that a round is a whole number of calls
+        return limit(which, algorithm, batch, repeats=repeats)
     if which == "eager":
         return torch_eager(batch) if kind == "torch" else tensorflow_eager(batch)
     return learner(kind, int(which), algorithm, batch)

@@ -130,6 +130,7 @@ CONFIGURATIONS = (
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *CALLBACKS)),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *RING), mirrored=True),
     Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
+    Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
 )
 
 
