@@ -185,6 +185,16 @@ def test_a_killed_collector_is_made_again_and_nobody_notices(
     assert len(made) == 3
 
 
+def test_one_that_is_killed_while_actions_are_random_too(
+    joined: str, stand: Path, train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray brings can be read alone, and the noise of an episode that ends is then written into."""
+    happens(stand, "kill")
+    disturbed = train(joined, start_steps=64)
+    put_here(monkeypatch)
+    assert_same(disturbed, train(start_steps=64))
+
+
 def test_one_that_hangs_is_made_again(
     joined: str, stand: Path, train: Callable[..., Run], whole: Run, made: list[Any]
 ) -> None:
