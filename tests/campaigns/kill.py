@@ -128,6 +128,8 @@ CONFIGURATIONS = (
     Configuration("td3", "BipedalWalker-v3", 3000, 700, 100, backend="torch", extra=("--envs", "2", *BURSTS)),
     Configuration("ddpg", "remembering:FromBoth-v0", 3000, 700, 37, backend="torch", extra=BURSTS),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *CALLBACKS)),
+    Configuration("crossq", PENDULUM, 3000, 500, 100),
+    Configuration("crossq", PENDULUM, 3000, 500, 37, backend="torch", extra=("--lag", "1")),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *RING), mirrored=True),
     Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
     Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
