@@ -129,15 +129,19 @@ class Died(Exception):  # noqa: N818 - as Ray's is
     actor_init_failed = False
 
 
+class Unavailable(Died):
+    pass
+
+
 class Scripted:
     """In the place of Ray: each answer that is waited for is the next of a script; an error is raised."""
 
     class exceptions:  # noqa: N801
         RayError = RayActorError = WorkerCrashedError = NodeDiedError = ObjectLostError = Died
-        RayTaskError = ZeroDivisionError
+        RayTaskError, ActorUnavailableError = ZeroDivisionError, Unavailable
 
     def __init__(self, answers: Sequence[Parcel | Exception]) -> None:
-        self.answers, self.begun, self.killed = list(answers), 0, 0
+        self.answers, self.begun, self.killed, self.alive = list(answers), 0, 0, list[str]()
 
     def remote(self, *_: Any, **__: Any) -> Any:
         return self
@@ -152,6 +156,9 @@ class Scripted:
         return self
 
     look = stop = close = start
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"NodeID": each, "Alive": True} for each in self.alive]
 
     def put(self, value: Any) -> Any:
         return value
@@ -198,6 +205,19 @@ def test_a_run_is_not_begun_again_for_ever(tmp_path: Path) -> None:
     assert child.tail() == [f"polyak: its node or worker has died {ATTEMPTS} times, last: the node was terminated"]
     child.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_node_that_is_heard_no_more_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as there until the cluster has missed it long enough: so long the run waits."""
+    monkeypatch.setattr(places_of_ray, "LOOK_SECONDS", 0.0)
+    ray = Scripted([Parcel(1, node="a"), Unavailable("socket closed"), Parcel(2, node="b")])
+    ray.alive = ["a", "b"]
+    child = OnRay(ray, Share(1)).begin(Job("sac", "E-v0", 0), tmp_path)
+    assert child.exit_code() is None
+    assert (child.is_waiting(), ray.begun) == (True, 1)
+    ray.alive = ["b"]
+    assert child.exit_code() is None
+    assert (child.is_waiting(), ray.begun) == (False, 2)
 
 
 def test_one_that_no_node_begins_is_tried_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

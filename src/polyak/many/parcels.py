@@ -55,6 +55,8 @@ class Parcel:
     """What the process has written to standard error since."""
     exit_code: int | None = None
     """In the last parcel."""
+    node: str = ""
+    """Where it comes from, in the first."""
 
 
 class Outbox:

@@ -25,6 +25,8 @@ ATTEMPTS = 5
 MISSES, MISS_SECONDS = 60, 2.0
 """How often in a row a run that never began is tried, and how long after: a node that has just died still counts as
 there for a while, and may be chosen."""
+NODE_SECONDS, LOOK_SECONDS = 60.0, 0.5
+"""How long a node that is heard no more may take to count as dead, and how often that is looked at."""
 LAST_SECONDS = 10.0
 """Until nodes have removed what they held, when all is done."""
 FAILED, ENDED, KILLED = 1, -15, -9
@@ -98,7 +100,9 @@ class Remote:
         self._log.path.touch()
         self._name, self._inbox = "", cast(Inbox | None, None)
         self._attempt, self._waiting, self._stopping = 0, True, False
-        self._deaths, self._misses, self._begins_at = 0, 0, 0.0
+        self._deaths, self._misses = 0, 0
+        self._node = self._suspected = ""
+        self._begins_at = self._looks_at = 0.0
         self._runner: Any = None
         self._coming: Any = None
         """What it has been asked for; None until it is begun again."""
@@ -132,12 +136,20 @@ class Remote:
 
     def _is_there(self, timeout: float) -> bool:
         """Whether what was asked for is here; one that is due is begun again."""
-        if self._coming is None and time.monotonic() >= self._begins_at:
+        if self._coming is None and (time.monotonic() >= self._begins_at or self._is_buried()):
             self._begin()
         if self._coming is None:
             time.sleep(min(timeout, MISS_SECONDS))
             return False
         return bool(self._ray.wait([self._coming], timeout=timeout)[0])
+
+    def _is_buried(self) -> bool:
+        """Whether the cluster knows by now that the node is dead whose run had been heard no more."""
+        if not self._suspected or time.monotonic() < self._looks_at:
+            return False
+        self._looks_at = time.monotonic() + LOOK_SECONDS
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        return self._suspected not in alive
 
     def tail(self) -> list[str]:
         """The last lines of its log."""
@@ -174,6 +186,7 @@ class Remote:
     def _begin(self) -> None:
         """Begin it once there is room, from its newest checkpoint if there is one."""
         self._attempt += 1
+        self._suspected = ""
         share, name, luggage = self._place.share, "", list[Any]()
         if self._inbox is not None:
             told = Run(self._inbox.folder).settings_if_whole or {}
@@ -193,7 +206,7 @@ class Remote:
         except errors.RayError as error:
             self._lose(error)
         else:
-            self._waiting, self._misses = False, 0
+            self._waiting, self._misses, self._node = False, 0, parcel.node or self._node
             self.take(parcel)
             if self._code is None:
                 self._coming = self._runner.look.remote()
@@ -241,10 +254,13 @@ class Remote:
             if self._inbox is not None and not has_checkpoint(Run(self._inbox.folder)):
                 self._forget()
             self._let_go()
-            self._waiting = True
-            self._begin()
+            self._waiting, self._begins_at = True, 0.0
+            if isinstance(
+                error, self._ray.exceptions.ActorUnavailableError
+            ):  # its node may have died, and yet be chosen
+                self._suspected, self._begins_at = self._node, time.monotonic() + NODE_SECONDS
             again = "goes on from its newest checkpoint" if self._inbox is not None else "begins anew"
-            self._place.say(f"{self._job.name}  its node or worker has died; it {again} (attempt {self._attempt})")
+            self._place.say(f"{self._job.name}  its node or worker has died; it {again} (attempt {self._attempt + 1})")
 
     @property
     def _lost(self) -> tuple[type[Exception], ...]:

@@ -65,7 +65,7 @@ class Runner:
             limit = str(GOES_ON_WITHIN)
             words = ("resume", where, "--run-dir", str(self._place), "--plain", "--replay-seconds", limit)
         self._process = Process(words, self._place)
-        return Parcel(self._attempt)
+        return Parcel(self._attempt, node=installed().get_runtime_context().get_node_id())
 
     def look(self) -> Parcel:
         """What is new, as soon as there is something, or nothing after a while."""
