@@ -80,14 +80,19 @@ def connect(on: str) -> Generator[Any]:
         yield ray
         return
     handler, mode = signal.getsignal(signal.SIGTERM), os.environ.get("RAY_AUTH_MODE")
+    with _hushed():
+        yield from _connected(ray, asked, handler, mode)
+
+
+def _connected(ray: Any, asked: Asked, handler: Any, mode: str | None) -> Generator[Any]:
+    """Until it is closed; then all is as before."""
     try:
         if asked.address is None:
             _start(ray)
         else:
             _join(ray, asked.address)
         _put_back(handler)
-        with _hushed():
-            yield ray
+        yield ray
     finally:
         ray.shutdown()
         _put_back(handler)
