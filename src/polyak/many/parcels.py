@@ -97,8 +97,8 @@ class Outbox:
         self._add_checkpoint()
 
     def _add_changed(self, path: Path, name: str, *, grows: bool) -> None:
-        before = self._seen.get(name)
-        if _state(path.stat()) == before:
+        before, now = self._seen.get(name), _state(path.stat())
+        if now == before or (grows and now[1] == 0):  # a log in which there is nothing at the end is removed
             return
         file = path.open("rb")
         self._seen[name] = inode, size, _ = _state(os.fstat(file.fileno()))
