@@ -342,7 +342,7 @@ def test_one_that_hangs_beyond_python_for_longer_than_its_round_may_take_is_made
         ({"environment": Tiny(), "envs": 1}, "handed over as an object, which cannot be made again there"),
         ({"environment": lambda: SyncVectorEnv([Tiny] * 2)}, "makes a whole VectorEnv"),
     ],
-    ids=str,
+    ids=lambda each: each if isinstance(each, str) else "-".join(each),
 )
 def test_what_cannot_be_is_said_at_the_door(options: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=told):
