@@ -54,7 +54,7 @@ def test_each_setting_says_whether_it_may_be_another() -> None:
         assert found.keys() == shared | own
         assert not any(note.exact for note in found.values())
     exact = {name for name, note in CHANGEABLE.items() if note.exact}
-    assert exact == {"stop_at_return", "checkpoint_every", "step_timeout", "track"}
+    assert exact == {"stop_at_return", "checkpoint_every", "step_timeout", "track", "mirror", "on"}
 
 
 # Exactly

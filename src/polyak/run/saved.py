@@ -73,7 +73,8 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
         expected = expected_learner(algorithm, spec, plan.config, checkpoints.size(of.files["learner"]))
         learner = checkpoints.learner(of, algorithm.name, expected)
-        ahead = max((steps or plan.config.steps) - of.step, 0) + max(plan.side_by_side, plan.config.update_every)
+        at_once = plan.config.update_every if plan.collectors else plan.envs  # of a round, or of a step
+        ahead = max((steps or plan.config.steps) - of.step, 0) + at_once
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.side_by_side, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
