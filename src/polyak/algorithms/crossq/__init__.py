@@ -12,8 +12,8 @@ Deviations, and what the other choice would be:
   2 B - 1.
 - First weights are drawn as those of all of polyak's algorithms, uniformly in +-1/sqrt(inputs); the authors' are normal
   with a deviation of 1/sqrt(inputs), their biases 0.
-- The critics are 256 x 256 by default, which on a CPU learns the most in a second; the authors' are 2048 x 2048 (preset
-  `paper`), those of SBX and sb3-contrib 1024 x 1024 (preset `sbx`).
+- The critics are 256 x 256 by default, because an update of wider ones costs many times as much on a CPU; the authors'
+  are 2048 x 2048 (preset `paper`), those of SBX and sb3-contrib 1024 x 1024 (preset `sbx`).
 - The critics' loss has the authors' factor 1/2, which polyak's SAC does not have.
 - The temperature is stepped with the actor, toward the entropy seen in its step, by the loss of SAC's paper, as in
   the authors' code; SBX and sb3-contrib have log alpha in place of the factor alpha.
