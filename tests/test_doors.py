@@ -16,7 +16,7 @@ import pytest
 import polyak
 from polyak.errors import UsageError
 from polyak.run.folder import Run
-from tiny_cli import SMALL, untrained_run
+from tiny_cli import SMALL, TINY, untrained_run
 
 WRONG: tuple[Any, ...] = (
     *(None, True, 5, -1, 1.5, math.nan, "", "10", b"x", [], (), {}, object()),
@@ -60,6 +60,7 @@ TAKEN: dict[str, dict[str, set[str]]] = {
         "environment_settings": {*FEW, "{}"},
         "wrappers": FEW,
         "info_metrics": FEW | {"'10'"},
+        "mirror": PLACES | {"''"},
     },
     "resume": {
         "stop_at_return": {"5", "-1", "1.5"},
@@ -70,6 +71,8 @@ TAKEN: dict[str, dict[str, set[str]]] = {
         "track": FEW,
         "callbacks": FEW,
         "replay_seconds": NUMBERS,
+        "run_dir": PLACES,
+        "mirror": PLACES | {"''"},
     },
     "Run.evaluate": {
         "episodes": POSITIVE,
@@ -123,6 +126,7 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     training = {"algorithm": "ddpg", "environment": never, **SMALL}
     yield "train", polyak.train, training
     yield "train_together", polyak.train_together, {**training, "seeds": [0]}
+    yield "tune", polyak.tune, {"algorithm": "ddpg", "environment": TINY, "storage": "redis://here"}  # not taken
     yield "resume", polyak.resume, {"folder": run}
     yield "write_report", polyak.write_report, {"runs": run}
     yield "import_sb3", polyak.import_sb3, {}

@@ -117,13 +117,13 @@ def test_adam_first_steps_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_oracle_keeps_names_shapes_and_its_input(name: str) -> None:
-    case = make_case(name, updates=2)
+    case = make_case(name, updates=3)
     before = {path: value.copy() for path, value in case.arrays.items()}
     states, _ = solve(case)
     assert {path: value.shape for path, value in states[-1].items()} == {path: x.shape for path, x in before.items()}
     assert_agree(case.arrays, before, 0.0)
     assert not [path for path in before if np.array_equal(states[-1][path], before[path])], (
-        "two updates move everything"
+        "three updates move everything"
     )
 
 

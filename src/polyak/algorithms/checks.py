@@ -42,7 +42,7 @@ UPDATES = "updates"
 """What records say of the learner already, beside what an update measures."""
 TAKEN = (
     *(*OPTIONS, "algorithm", "environment", "config", "progress", "observer", "observers", "seeds"),
-    *("together", "jobs", "plain"),
+    *("together", "jobs", "gpus", "plain"),
 )
 """What `train` and its command line take besides settings."""
 KINDS = "int, float, bool, str, a Literal or a tuple of one of them, with `| None` or limits where need be"

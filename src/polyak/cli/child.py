@@ -10,6 +10,7 @@ import sys
 import threading
 
 from polyak.cli import main
+from polyak.system.signals import start_deaf
 
 
 def end_with_parent(descriptor: int) -> None:
@@ -20,7 +21,7 @@ def end_with_parent(descriptor: int) -> None:
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=listen, daemon=True).start()
+    start_deaf(threading.Thread(target=listen, daemon=True))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from polyak.errors import TrainingError, UsageError
 from polyak.run.folder import Run
 from polyak.run.runs import has_checkpoint
 from polyak.run.states import standing_of
+from polyak.system.signals import start_deaf
 from polyak.views.choice import can_be_drawn_on
 
 CHILD = (sys.executable, "-m", "polyak.cli.watched")
@@ -87,7 +88,7 @@ def drive(arguments: Sequence[str], again: str = "") -> int:
             process = subprocess.Popen([*CHILD, str(line), *arguments], pass_fds=[line], process_group=0)  # noqa: S603
         told = bytearray()
         listener = threading.Thread(target=_listen, args=(ours, told), daemon=True)
-        listener.start()
+        start_deaf(listener)
         with _signals_passed_on(process) as passed:
             code = process.wait()
         listener.join(LAST_WORDS)

@@ -75,7 +75,7 @@ OWN = tuple(
     flag
     for field in fields(AskedOfTune)
     if field.name not in ("options", "settings")
-    for flag in (f"--{field.name.replace('_', '-')}", f"--no-{field.name.replace('_', '-')}")
+    for flag in (f"--{each}{field.name.replace('_', '-')}" for each in ("", "no-"))
 )
 SETTLED = (*OWN, "--seed", "--threads", "--run-dir", "--on")
 """What of the command line is settled here for each run; the rest is passed on as it is."""

@@ -75,16 +75,16 @@ def resume(asked: Asked, observer: Observer) -> Run:
             before, plan = plan_to_go_on(asked, saved)
             ended = "" if changes.steps is not None else _how_it_ended(run, saved, before, plan)
             wrong = mending.faults(run, saved, plan, over=bool(ended))
+        if plan.mirror and not going_on.is_there(asked.fetched, plan.mirror):
+            going_on.require_own_place(run, plan.mirror, before.mirror, saved.manifest)
         if ended and (not wrong or mending.holds_the_end(saved)):
             mending.put_right(run, saved, plan, wrong)
             mended = f"; put right from the checkpoint: {mending.told(wrong)}" if wrong else ""
             _say(run, plan, f"nothing to do: {ended}; ask for more steps to go on{mended}", observer)
             if asked.fetched is None:
-                going_on.bring_the_end(run, plan.mirror, before.mirror, checkpoints)
+                going_on.bring_the_end(run, plan.mirror, checkpoints)
             return Run(run.folder)
         tracking.require(plan.track)
-        if plan.mirror and not going_on.is_there(asked.fetched, plan.mirror):
-            going_on.require_own_place(run, plan.mirror, before.mirror, saved.manifest)
         callbacks = restored_callbacks(asked, plan, saved)
         loop = _restored(stack, asked, (before, settled(plan)), checkpoints, saved, wrong, observer, callbacks)
         moved = plan.name != saved.manifest.run["environment"]

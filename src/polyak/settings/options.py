@@ -52,6 +52,11 @@ Collecting = Annotated[
     Limit(f"at least 1 and at most {MOST_COLLECTORS:,}, or None for none", lambda count: 1 <= count <= MOST_COLLECTORS),
 ]
 
+ON_RAY = Limit(
+    "ray (starts one here), ray:HOST:PORT or ray:auto (joins one)", lambda on: on == "ray" or on.startswith("ray:")
+)
+"""Where else runs or collectors are."""
+
 LONGEST_TIMEOUT = 10_000_000
 """Seconds, four months: more than a timer of the system need count."""
 
@@ -107,7 +112,7 @@ class Options:
     collection: Collection = "in-step"
     """How collectors work. in-step: all take as many steps with the same policy, and the run is reproducible; free:
     whoever is ready delivers and goes on with the newest policy, and the run is not reproducible."""
-    on: Annotated[str | None, Changeable()] = None
+    on: Annotated[str | None, ON_RAY, Changeable()] = None
     """Where collectors are: ray starts Ray on this machine, ray:HOST:PORT or ray:auto joins a cluster; None is
     processes of this machine. With several seeds it is where the runs are."""
     environment_settings: Annotated[Mapping[str, Any], Flag("env-setting", "NAME=VALUE", repeated=True)] = field(

@@ -11,6 +11,19 @@ MARK = "__signal__"
 """The attribute in which an error keeps the signal that brought it."""
 
 
+def start_deaf(thread: threading.Thread) -> None:
+    """Start a thread that takes no signal which asks a process to end or to stop.
+
+    A process that has been stopped may give what came meanwhile to any of its threads. Python's handlers run in the
+    main one, which would only be told of it once it wakes for another reason.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP))
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def signals_noted(told: Callable[[], None] = lambda: None) -> Generator[list[int]]:
     """Note SIGINT and SIGTERM instead of dying, so that a step is never cut; a second one acts as usual.

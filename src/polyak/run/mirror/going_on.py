@@ -62,17 +62,15 @@ def require_own_place(run: Run, mirror: str, before: str | None, saved: Manifest
         require_own(store, saved.run, saved.step, known=mirror == before)
 
 
-def bring_the_end(run: Run, mirror: str | None, before: str | None, checkpoints: Checkpoints) -> None:
-    """Let the mirror of a run that is over have all of it, where it was behind or is a new one.
+def bring_the_end(run: Run, mirror: str | None, checkpoints: Checkpoints) -> None:
+    """Let the mirror of a run that is over have all of it, where it was behind or is a new one; it may write there.
 
     Raises:
-        UsageError: as for `require_own`.
         BehindError: it still does not answer.
     """
     saved = checkpoints.latest
     if not mirror or saved is None:
         return
-    require_own_place(run, mirror, before, saved)
     where, settings = told(run, mirror, None, saved.run), Run(run.folder).settings
     if any(settings.get(name) != value for name, value in where.items()):
         write_settings(run.settings_file, {**settings, **where})
