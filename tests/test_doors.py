@@ -102,6 +102,13 @@ TAKEN: dict[str, dict[str, set[str]]] = {
     "Run": {"folder": PLACES},
 }
 ADDED: dict[str, set[str]] = {"environment_settings": {*FEW, "{}"}, "wrappers": FEW}
+TAKEN["tune"] = {
+    **dict.fromkeys(("trials", "jobs"), POSITIVE),
+    "storage": {"'10'"},
+    "study": {"'10'"},
+    "timeout": NUMBERS | {"'10'"},
+    **dict.fromkeys(("keep_pruned", "progress"), TRUE),
+}
 TAKEN["write_report"] = {"output": {"'10'"}}
 TAKEN["Player"] = {
     **ADDED,

@@ -5,19 +5,23 @@ So there is one door, one check and one behaviour; a study that was begun here g
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from polyak.errors import Interrupted, UsageError
 from polyak.many.tune.asked import Pruner, Sampler
 from polyak.many.words import option_words, words_of
 from polyak.run.plan import planned
 from polyak.settings.door import door
-from polyak.settings.kinds import Count, checked, require
+from polyak.settings.kinds import ABOVE_0, FILLED, Address, Count, Limit, checked, require
 from polyak.settings.options import KINDS, options_of
 from polyak.views.choice import is_wanted
 
 if TYPE_CHECKING:
     from polyak.many.tune.outcome import Findings
+
+
+SECONDS = Annotated[float | None, ABOVE_0]
+SEEDS = Annotated[tuple[int, ...], Limit("at least one, none below 0", lambda seeds: min(seeds, default=-1) >= 0)]
 
 
 class SearchInterrupted(Interrupted):
@@ -89,11 +93,21 @@ def tune(
     options = options_of(asked)
     settings = {name: value for name, value in given.items() if name not in KINDS}
     plan = planned(algorithm, environment, None, options, settings)
-    kinds = {"trials": Count, "sampler": Sampler, "pruner": Pruner, "keep_pruned": bool}
-    plain = {"trials": trials, "sampler": sampler, "pruner": pruner, "keep_pruned": keep_pruned}
-    own = {name: checked(name, value, kinds[name]) for name, value in plain.items()}
-    own |= {"seeds": ",".join(str(each) for each in checked("seeds", seeds, tuple[int, ...]))}
-    optional = {"storage": storage, "study": study, "jobs": jobs, "gpus": gpus, "timeout": timeout, "space": space}
+    own = {
+        "trials": checked("trials", trials, Count),
+        "sampler": checked("sampler", sampler, Sampler),
+        "pruner": checked("pruner", pruner, Pruner),
+        "keep_pruned": checked("keep_pruned", keep_pruned, bool),
+        "seeds": ",".join(str(each) for each in checked("seeds", seeds, SEEDS)),
+    }
+    optional = {
+        "storage": checked("storage", storage, Annotated[Address | None, FILLED]),
+        "study": checked("study", study, Annotated[str | None, FILLED]),
+        "jobs": checked("jobs", jobs, Count | None),
+        "gpus": checked("gpus", gpus, Annotated[float | None, ABOVE_0]),
+        "timeout": checked("timeout", timeout, Annotated[str | None, FILLED] if isinstance(timeout, str) else SECONDS),
+        "space": checked("space", space, Path | None),
+    }
     words = [
         *option_words({name: getattr(options, name) for name in asked}),
         *words_of({name: getattr(plan.config, name) for name in settings}),

@@ -65,6 +65,18 @@ def shown(storage: str) -> str:
     return f"{parts.scheme}://{place}{parts.path}"
 
 
+def require_no_pickles(storage: str) -> None:
+    """Refuse a storage in which Optuna leaves pickles.
+
+    Raises:
+        UsageError: it is Redis.
+    """
+    if storage.startswith("redis"):
+        raise UsageError(
+            "storage is redis://..., in which Optuna leaves pickles: give a file, or an SQL database's URL"
+        )
+
+
 def opened(storage: str, *, make: bool = True) -> "BaseStorage":
     """Open it; with `make`, a file that is not there is made.
 
@@ -74,15 +86,12 @@ def opened(storage: str, *, make: bool = True) -> "BaseStorage":
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
+    require_no_pickles(storage)
     file = Path(storage).expanduser()
     if not is_url(storage):
         if not make and not file.is_file():
             raise UsageError(f"there is no study in {storage}: there is no such file")
         prepare_to_write(file)
-    elif storage.startswith("redis"):
-        raise UsageError(
-            "storage is redis://..., in which Optuna leaves pickles: give a file, or an SQL database's URL"
-        )
     try:
         if storage.endswith(JOURNAL) and not is_url(storage):
             return JournalStorage(JournalFileBackend(str(file)))
