@@ -263,7 +263,7 @@ def test_a_run_of_a_preset_s_name_has_that_name(run: Run, tmp_path: Path) -> Non
     told = {name: settings[name] for name in ("critics", "subset", "dropout", "critic_network", "updates_per_step")}
     assert told == {"critics": 2, "subset": 2, "dropout": 0.01, "critic_network": "layer_norm", "updates_per_step": 20}
     assert run.metrics[-1]["learner/updates"] == 220
-    assert "DROQ" in write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "DroQ" in write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
     assert np.isfinite(run.q(np.zeros((3, 2), np.float32), np.zeros((3, 1), np.float32))).all()
 
 

@@ -48,9 +48,13 @@ def is_built_in(name: str) -> bool:
     return name.lower() in NAMES or name.lower() in presets_by_name()
 
 
+SPELLED = {"crossq": "CrossQ", "droq": "DroQ"}
+"""Those whose papers do not write them in capitals."""
+
+
 def titled(name: str) -> str:
     """An algorithm's name as it heads a line: `SAC`, and a module's as it is written."""
-    return name.upper() if is_built_in(name) else name
+    return SPELLED.get(name.lower(), name.upper()) if is_built_in(name) else name
 
 
 def algorithm(name: str) -> Algorithm:
