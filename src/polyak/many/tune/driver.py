@@ -19,7 +19,7 @@ from polyak.many.tune.asked import Search
 from polyak.many.tune.candidate import REASON, Candidate, Seeded, State, reason_of, running
 from polyak.many.tune.owner import NOTE, Owner, myself
 from polyak.many.tune.scores import below_all
-from polyak.many.tune.storage import quiet, require_no_pickles, shown, told
+from polyak.many.tune.storage import prepare, quiet, shown, told
 from polyak.many.tune.study import DIVERGED, Trials, begun, best_of
 from polyak.run.states import tell_stopped
 from polyak.system.files import prepare_to_write
@@ -106,7 +106,7 @@ def run(search: Search, watcher: Watcher | None = None, place: Place | None = No
         TrainingError: the storage or the first trials have failed, or another process has taken the study; all runs
             have saved.
     """
-    require_no_pickles(search.storage)
+    prepare(search.storage)
     prepare_to_write(search.folder / "report.html")
     with quiet(), locked(search.folder), signals_noted() as signals:
         study = begun(search.storage, search.study, search.described())

@@ -65,16 +65,18 @@ def shown(storage: str) -> str:
     return f"{parts.scheme}://{place}{parts.path}"
 
 
-def require_no_pickles(storage: str) -> None:
-    """Refuse a storage in which Optuna leaves pickles.
+def prepare(storage: str) -> None:
+    """Refuse a storage that cannot be written, or in which Optuna leaves pickles, before anything else is made.
 
     Raises:
-        UsageError: it is Redis.
+        UsageError: it is Redis, or a file that cannot be written.
     """
     if storage.startswith("redis"):
         raise UsageError(
             "storage is redis://..., in which Optuna leaves pickles: give a file, or an SQL database's URL"
         )
+    if not is_url(storage):
+        prepare_to_write(Path(storage).expanduser())
 
 
 def opened(storage: str, *, make: bool = True) -> "BaseStorage":
@@ -86,12 +88,10 @@ def opened(storage: str, *, make: bool = True) -> "BaseStorage":
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    require_no_pickles(storage)
     file = Path(storage).expanduser()
-    if not is_url(storage):
-        if not make and not file.is_file():
-            raise UsageError(f"there is no study in {storage}: there is no such file")
-        prepare_to_write(file)
+    if not make and not is_url(storage) and not file.is_file():
+        raise UsageError(f"there is no study in {storage}: there is no such file")
+    prepare(storage)
     try:
         if storage.endswith(JOURNAL) and not is_url(storage):
             return JournalStorage(JournalFileBackend(str(file)))
