@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,23 @@ from polyak.environments.worker import Fault
 from polyak.experience.collecting import Collecting, answered, begun
 from polyak.experience.rounds import Answer, Beginning, Lost, Order
 from polyak.run import collecting
+
+CONFIG: dict[str, Any] = {
+    "steps": 72,
+    "steps_per_epoch": 24,
+    "start_steps": 10,
+    "update_after": 8,
+    "update_every": 8,
+    "batch_size": 8,
+    "replay_size": 60,  # the ring comes round
+    "hidden_sizes": (4,),
+    "evaluation_episodes": 1,
+    "seed": 3,
+    "backend": "torch",
+    "collectors": 2,
+    "envs": 2,
+}
+"""Of a run with four environments in two collectors."""
 
 
 class SeatHere:

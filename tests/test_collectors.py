@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import polyak
 from clocks import Alarm
-from collecting_here import Here, put_here
+from collecting_here import CONFIG, Here, put_here
 from polyak import Run, TrainingError, UsageError
 from polyak.experience.processes import Process, Processes
 from polyak.experience.remote import Rhythm
@@ -27,21 +27,6 @@ from polyak.report.page import page
 from tiny_cli import SMALL, TINY, Tiny, Uneven, untrained_run
 from whole_runs import assert_same, saved, snapshots, without_times
 
-CONFIG: dict[str, Any] = {
-    "steps": 72,
-    "steps_per_epoch": 24,
-    "start_steps": 10,
-    "update_after": 8,
-    "update_every": 8,
-    "batch_size": 8,
-    "replay_size": 60,  # the ring comes round
-    "hidden_sizes": (4,),
-    "evaluation_episodes": 1,
-    "seed": 3,
-    "backend": "torch",
-    "collectors": 2,
-    "envs": 2,
-}
 UNEVEN = "tiny_cli:Uneven-v0"
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import polyak
 from cluster import Simulated, raylet_of
+from collecting_here import CONFIG as WITH_COLLECTORS
 from collecting_here import put_here
 from polyak import Run, TrainingError
 from polyak.experience import actors, remote
@@ -67,22 +68,7 @@ class Marred(gymnasium.Env):
 
 gymnasium.register("Marred-v0", "marred:Marred")
 '''
-CONFIG: dict[str, Any] = {
-    "steps": 72,
-    "steps_per_epoch": 24,
-    "start_steps": 10,
-    "update_after": 8,
-    "update_every": 8,
-    "batch_size": 8,
-    "replay_size": 60,  # the ring comes round
-    "hidden_sizes": (4,),
-    "evaluation_episodes": 1,
-    "seed": 3,
-    "backend": "torch",
-    "collectors": 2,
-    "envs": 2,
-    "probe": False,
-}
+CONFIG: dict[str, Any] = {**WITH_COLLECTORS, "probe": False}
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +239,7 @@ def test_a_dead_node_takes_nothing_also_where_no_other_has_room(
     with cluster.node(cpus=2) as node:
         disturbed = train(joined, observer=Kills())
     assert killed
-    assert len(made) == 3
+    assert len(made) > 2  # or more: until Ray knows that the node is dead, one made again may be placed there once more
     put_here(monkeypatch)
     assert_same(disturbed, train())
 
