@@ -8,14 +8,54 @@
 5. normalize: observations and rewards by their statistics. As they are.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from polyak.experience.choosers import Chooser, Chosen, Uniform
 from polyak.experience.replay import Replay
-from polyak.types import Batch, Float
+from polyak.types import Arrays, Batch, Float, Transitions
 
 UNIFORM = Uniform()
+
+
+class Batches:
+    """What a run's learner learns from: transitions as they enter replay, and batches of them, made by the stages.
+
+    What the stages keep from one burst to the next is in its state. Collectors, wherever they are, keep none: all of it
+    advances where transitions enter, in their order.
+    """
+
+    def __init__(self, replay: Replay, discount: float, n_step: int = 1, chooser: Chooser = UNIFORM) -> None:
+        self.replay = replay
+        self._discount, self._n_step, self._chooser = discount, n_step, chooser
+
+    def add(self, transitions: Transitions) -> None:
+        """Transitions enter replay, in their order."""
+        self.replay.add(transitions)
+
+    def sample(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
+        """K batches of B transitions [K, B]; `generator` is all the chance there is.
+
+        Raises:
+            UsageError: replay is empty.
+        """
+        return sample_batch(self.replay, generator, updates, batch_size, self._discount, self._n_step, self._chooser)
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """What `restore` needs beside replay: as JSON can hold it, and as arrays of any kind."""
+        return {}, {}
+
+    def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
+        """Go on from a `state()`, with a replay that is restored already.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of what the stages keep.
+        """
+        if state or arrays:
+            raise ValueError(f"batches keep {sorted({*state, *arrays})}, but the settings say that nothing is kept")
 
 
 def sample_batch(

@@ -10,8 +10,7 @@ import numpy as np
 
 from polyak.algorithm import drawn
 from polyak.errors import TrainingError
-from polyak.experience.batches import sample_batch
-from polyak.experience.replay import Replay
+from polyak.experience.batches import Batches
 from polyak.policies.policy import Policy
 from polyak.run.ledger import Ledger
 from polyak.run.plan import Plan
@@ -77,7 +76,7 @@ class Updates:
         self,
         plan: Plan,
         streams: Streams,
-        replay: Replay,
+        batches: Batches,
         learner: Learner,
         policy: Policy,
         ledger: Ledger,
@@ -95,7 +94,7 @@ class Updates:
         """Updates that were launched."""
         self.policy = policy
         """The newest that was taken over."""
-        self.replay, self.learner = replay, learner
+        self.batches, self.learner = batches, learner
         self._plan, self._streams, self._ledger, self._folder = plan, streams, ledger, folder
         self._draws = plan.algorithm.draws(policy.spec, plan.config)
         self._schedule = UpdateSchedule(plan.config)
@@ -107,8 +106,7 @@ class Updates:
         """Start the updates that are due as the run's steps go from `before` to `after`; whether there are any."""
         due, batch_size = self._schedule.due(before, after), self._plan.config.batch_size
         if due:
-            ahead = self._plan.config.discount, self._plan.config.n_step
-            batches = sample_batch(self.replay, self._streams.replay, due, batch_size, *ahead)
+            batches = self.batches.sample(self._streams.replay, due, batch_size)
             self._ledger.stopwatch.lap("replay")
             draws = drawn(self._draws, self._streams.learner, due)
             self._launched.append(self._started(batches, draws))
@@ -171,7 +169,7 @@ class Updates:
         return state, arrays
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
-        """Go on from a `state()`, with a learner, a replay and the learner's policy that are restored already.
+        """Go on from a `state()`, with a learner, batches and the learner's policy that are restored already.
 
         Raises:
             ValueError, TypeError, KeyError: this is no state of updates.

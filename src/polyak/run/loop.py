@@ -172,7 +172,7 @@ class Loop:
             self.ledger.given_up += self.collector.given_up()
         if isinstance(self.collector, InStep):
             self._go_ahead(self.collector, before)
-        self.updates.replay.add(transitions)
+        self.updates.batches.add(transitions)
         self.ledger.stopwatch.lap("replay")
         self.progress.steps = self.collector.steps
         episodes = self.collector.finished()
@@ -268,19 +268,20 @@ class Loop:
         with _Torn(self):
             self._require_finite(learner)
         state, arrays = self._state()
-        told, kept = self.callbacks.state()
+        (advanced, moved), (told, kept) = self.updates.batches.state(), self.callbacks.state()
         content = Content(
             step=self.collector.steps,
             run=self.run.settings,
-            state=state | ({"callbacks": told} if told else {}),
+            state=state | ({"batches": advanced} if advanced else {}) | ({"callbacks": told} if told else {}),
             algorithm=self.plan.algorithm.name,
             learner=learner,
             loop=arrays,
             metrics=self.writer.content,
             best=self.state.best_policy,
+            batches=moved,
             callbacks=kept,
         )
-        self.checkpoints.save(content, self.updates.replay)
+        self.checkpoints.save(content, self.updates.batches.replay)
         self.ledger.stopwatch.lap("saving")
         self.state.saved = content.step
         if self.mirror is not None:

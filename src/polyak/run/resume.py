@@ -29,7 +29,7 @@ from polyak.run.origin import additions_for, environment_of
 from polyak.run.plan import Plan, plan_of, require_fitting
 from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest
-from polyak.run.start import Parts, put_together, settled
+from polyak.run.start import Parts, make_batches, put_together, settled
 from polyak.run.states import standing_of
 from polyak.run.worlds import make_worlds
 from polyak.system.files import remove_leftovers
@@ -114,6 +114,8 @@ def _restored(
     collector = collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
+        batches = make_batches(plan, saved.replay)
+        batches.restore(manifest.state.get("batches", {}), saved.batches)
         if evaluation is not None and plan.evaluate_in != "training":
             restore_evaluation(evaluation, saved)
         others = told(asked.changes, before, plan, manifest.run)
@@ -127,7 +129,7 @@ def _restored(
     remove_leftovers(run.folder)
     remove_leftovers(checkpoints.folder)
     write_settings(run.settings_file, description)
-    parts = Parts(plan, Run(run.folder), streams, collector, evaluation, saved.replay, saved.learner, checkpoints)
+    parts = Parts(plan, Run(run.folder), streams, collector, evaluation, batches, saved.learner, checkpoints)
     parts.metrics, parts.step, parts.notes = saved.metrics, manifest.step, notes
     parts.callbacks = callbacks
     loop = put_together(stack, parts, observer)

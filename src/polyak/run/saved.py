@@ -37,6 +37,7 @@ class Saved:
     replay: Replay
     metrics: bytes
     best: bytes | None
+    batches: Arrays
     callbacks: Arrays
 
 
@@ -78,8 +79,8 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.side_by_side, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
-        callbacks = checkpoints.callbacks(of)
-    return Saved(of, algorithm, spec, learner, loop, replay, metrics, best, callbacks)
+        kept = checkpoints.batches(of), checkpoints.callbacks(of)
+    return Saved(of, algorithm, spec, learner, loop, replay, metrics, best, *kept)
 
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:

@@ -12,6 +12,7 @@ from polyak.algorithms.trial import require_working
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
+from polyak.experience.batches import Batches
 from polyak.experience.collector import Collector
 from polyak.experience.remote import Collectors
 from polyak.experience.replay import Replay, memory_needed
@@ -112,7 +113,8 @@ def new_loop(
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
-    parts = Parts(plan, run, streams, collector, evaluation, replay, learner, Checkpoints(run.checkpoints))
+    batches = make_batches(plan, replay)
+    parts = Parts(plan, run, streams, collector, evaluation, batches, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
     parts.notes |= {"not exact": inexact} if inexact else {}
     if plan.found is not None and plan.found.said:
@@ -162,6 +164,11 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int 
     return replay
 
 
+def make_batches(plan: Plan, replay: Replay) -> Batches:
+    """What the learner learns from, out of a replay that is empty or restored, before anything of it has advanced."""
+    return Batches(replay, plan.config.discount, plan.config.n_step)
+
+
 @dataclass
 class Parts:
     """What a loop is put together from, as a new run has it or as a checkpoint had it."""
@@ -172,7 +179,7 @@ class Parts:
     collector: Collector | Collectors
     evaluation: Environments | None
     """Where the policy is evaluated, if it is."""
-    replay: Replay
+    batches: Batches
     learner: Arrays
     """The state that the learner goes on from."""
     checkpoints: Checkpoints
@@ -196,7 +203,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     writer.sinks += trackers
     said = told_of(plan, environments.traits)
     told = {**_of_callbacks(parts.callbacks), **places, **said, **parts.notes}
-    shown = {**facts(plan, environments.count, parts.replay), **told}
+    shown = {**facts(plan, environments.count, parts.batches.replay), **told}
     if "averages" in said and isinstance(observer, Silent):
         _warn(plan, said["averages"], stacklevel=7)
     progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
@@ -211,7 +218,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     ledger = Ledger(plan.algorithm.metrics, plan.info_metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
-    updates = Updates(plan, parts.streams, parts.replay, learner, policy, ledger, run.folder, in_pieces=cut)
+    updates = Updates(plan, parts.streams, parts.batches, learner, policy, ledger, run.folder, in_pieces=cut)
     if isinstance(parts.collector, Collectors):
         parts.collector.measured_by(updates)
     training = Training(plan, run.folder, parts.collector, updates, ledger, progress)

@@ -7,6 +7,7 @@
     loop-000007.safetensors         exploration noise, what was last observed, what was measured since the last record
     metrics-000007.jsonl            the metrics up to then
     best-000007.safetensors         the policy of the best evaluation up to then
+    batches-000007.safetensors      the arrays that are kept to make batches, where any are
     callbacks-000007.safetensors    the arrays that callbacks keep, where any do
     replay-40000-000007.safetensors transitions from number 40,000 on, as many as were new
 
@@ -35,12 +36,9 @@ from polyak.types import Arrays
 
 LEARNER = Form("polyak-learner", 1, "learner", ("F32", "I32"))
 LOOP = Form("polyak-loop", 1, "loop's state", ("F32",))
-CALLBACKS = Form(
-    "polyak-callbacks",
-    1,
-    "callbacks' state",
-    ("BOOL", *(f"{kind}{bits}" for kind in "UI" for bits in (8, 16, 32, 64)), "F16", "F32", "F64"),
-)
+ANY_KIND = ("BOOL", *(f"{kind}{bits}" for kind in "UI" for bits in (8, 16, 32, 64)), "F16", "F32", "F64")
+BATCHES = Form("polyak-batches", 1, "state of the batches", ANY_KIND)
+CALLBACKS = Form("polyak-callbacks", 1, "callbacks' state", ANY_KIND)
 HEADER = 1_000_000
 """Bytes that the header of a file of arrays takes at most."""
 
@@ -66,6 +64,8 @@ class Content:
     """`metrics.jsonl` up to now."""
     best: bytes | None
     """The file of the best policy, if there is one."""
+    batches: Arrays = field(default_factory=dict[str, Any])
+    """The arrays that are kept to make batches."""
     callbacks: Arrays = field(default_factory=dict[str, Any])
     """The arrays that callbacks keep."""
 
@@ -108,8 +108,12 @@ class Checkpoints:
             }
             if content.best is not None:
                 files["best"] = write("best", content.best)
-            if content.callbacks:
-                files["callbacks"] = write("callbacks", content_of(CALLBACKS, content.callbacks, {}))
+            for role, form, arrays in (
+                ("batches", BATCHES, content.batches),
+                ("callbacks", CALLBACKS, content.callbacks),
+            ):
+                if arrays:
+                    files[role] = write(role, content_of(form, arrays, {}))
             replay_files = segments.append(
                 replay,
                 previous.segments if previous else (),
@@ -191,16 +195,23 @@ class Checkpoints:
         content = self.content(file, sum(value.nbytes for value in expected.values()) + HEADER)
         return arrays_in(content, self.folder / file.name, LOOP, expected)[0]
 
+    def batches(self, of: Manifest) -> Arrays:
+        """The arrays in a checkpoint that are kept to make batches; errors as for `callbacks`."""
+        return self._kept_by("batches", BATCHES, of)
+
     def callbacks(self, of: Manifest) -> Arrays:
         """The arrays that callbacks keep in a checkpoint.
 
         Raises:
             UsageError: the file is missing or damaged.
         """
-        if "callbacks" not in of.files:
+        return self._kept_by("callbacks", CALLBACKS, of)
+
+    def _kept_by(self, role: str, form: Form, of: Manifest) -> Arrays:
+        if role not in of.files:
             return {}
-        file = of.files["callbacks"]
-        return arrays_in(self.content(file), self.folder / file.name, CALLBACKS)[0]
+        file = of.files[role]
+        return arrays_in(self.content(file), self.folder / file.name, form)[0]
 
     def replay(self, of: Manifest, empty: Replay) -> Replay:
         """Fill an empty replay with what a checkpoint holds.

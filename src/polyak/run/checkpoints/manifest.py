@@ -15,20 +15,20 @@ from polyak.errors import NewerFormatError, UnreadableError, UsageError
 from polyak.system.files import read_plain_file
 
 FORMAT = "polyak-checkpoint"
-VERSION = 6
+VERSION = 7
 """Since 2, `state` names the columns of what was measured (`metrics`); since 3, there may be a burst that was launched
 and not waited for (`launched`, with a lag); since 4, `run` has the run's identity; since 5, transitions have the number
 of their episode, and the collector those of the running ones (`episode_numbers`); since 6, `episodes` have infos,
 and there may be what callbacks keep (`callbacks`), what they have logged (`logged`) and why one has stopped the run
-(`stopped`)."""
+(`stopped`); since 7, there may be what is kept to make batches (`batches`)."""
 SIZE_LIMIT, VALUES = 16_000_000, 1_000_000
 """Bytes of a manifest at most, and values in it: a few for each of as many segments and episodes as nobody has."""
-FILES, OPTIONAL = ("learner", "loop", "metrics"), ("best", "callbacks")
+FILES, OPTIONAL = ("learner", "loop", "metrics"), ("best", "batches", "callbacks")
 SERIALS = 10**9
 """Checkpoints of a run have smaller numbers: what claims a larger one is none, and does not count."""
 MANIFEST_NAME = re.compile(r"checkpoint-([0-9]{6,12})\.json", re.ASCII)
 FILE_NAME = re.compile(
-    r"(learner|loop|best|callbacks|metrics|replay)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)", re.ASCII
+    r"(learner|loop|best|batches|callbacks|metrics|replay)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)", re.ASCII
 )
 """What a checkpoint's file may be called: a plain name, which leads to no other folder."""
 
@@ -69,7 +69,7 @@ class Manifest:
     state: Mapping[str, Any]
     """Counters and random streams."""
     files: Mapping[str, File]
-    """`FILES`, `best` where there is a best policy, `callbacks` where they keep arrays."""
+    """`FILES`, `best` where there is a best policy, `batches` and `callbacks` where these keep arrays."""
     added: int
     """Transitions ever added to replay."""
     segments: tuple[Segment, ...]
