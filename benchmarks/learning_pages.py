@@ -7,7 +7,7 @@ import argparse
 import re
 from pathlib import Path
 
-from curves import compared, tables
+from curves import compared, experience, tables
 from curves.cases import BLOCKS, LANDER, ROOT, trainings
 from curves.numbers import Done
 from curves.store import Result, Store
@@ -37,12 +37,13 @@ def main() -> None:
         chosen = [each for each in tables.of(store, group, environment) if each.case.variant == variant]
         draw(chosen, title, options.docs / "results" / f"{name}.png")
     compared.draw(store, options.docs / "results" / compared.PICTURE)
+    experience.draw(store, options.docs / "results")
 
 
 def page(store: Store) -> str:
     """The whole text."""
     ours = (tables.presets, tables.book, tables.tuned, tables.lander, tables.book_lander)
-    written = (compared.compared, compared.published, *ours)
+    written = (experience.section, compared.compared, compared.published, *ours)
     sections = [INTRODUCTION, *(section(store) for section in written), left(store), versions(store), commands(store)]
     return "\n\n".join(section for section in sections if section) + "\n"
 

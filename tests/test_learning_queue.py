@@ -22,11 +22,11 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the source distribution has no benchmarks", allow_module_level=True)
 with pytest.MonkeyPatch.context() as patched:
     patched.syspath_prepend(BENCHMARKS)
-    cases, equal, store, runs, numbers, compared, learning, pages = (
+    cases, equal, store, runs, numbers, compared, experience, learning, pages = (
         importlib.import_module(name)
         for name in (
             *("curves.cases", "curves.equal", "curves.store", "curves.runs", "curves.numbers", "curves.compared"),
-            *("learning", "learning_pages"),
+            *("curves.experience", "learning", "learning_pages"),
         )
     )
 
@@ -57,7 +57,7 @@ def test_every_seed_has_both_libraries_before_the_next_and_cheap_environments_co
     order = list(dict.fromkeys(training.case.environment for training in cases.trainings("equal")))
     assert order == ["Pendulum-v1", "InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
     groups = list(dict.fromkeys(block.cases[0].group for block in cases.BLOCKS))
-    assert groups == ["successors", "walker", "book", "tuned", "equal", "published", "presets"]
+    assert groups == ["experience", "successors", "walker", "book", "tuned", "equal", "published", "presets"]
 
 
 def test_a_part_of_the_queue_is_taken_by_its_name() -> None:
@@ -305,3 +305,40 @@ def test_the_page_compares_what_both_have_and_says_what_has_not_run(tmp_path: Pa
 def test_the_sites_page_is_that_of_its_results() -> None:
     docs = BENCHMARKS.parent / "docs"
     assert (docs / "results.md").read_text() == pages.page(store.Store(docs / "results" / "learning"))
+
+
+def test_each_question_about_experience_has_its_table_with_medians_and_spreads(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    assert experience.section(made) == ""
+    question = next(each for each in cases.EXPERIENCE if each.title == "n-step returns, HalfCheetah-v5")
+    one, three, five = (case.name for case in question.cases)
+    for seed, value in enumerate((100.0, 120.0, 140.0)):
+        made.write(f"{one}-{seed}", result(0.0, 1.0, 2.0, value))
+    made.write(f"{three}-0", result(0.0, 1.0, 3.0, 2_000.0))
+    text = experience.section(made)
+    assert "|  | seeds | 10 steps | 20 steps | 30 steps | 40 steps |" in text
+    assert "| n-step-1 | 3 | 0 (0 to 0) | 1 (1 to 1) | 2 (2 to 2) | 120 (100 to 140) |" in text
+    assert "| n-step-3 | 1 of 3 | 0 | 1 | 3 | 2,000 |" in text
+    assert "Not run yet: n-step-5." in text
+    assert five not in text
+    assert "Lander" not in text
+    experience.draw(made, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.svg")] == [f"{question.name}.svg"]
+    assert "n-step-3 (1 of 3)" in (tmp_path / f"{question.name}.svg").read_text()
+
+
+def test_a_question_may_be_of_success_and_of_how_soon_it_came() -> None:
+    rates = [[10, 0.0], [20, 0.5], [30, 1.0], [40, 1.0]]
+    late = [[10, 0.0], [20, 0.0], [30, 0.25], [40, 0.5]]
+    found = numbers.Done(
+        cases.Case("experience", "sac", "A", variant="with"),
+        3,
+        {0: result(*[-1.0] * 4, successes=rates), 1: result(*[-1.0] * 4, successes=late)},
+    )
+    asked = cases.Question("A", "", [found.case], measure="success rate", reached=1.0)
+    marks = experience.at([found], "success rate")
+    assert experience.row(asked, found, marks) == [
+        *("with", "2 of 3", "0.00 (0.00 to 0.00)", "0.25 (0.00 to 0.50)", "0.62 (0.25 to 1.00)"),
+        *("0.75 (0.50 to 1.00)", "30, 1 of 2 seeds"),
+    ]
+    assert experience.first(found, 2.0, "success rate") == "not reached"

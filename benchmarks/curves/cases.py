@@ -1,9 +1,11 @@
 """Which trainings there are, in the order in which they are to be run."""
 
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ALGORITHMS = ("ddpg", "td3", "sac")
@@ -105,7 +107,51 @@ def beside_sac(environment: str, algorithms: Sequence[str] = SUCCESSORS, seeds: 
 
 LANDER = "LunarLanderContinuous-v3"
 SOLVED = "--stop-at-return 220 --evaluation-episodes 100"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a way to learn from experience, by cases that differ in nothing else."""
+
+    title: str
+    text: str
+    """What is compared, in a sentence or two."""
+    cases: Sequence[Case]
+    seeds: int = 3
+    measure: Literal["return", "success rate"] = "return"
+    """Of the evaluations."""
+    reached: float | None = None
+    """Where the table says after how many steps each case came to it."""
+
+    @property
+    def name(self) -> str:
+        """Of its picture."""
+        return "experience-" + "-".join(re.findall("[a-z0-9]+", self.title.lower()))
+
+
+def with_and_without(environment: str, variants: Mapping[str, str], algorithm: str = "sac") -> list[Case]:
+    """Cases of the group by what is told from each other, with the flags of each."""
+    return [Case("experience", algorithm, environment, told, name, 10) for name, told in variants.items()]
+
+
+def steps_ahead(environment: str, steps: int) -> Question:
+    """What n-step returns do in the first steps of an environment."""
+    variants = {f"n-step-{n}": f"--steps {steps} --n-step {n}" for n in (1, 3, 5)}
+    told = (
+        "SAC with the environment's own preset; a target counts one reward, three or five before it asks the critics."
+    )
+    return Question(f"n-step returns, {environment}", told, with_and_without(environment, variants))
+
+
+EXPERIENCE = (
+    steps_ahead(LANDER, 100_000),
+    steps_ahead("HalfCheetah-v5", 50_000),
+)
+"""Questions in the order in which they are to be run."""
+
 BLOCKS = (
+    # What better experience does.
+    *(Block(question.cases, question.seeds) for question in EXPERIENCE),
     # The successors beside SAC: the first 100,000 steps, DroQ's first 30,000, and the walker until it walks.
     beside_sac("HalfCheetah-v5"),
     beside_sac("Hopper-v5"),

@@ -38,9 +38,14 @@ class Done:
         """[n, 2] steps and seconds at which each seed ended."""
         return np.array([each["curve"][-1][:2] for each in self.results.values()], float)
 
-    def curves(self) -> tuple[Scores, Scores]:
-        """[T] the steps at which all seeds were evaluated, and [n, T] what they had there."""
-        found = [{step: value for step, _, value in each["curve"]} for each in self.results.values()]
+    def curves(self, measure: str = "return") -> tuple[Scores, Scores]:
+        """[T] the steps at which all seeds were evaluated, and [n, T] what they had there: the return, or success rate.
+
+        Raises:
+            KeyError: the evaluations have no success rate.
+        """
+        name = "curve" if measure == "return" else "successes"
+        found = [{point[0]: point[-1] for point in each[name]} for each in self.results.values()]
         steps = sorted(set(found[0]).intersection(*found)) if found else []
         return np.array(steps, float), np.array([[each[step] for step in steps] for each in found])
 

@@ -25,6 +25,7 @@ from polyak.run.states import standing_of
 from polyak.system.locking import in_use, locked
 
 FRESH_SEED = 1_000  # far from the training seeds
+SUCCESS = "eval/success_rate"
 KEPT = "kept"
 """In a training's folder: what Stable-Baselines3 goes on from."""
 
@@ -130,6 +131,9 @@ def ours(training: Training, places: Places) -> Result:
     result |= {"versions": told["versions"], "settings": told["settings"]}
     points = [(r["step"], r["seconds"], r["eval/return"]) for r in run.metrics if "eval/return" in r]
     result["curve"] = [[int(step), round(seconds, 1), round(value, 2)] for step, seconds, value in points]
+    rates = [[int(r["step"]), round(r[SUCCESS], 4)] for r in run.metrics if SUCCESS in r]
+    if rates:
+        result["successes"] = rates
     if training.case.fresh:
         asked = ["--episodes", str(training.case.fresh), "--seed", str(FRESH_SEED), "--json"]
         fresh: dict[str, Any] = json.loads(polyak("evaluate", str(run.folder), *asked, log=folder / "log"))
