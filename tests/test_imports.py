@@ -30,7 +30,7 @@ RUN = {
 ACTING = {
     *("algorithm", "types", "errors", "system", "networks", "settings.kinds", "settings.shared"),
     *("environments.parts", "environments.values"),  # NumPy alone, as all of this is
-    *("policies.policy", "policies.contents", "policies.distribution", "policies.observed"),
+    *("policies.policy", "policies.contents", "policies.distribution", "policies.normalizer", "policies.observed"),
 }
 ALLOWED = {
     "errors": set[str](),
@@ -59,6 +59,7 @@ ALLOWED = {
     "frameworks.execution": {"draws", "types", "errors", "system", "settings"},
     "policies": {"algorithm", "types", "errors", "system", "settings", "networks", "environments", "policies"},
     **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
+    "policies.normalizer": {"types", "settings.kinds"},
     "experience": {
         *("types", "errors", "system", "policies.policy", "experience"),
         *("environments.stepping", "environments.infos", "environments.elsewhere"),

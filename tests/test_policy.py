@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from polyak.errors import NonFiniteError, UsageError
 from polyak.policies.contents import Kind
+from polyak.policies.normalizer import Normalizer
 from polyak.policies.policy import Policy
 from polyak.types import Arrays, Spec
 from tiny import constant_policy, make_policy
@@ -74,6 +75,68 @@ def test_an_observation_of_another_shape_is_refused(spec: Spec, shape: tuple[int
     with pytest.raises(UsageError) as caught:
         make_policy(spec).act(np.zeros(shape))
     assert f"has shape {shape}, but this policy takes (3,) or (N, 3)" in str(caught.value)
+
+
+# Seeing through a normalizer
+
+
+def seeing(policy: Policy, mean: list[float], scale: list[float], clip: float = 10.0) -> Policy:
+    """The same network, behind a normalizer."""
+    numbers = [np.array(each, np.float32) for each in (mean, scale)]
+    return dataclasses.replace(policy, normalizer=Normalizer(*numbers, clip))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_sees_what_a_normalizer_makes_of_observations(kind: Kind, spec: Spec) -> None:
+    plain = make_policy(spec, kind, noise=0.2)
+    policy = seeing(plain, [1.0, -2.0, 100.0], [0.5, 3.0, 1000.0])
+    observation = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    observation[:, 2] += 100
+    seen = np.clip((observation - [1.0, -2.0, 100.0]) * [0.5, 3.0, 1000.0], -10.0, 10.0).astype(np.float32)
+    assert (np.abs(seen) == 10.0).any()
+    noise = np.random.default_rng(1).standard_normal((5, 2), np.float32)
+    np.testing.assert_allclose(policy.act(observation), plain.act(seen), rtol=1e-5)
+    np.testing.assert_allclose(policy.act(observation[0]), plain.act(seen[0]), rtol=1e-5)
+    np.testing.assert_allclose(policy.mean(observation), plain.mean(seen), rtol=1e-5)
+    np.testing.assert_allclose(policy.explore(observation, noise), plain.explore(seen, noise), rtol=1e-5)
+    if kind == "squashed_gaussian":
+        np.testing.assert_allclose(policy.distribution(observation).std, plain.distribution(seen).std, rtol=1e-5)
+
+
+def test_what_is_far_beyond_the_clip_is_clipped(spec: Spec) -> None:
+    policy = seeing(make_policy(spec), [-3e38, 0.0, 0.0], [1e4, 1e4, 1e4], clip=2.0)
+    np.testing.assert_array_equal(policy.act([3e38, -3e38, 1.0]), make_policy(spec).act([2.0, -2.0, 2.0]))
+
+
+def test_a_normalizer_is_in_the_file_with_its_policy(spec: Spec, tmp_path: Path) -> None:
+    policy = seeing(make_policy(spec, "squashed_gaussian"), [1.0, -2.0, 1e-30], [0.5, 3e30, 1e-38], clip=5.0)
+    policy.save(tmp_path / "policy")
+    read = Policy.load(tmp_path / "policy")
+    assert policy.normalizer is not None
+    assert policy.normalizer.same(read.normalizer)
+    assert read.content() == policy.content()
+    assert b'"version":"3"' in policy.content()
+    assert b'"version":"1"' in make_policy(spec).content()  # what has none is the file that it always was
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wrong"),
+    [
+        ((np.zeros(3), np.ones(3, np.float32), 10.0), "mean is"),
+        ((np.zeros(3, np.float32), [1.0], 10.0), "scale is"),
+        ((np.zeros(3, np.float32), np.ones((3, 1), np.float32), 10.0), "scale is"),
+        ((np.zeros(3, np.float32), np.ones(3, np.float32), 0.0), "clip is 0"),
+        ((np.zeros(3, np.float32), np.ones(3, np.float32), math.nan), "clip is nan"),
+    ],
+)
+def test_a_normalizer_of_other_kinds_is_refused(numbers: Any, wrong: str) -> None:
+    with pytest.raises(UsageError, match=wrong):
+        Normalizer(*numbers)
+
+
+def test_a_policy_takes_no_other_normalizer(spec: Spec) -> None:
+    with pytest.raises(UsageError, match="normalizer is 3"):
+        dataclasses.replace(make_policy(spec), normalizer=3)  # pyright: ignore[reportArgumentType]
 
 
 # Acting otherwise
@@ -335,7 +398,7 @@ BROKEN: dict[str, Callable[[Content], object]] = {
     "no format": replace(1, "format", None),
     "another format": replace(1, "format", "else"),
     "no version": replace(1, "version", None),
-    "a newer version": replace(1, "version", "3"),
+    "a newer version": replace(1, "version", "4"),
     "a version in words": replace(1, "version", "one"),
     "a negative version": replace(1, "version", "-1"),
     "a version of no number": replace(1, "version", "²"),
@@ -414,11 +477,58 @@ def test_broken_content_is_refused(name: str, tmp_path: Path) -> None:
     refused(tmp_path / "policy")
 
 
+def normalized(clip: Any = 10.0, **arrays: Any) -> Callable[[Content], None]:
+    """A normalizer beside the network, with other arrays than would be right; None removes one."""
+
+    def change(content: Content) -> None:
+        content[1]["version"], content[2]["normalizer"] = "3", {"clip": clip}
+        found = {"mean": np.zeros(3, np.float32), "scale": np.ones(3, np.float32)} | arrays
+        content[0].update({f"normalizer/{name}": value for name, value in found.items() if value is not None})
+
+    return change
+
+
+BROKEN_NORMALIZERS: dict[str, Callable[[Content], object]] = {
+    "arrays without words": lambda content: [normalized()(content), content[2].pop("normalizer")],
+    "no mean": normalized(mean=None),
+    "no scale": normalized(scale=None),
+    "an array too many": normalized(count=array(3)),
+    "a mean of other observations": normalized(mean=array(4)),
+    "a scale of two axes": normalized(scale=array(3, 1)),
+    "a mean in float64": normalized(mean=array(3, dtype=np.float64)),
+    "a mean that is NaN": normalized(mean=np.full(3, np.nan, np.float32)),
+    "a scale that is infinite": normalized(scale=np.full(3, np.inf, np.float32)),
+    "a scale of 0": normalized(scale=np.zeros(3, np.float32)),
+    "a negative scale": normalized(scale=-array(3)),
+    "a clip of 0": normalized(0.0),
+    "a clip that is NaN": normalized(math.nan),
+    "a clip that is infinite": normalized(math.inf),
+    "a clip beyond float32": normalized(1e39),
+    "a clip in words": normalized("much"),
+    "words that are a number": lambda content: [normalized()(content), content[2].update(normalizer=10.0)],
+}
+
+
+def test_the_normalizer_that_is_broken_below_is_whole(tmp_path: Path) -> None:
+    content = good_content()
+    normalized()(content)
+    write(tmp_path / "policy", content)
+    assert Policy.load(tmp_path / "policy").normalizer is not None
+
+
+@pytest.mark.parametrize("name", BROKEN_NORMALIZERS)
+def test_a_broken_normalizer_is_refused(name: str, tmp_path: Path) -> None:
+    content = good_content()
+    BROKEN_NORMALIZERS[name](content)
+    write(tmp_path / "policy", content)
+    refused(tmp_path / "policy")
+
+
 def test_a_newer_version_says_to_upgrade(tmp_path: Path) -> None:
     content = good_content()
-    content[1]["version"] = "3"
+    content[1]["version"] = "4"
     write(tmp_path / "policy", content)
-    assert "format version 3, but this polyak reads up to 2: upgrade polyak" in refused(tmp_path / "policy")
+    assert "format version 4, but this polyak reads up to 3: upgrade polyak" in refused(tmp_path / "policy")
 
 
 def raw(header: Any, data: bytes = b"") -> bytes:

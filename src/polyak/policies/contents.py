@@ -9,12 +9,16 @@ import numpy as np
 from polyak.environments.parts import reader_of_parts, size_of
 from polyak.networks.layers import Body, outputs_of
 from polyak.networks.weights import shapes
+from polyak.policies.normalizer import Normalizer
 from polyak.settings.kinds import checked, require
 from polyak.system.arrayfiles import Form
 from polyak.types import Arrays, Spec
 
-FORM, FORM_WITH_BODY = (Form("polyak-policy", version, "policy", ("F32",), sealed=True) for version in (1, 2))
-"""Of dense layers with ReLU between them, which the arrays tell; and of others, which the file says."""
+FORM, FORM_WITH_BODY, FORM_NORMALIZED = (
+    Form("polyak-policy", version, "policy", ("F32",), sealed=True) for version in (1, 2, 3)
+)
+"""Of dense layers with ReLU between them, which the arrays tell; of others, which the file says; and of either behind a
+normalizer, `normalizer/mean` and `normalizer/scale`."""
 
 Kind = Literal["deterministic", "squashed_gaussian"]
 
@@ -45,6 +49,14 @@ def spec_in(description: Mapping[str, Any], arrays: Arrays) -> Spec:
     )
 
 
+def normalizer_in(description: Mapping[str, Any], arrays: Arrays) -> Normalizer | None:
+    """What the policy sees observations through, whose arrays are taken from the others; errors as for `spec_in`."""
+    if "normalizer" not in description:
+        return None
+    mean, scale = (arrays.pop(f"normalizer/{name}") for name in ("mean", "scale"))
+    return Normalizer(mean, scale, float(description["normalizer"]["clip"]))
+
+
 def marks_in(description: Mapping[str, Any]) -> dict[str, str | int]:
     """What the policy was made for.
 
@@ -59,7 +71,9 @@ def marks_in(description: Mapping[str, Any]) -> dict[str, str | int]:
     raise ValueError(f"{str(cast(Any, value))[:40]!r} does not say what it was made for")
 
 
-def require_kinds(parameters: Any, spec: Any, kind: Any, exploration_noise: Any, made_for: Any, body: Any) -> None:
+def require_kinds(
+    parameters: Any, spec: Any, kind: Any, exploration_noise: Any, made_for: Any, body: Any, normalizer: Any
+) -> None:
     """Check what a policy is made of by its kind alone, which costs little.
 
     Raises:
@@ -70,6 +84,8 @@ def require_kinds(parameters: Any, spec: Any, kind: Any, exploration_noise: Any,
     require("kind", kind, isinstance(kind, str) and kind in get_args(Kind), " or ".join(get_args(Kind)))
     require("made_for", made_for, isinstance(made_for, Mapping), "a mapping")
     require("body", body, body is None or isinstance(body, tuple), "layers, or None")
+    through = normalizer is None or isinstance(normalizer, Normalizer)
+    require("normalizer", normalizer, through, "a Normalizer, or None")
     noise = checked("exploration_noise", exploration_noise, float)
     require("exploration_noise", noise, noise >= 0.0, "at least 0")
 

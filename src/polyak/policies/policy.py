@@ -17,15 +17,18 @@ from polyak.networks.layers import Body, from_json, plain, to_json
 from polyak.networks.weights import plain_body
 from polyak.policies.contents import (
     FORM,
+    FORM_NORMALIZED,
     FORM_WITH_BODY,
     Kind,
     described,
     marks_in,
+    normalizer_in,
     require_consistent,
     require_kinds,
     spec_in,
 )
 from polyak.policies.distribution import Distribution
+from polyak.policies.normalizer import Normalizer
 from polyak.policies.observed import Reading, reading
 from polyak.settings.kinds import checked, require
 from polyak.settings.shared import Settings
@@ -51,6 +54,8 @@ class Policy:
     """`algorithm`, `environment` (an id) and `seed` of the run that it was trained in; empty outside of runs."""
     body: Body | None = None
     """The layers of the network that the parameters are of; None: dense ones, with ReLU between them."""
+    normalizer: Normalizer | None = None
+    """What the network sees observations through; they are given, and read, as the environment shows them."""
 
     def __post_init__(self) -> None:
         require_kinds(**vars(self))
@@ -149,11 +154,15 @@ class Policy:
 
     @cached_property
     def _rows(self) -> Forward:
-        return forward(self.layers, self.parameters)
+        return self._normalized(forward(self.layers, self.parameters))
 
     @cached_property
     def _any(self) -> Forward:
-        return forward_of_any(self.layers, self.parameters)
+        return self._normalized(forward_of_any(self.layers, self.parameters))
+
+    def _normalized(self, outputs: Forward) -> Forward:
+        normalizer = self.normalizer
+        return outputs if normalizer is None else lambda observation: outputs(normalizer(observation))
 
     @cached_property
     def _reading(self) -> Reading:
@@ -200,6 +209,9 @@ class Policy:
             form, description["body"] = FORM_WITH_BODY, to_json(self.layers)
         arrays = {f"actor/{name}": value for name, value in self.parameters.items()}
         arrays |= {"action_low": self.spec.action_low, "action_high": self.spec.action_high}
+        if self.normalizer is not None:
+            form, description["normalizer"] = FORM_NORMALIZED, {"clip": self.normalizer.clip}
+            arrays |= {"normalizer/mean": self.normalizer.mean, "normalizer/scale": self.normalizer.scale}
         return content_of(form, arrays, {"policy": json.dumps(description)})
 
     @classmethod
@@ -210,14 +222,14 @@ class Policy:
             UsageError: the file is missing, damaged, of another kind or a newer version, or holds a weight that is not
                 finite.
         """
-        arrays, metadata = read_arrays(checked("path", path, Path), FORM_WITH_BODY)
+        arrays, metadata = read_arrays(checked("path", path, Path), FORM_NORMALIZED)
         try:
             description = json.loads(metadata["policy"])
-            spec = spec_in(description, arrays)
+            spec, normalizer = spec_in(description, arrays), normalizer_in(description, arrays)
             parameters = {name.removeprefix("actor/"): value for name, value in arrays.items() if name not in BOUNDS}
             noise, made_for = float(description["exploration_noise"]), marks_in(description)
             body = from_json(description["body"]) if "body" in description else None
-            policy = cls(parameters, spec, description["kind"], noise, made_for, body)
+            policy = cls(parameters, spec, description["kind"], noise, made_for, body, normalizer)
             policy.require_consistent()
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise UsageError(f"{path} is not a whole polyak policy: {error}") from error
@@ -230,6 +242,8 @@ class Policy:
             ValueError: they do not.
         """
         require_consistent(self.parameters, self.spec, self.kind, self.exploration_noise, self.layers)
+        if self.normalizer is not None:
+            self.normalizer.require_sound(self.spec.observation_size)
 
 
 BOUNDS = ("action_low", "action_high")
@@ -237,11 +251,16 @@ NOT_FINITE = "the policy computes a number that is not finite: its weights are t
 
 
 def policy_of(
-    algorithm: Algorithm, config: Settings, spec: Spec, actor: Arrays, made_for: Mapping[str, str | int]
+    algorithm: Algorithm,
+    config: Settings,
+    spec: Spec,
+    actor: Arrays,
+    made_for: Mapping[str, str | int],
+    normalizer: Normalizer | None = None,
 ) -> Policy:
     """The policy that an algorithm's network `actor` is, of the arrays that `actor_in` gives."""
     head, body = algorithm.head(config), policy_body(algorithm.state(spec, config))
-    return Policy(actor, spec, head.kind, head.noise, made_for, body)
+    return Policy(actor, spec, head.kind, head.noise, made_for, body, normalizer)
 
 
 def _draws(generator: object) -> bool:
