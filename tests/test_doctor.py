@@ -66,6 +66,7 @@ def test_every_finding_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 NEEDS = {"jax": "JAX", "gymnasium": "Gymnasium", "av": "video", "pygame": "pygame"}
 EXTRAS = {"Box2D": ("Box2D", "box2d"), "mujoco": ("MuJoCo", "mujoco")}
+EXTRAS |= {"gymnasium_robotics": ("robotics", "robotics")}
 EXTRAS |= {"ray": ("Ray", "ray"), "torch": ("PyTorch", "torch"), "tensorflow": ("TensorFlow", "tensorflow")}
 
 

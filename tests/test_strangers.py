@@ -7,7 +7,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from gymnasium.wrappers import NormalizeReward, TimeLimit, TransformReward
 
 import polyak
 from polyak import UsageError
+from polyak.environments import registry
 from polyak.environments.make import make_environment, make_environments
 from polyak.environments.names import module_of
 from polyak.system.signals import came_by_signal, signals_marked
@@ -76,23 +76,42 @@ def test_an_unknown_id_says_how_those_of_other_packages_are_named(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "package", "module"),
+    ("name", "package", "module", "install"),
     [
-        ("FetchReach-v4", "gymnasium-robotics", "gymnasium_robotics"),
-        ("HandReach-v2", "gymnasium-robotics", "gymnasium_robotics"),
-        ("AntMaze_UMaze-v5", "gymnasium-robotics", "gymnasium_robotics"),
-        ("PandaReachDense-v3", "panda-gym", "panda_gym"),
-        ("parking-v0", "highway-env", "highway_env"),
+        ("FetchReach-v4", "gymnasium-robotics", "gymnasium_robotics", '"polyak[robotics]"'),
+        ("HandReach-v2", "gymnasium-robotics", "gymnasium_robotics", '"polyak[robotics]"'),
+        ("AntMaze_UMaze-v5", "gymnasium-robotics", "gymnasium_robotics", '"polyak[robotics]"'),
+        ("PandaReachDense-v3", "panda-gym", "panda_gym", "panda-gym"),
+        ("parking-v0", "highway-env", "highway_env", "highway-env"),
     ],
 )
-def test_an_id_whose_package_is_known_names_it(name: str, package: str, module: str) -> None:
+def test_an_id_whose_package_is_known_names_it(
+    name: str, package: str, module: str, install: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    monkeypatch.setattr(gymnasium, "registry", {})
+    monkeypatch.setitem(sys.modules, module, None)  # whoever imports it is told that it is not there
     said = refusal(name)
     assert f"It is one of {package}'s, named with its module: {module}:{name}" in said
-    if find_spec(module) is None:
-        assert said.endswith(f"once it is installed (pip install {package})")
-        assert refusal(f"{module}:{name}").endswith(
-            f"cannot import {module!r}; install it or mend the path: pip install {package}"
-        )
+    assert said.endswith(f"once it is installed (pip install {install})")
+    assert refusal(f"{module}:{name}").endswith(
+        f"cannot import {module!r}; install it or mend the path: pip install {install}"
+    )
+
+
+def test_a_robot_that_fails_with_a_new_mujoco_says_which_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+    robots = pytest.importorskip("gymnasium_robotics.envs.robot_env", reason="gymnasium-robotics is not installed")
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(robots.MujocoRobotEnv, "__init__", fails)
+    assert "MuJoCo" not in refusal("gymnasium_robotics:FetchReach-v4")
+    monkeypatch.setattr(mujoco, "__version__", "3.12.1")
+    said = refusal("gymnasium_robotics:FetchReach-v4")
+    assert "raised AssertionError while it was made" in said
+    assert said.endswith('fail from MuJoCo 3.12 on, and 3.12.1 is installed: pip install "polyak[robotics]"')
 
 
 def test_a_suggestion_keeps_the_module(module: Write) -> None:

@@ -64,6 +64,7 @@ def findings() -> Iterator[Finding]:
         yield _package(name, package, "pip install polyak", needed=True)
     yield _package("Box2D", "Box2D", 'pip install "polyak[box2d]"')
     yield _package("MuJoCo", "mujoco", 'pip install "polyak[mujoco]"')
+    yield _package("robotics", "gymnasium_robotics", 'pip install "polyak[robotics]"')
     yield _package("Ray", "ray", 'pip install "polyak[ray]"')
     yield _package("W&B", "wandb", 'pip install "polyak[wandb]"')
     yield _package("MLflow", "mlflow", 'pip install "polyak[mlflow]"')

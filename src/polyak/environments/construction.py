@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, cast
@@ -15,7 +16,8 @@ from gymnasium.wrappers import TimeLimit
 
 from polyak.environments.additions import NOTHING, RESERVED, Additions, wrapped
 from polyak.environments.closing import close
-from polyak.environments.registry import registered, remedy
+from polyak.environments.names import id_of
+from polyak.environments.registry import ROBOTICS, package_of, registered, remedy
 from polyak.environments.rewards import require_one_number
 from polyak.environments.simulators import let_mujoco_warn_by_python
 from polyak.errors import UsageError
@@ -24,6 +26,8 @@ from polyak.system.foreign import code_that_raised, message_of, missing, told
 
 NO_LIMIT = -1
 """With which Gymnasium puts no time limit around an environment."""
+FAILING_MUJOCO = 3, 12
+"""From this version on, models of gymnasium-robotics 1.4.2 are other than its constructors believe."""
 
 
 def name_of(make: Callable[..., Any]) -> str:
@@ -160,7 +164,18 @@ def not_made(
     asked = re.search(r"missing \d+ required .*?arguments?: (.*)", text) if called else None
     if asked:
         return f"environment {name!r} raised TypeError while it was made: {text}; {_give(asked[1])}"
-    return f"environment {name!r} raised {type(error).__name__} while it was made{told(error)}"
+    return f"environment {name!r} raised {type(error).__name__} while it was made{told(error)}{_too_new(name)}"
+
+
+def _too_new(name: str) -> str:
+    """What helps where gymnasium-robotics has not come after a new MuJoCo, as the end of a sentence."""
+    spec, mujoco = gymnasium.registry.get(id_of(name)), sys.modules.get("mujoco")
+    if spec is None or mujoco is None or package_of(spec) != ROBOTICS[0]:
+        return ""
+    version = str(mujoco.__version__)
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < FAILING_MUJOCO:
+        return ""
+    return f"; Fetch and the hands fail from MuJoCo 3.12 on, and {version} is installed: pip install {ROBOTICS[2]}"
 
 
 def _arguments(name: str) -> str:

@@ -18,13 +18,13 @@ from polyak.system.foreign import foreign, message_of, not_imported
 
 SHOWN = 8
 """Ids that a message lists at most."""
-ROBOTICS = ("gymnasium_robotics", "gymnasium-robotics")
+ROBOTICS = ("gymnasium_robotics", "gymnasium-robotics", '"polyak[robotics]"')
 ELSEWHERE = (
     (r"Fetch(Reach|Push|Slide|Pick)|Hand(Reach|Manipulate)|Adroit|(Point|Ant)Maze_|FrankaKitchen", *ROBOTICS),
-    (r"Panda(Reach|Push|Slide|PickAndPlace|Stack|Flip)", "panda_gym", "panda-gym"),
-    (r"parking-v|racetrack-", "highway_env", "highway-env"),
+    (r"Panda(Reach|Push|Slide|PickAndPlace|Stack|Flip)", "panda_gym", "panda-gym", "panda-gym"),
+    (r"parking-v|racetrack-", "highway_env", "highway-env", "highway-env"),
 )
-"""How ids begin that people ask for without their module; the module that registers them, and what installs it."""
+"""How ids begin that people ask for without their module; the module that registers them, its package, the install."""
 _brought: dict[str, set[str]] = {}
 """The ids that each module registered when it was imported here."""
 
@@ -70,16 +70,16 @@ def _as_module(path: str) -> str:
 
 def _not_imported(name: str, module: str, error: BaseException) -> str:
     said = not_imported(f"environment {name!r}", module, error)
-    package = next((package for _, known, package in ELSEWHERE if known == module), "")
-    absent = package and isinstance(error, ModuleNotFoundError) and error.name == module
-    return f"{said}: pip install {package}" if absent else said
+    install = next((install for _, known, _, install in ELSEWHERE if known == module), "")
+    absent = install and isinstance(error, ModuleNotFoundError) and error.name == module
+    return f"{said}: pip install {install}" if absent else said
 
 
 def _elsewhere(plain: str) -> str:
     """What to write for an id that a package is known to register, if one is."""
-    for pattern, module, package in ELSEWHERE:
+    for pattern, module, package, install in ELSEWHERE:
         if re.match(pattern, plain):
-            absent = "" if find_spec(module) else f", once it is installed (pip install {package})"
+            absent = "" if find_spec(module) else f", once it is installed (pip install {install})"
             return f"It is one of {package}'s, named with its module: {module}:{plain}{absent}"
     return ""
 
