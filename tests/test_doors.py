@@ -109,6 +109,16 @@ TAKEN["tune"] = {
     "timeout": NUMBERS | {"'10'"},
     **dict.fromkeys(("keep_pruned", "progress"), TRUE),
 }
+TAKEN["drive"] = {
+    "environment": {"None", *MADE},
+    "rate": NUMBERS,
+    **dict.fromkeys(("steps", "episodes", "seed"), POSITIVE),
+    "action_rate_limit": NUMBERS,
+    "stop_on": {repr(print)},
+    "deterministic": TRUE,
+    "step_timeout": {"None", *NUMBERS},
+    "run_dir": PLACES,
+}
 TAKEN["write_report"] = {"output": {"'10'"}}
 TAKEN["Player"] = {
     **ADDED,
@@ -135,6 +145,7 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "train_together", polyak.train_together, {**training, "seeds": [0]}
     yield "tune", polyak.tune, {"algorithm": "ddpg", "environment": TINY, "storage": "redis://here"}  # not taken
     yield "resume", polyak.resume, {"folder": run}
+    yield "drive", polyak.drive, {"run": run, "environment": "no_such_module:Id", "rate": 5.0}
     yield "write_report", polyak.write_report, {"runs": run}
     yield "import_sb3", polyak.import_sb3, {}
     yield "load", polyak.load, {"folder": run}

@@ -125,7 +125,10 @@ ALLOWED = {
     },
     "many.words": {"settings.options"},
     "many.tune": {"algorithm", "errors", "system", "settings", "run", "many"},
-    "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views"},
+    "deploy": set[str](),
+    "deploy.drive": {*RUN, "deploy.drive"},
+    "deploy.driving": {*RUN, "deploy.drive"},
+    "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views", "deploy"},
     "html": {"errors", "system"},
     "report": {
         "errors",

@@ -13,6 +13,7 @@ _HOMES = {
     "train_together": "polyak.training",
     "resume": "polyak.training",
     "tune": "polyak.tuning",
+    "drive": "polyak.deploy.driving",
     "load": "polyak.run.runs",
     "import_sb3": "polyak.policies.sb3",
     "write_report": "polyak.report.page",
@@ -39,6 +40,7 @@ __all__ = [
     "TrainingError",
     "UsageError",
     "__version__",
+    "drive",
     "import_sb3",
     "load",
     "resume",
@@ -51,6 +53,7 @@ __all__ = [
 if TYPE_CHECKING:
     from polyak import callbacks as callbacks
     from polyak import parts as parts
+    from polyak.deploy.driving import drive
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.player import Player
     from polyak.policies.policy import Policy

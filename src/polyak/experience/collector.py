@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from polyak.environments.infos import Info
 from polyak.environments.stepping import Environments, Step
 from polyak.errors import TrainingError
 from polyak.experience.draws import Draws
-from polyak.policies.policy import Policy
 from polyak.system.stopwatch import no_lap
 from polyak.types import Arrays, Bool, Float, Transitions
 
@@ -33,6 +32,14 @@ class Episode:
     """False where only a time limit ended it."""
     info: Info = field(default_factory=dict[str, float])
     """The numbers in the info of its last step."""
+
+
+class Explorer(Protocol):
+    """Who acts: a policy, or whoever is asked like one."""
+
+    def explore(self, observation: Float, noise: Float) -> Float:
+        """An exploring action, normalized: observation [N, O], standard normal noise [N, A] -> [N, A] in [-1, 1]."""
+        ...
 
 
 class Collector:
@@ -86,7 +93,7 @@ class Collector:
         """Environment steps so far, summed over all environments."""
         return self.environments.steps
 
-    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
+    def step(self, policy: Explorer | None, lap: Callable[[str], None] = no_lap) -> Transitions:
         """Take one step in every environment, with `policy`'s exploration or, where it is None, uniformly at random.
 
         `lap` is told when acting and the environments have taken their time.

@@ -27,26 +27,31 @@ class PlainWatch:
     def episode_ended(self, episode: int, total: float, steps: int, seconds: float) -> None:
         """Print it."""
         self.ended.append(total)
-        self._say(line(episode, total, steps, seconds))
+        self.say(line(episode, total, steps, seconds))
+
+    def stop(self) -> None:
+        """Nothing moves."""
 
     def close(self) -> None:
         """Stop, and say what the episodes came to."""
+        self.stop()
         if self.ended:
             mean = sum(self.ended) / len(self.ended)
-            self._say(f"mean {mean:.2f}  over {len(self.ended)} episode{'s' if len(self.ended) > 1 else ''}")
+            self.say(f"mean {mean:.2f}  over {len(self.ended)} episode{'s' if len(self.ended) > 1 else ''}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         print(text, file=self._stream, flush=True)
 
 
 class LiveWatch(PlainWatch):
     """The same, and below a line of the running episode, redrawn a few times a second."""
 
-    def __init__(self, stream: TextIO) -> None:
-        """Take a terminal."""
+    def __init__(self, stream: TextIO, now: str = "the window is being opened; Ctrl-C ends it") -> None:
+        """Take a terminal, and what the moving line says first."""
         super().__init__(stream)
         self._console = Console(file=stream, highlight=False)
-        self._now = "the window is being opened; Ctrl-C ends it"
+        self._now = now
         self._live = Live(
             get_renderable=lambda: Text(self._now), console=self._console, refresh_per_second=8, transient=True
         )
@@ -56,12 +61,12 @@ class LiveWatch(PlainWatch):
         """Note how far it is."""
         self._now = line(episode, total, steps, seconds)
 
-    def close(self) -> None:
-        """Stop, and say what the episodes came to."""
+    def stop(self) -> None:
+        """Take the moving line away."""
         self._live.stop()
-        super().close()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line above the moving one."""
         self._console.print(Text(text))
 
 
