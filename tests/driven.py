@@ -93,13 +93,8 @@ class Told:
 
 def drive(player: Player, time: Time, thinks: Sequence[float] = (), told: Told | None = None, **asked: Any) -> Drive:
     """Drive at 8 a second, by that clock, with a policy that takes so long."""
-    return driven(
-        Asked(**{"rate": 8.0, "steps": None if "episodes" in asked else 1_000, **asked}),
-        player,
-        told or Told(),
-        time,
-        Thought(time, thinks),
-    )
+    usual: dict[str, Any] = {"rate": 8.0, "steps": None if "episodes" in asked else 1_000}
+    return driven(Asked(**{**usual, **asked}), player, told or Told(), time, Thought(time, thinks))
 
 
 def playing(run: Any, plant: Any) -> Player:
