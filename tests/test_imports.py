@@ -37,6 +37,7 @@ ALLOWED = {
     "types": {"errors"},
     "system": {"types", "errors", "system"},
     "settings": {"errors", "networks", "settings"},
+    "settings.demonstrated": {"types", "settings.kinds"},
     "settings.spaces": {"algorithm", "errors", "system", "settings.kinds", "settings.names"},
     "settings.presets": {"algorithm", "errors", "system", "settings.names", "algorithms"},
     "networks": {"types", "networks"},
@@ -67,12 +68,22 @@ ALLOWED = {
     },
     **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers", "batches")},
     "experience.links": {"types"},
+    **{
+        f"experience.{name}": {
+            *("types", "errors", "system", "settings.demonstrated", "experience.replay", "experience.datasets"),
+            *("environments.parts", "environments.values"),  # NumPy alone: no environment is made
+        }
+        for name in ("datasets", "minari")
+    },
     "run": RUN,
     "run.collecting": {*RUN, "many.cluster"},  # which knows nothing of runs, and is where Ray is joined for all
     "run.plan": {*RUN, "tracking"},
     "run.start": {*RUN, "tracking"},
     "run.resume": {*RUN, "tracking"},
-    "run.checkpoints": {*("types", "errors", "system"), "experience.links", "experience.replay", "run.checkpoints"},
+    "run.checkpoints": {
+        *("types", "errors", "system", "run.checkpoints"),
+        *("experience.links", "experience.replay", "experience.datasets"),
+    },
     "run.metrics": {"errors", "system", "run.description"},
     "run.origin": {
         *("errors", "system", "settings.kinds", "environments", "algorithm", "algorithms", "policies"),
@@ -98,8 +109,8 @@ ALLOWED = {
         "run.checkpoints",
     },
     "run.callbacks.view": {
-        *("errors", "types", "settings.shared", "experience.collector", "experience.remote", "policies.policy"),
-        *("run.learning", "run.ledger", "run.metrics", "run.plan", "run.progress"),
+        *("errors", "types", "settings.shared", "experience.collector", "policies.policy"),
+        *("run.collecting", "run.learning", "run.ledger", "run.metrics", "run.plan", "run.progress"),
     },
     "callbacks": {
         *(
@@ -120,7 +131,7 @@ ALLOWED = {
     "many.places": set(),
     "many.local": {"many.places"},
     "many.sweep": {
-        *("errors", "system", "settings.kinds", "run.metrics", "run.folder"),
+        *("errors", "system", "settings.kinds", "run.description", "run.metrics", "run.folder"),
         *("many.places", "many.local", "many.sweep"),
     },
     "many.words": {"settings.options"},
@@ -135,6 +146,7 @@ ALLOWED = {
         "system",
         "algorithms",
         "html",
+        "run.description",
         "run.folder",
         "run.origin",
         "run.metrics",
@@ -144,7 +156,7 @@ ALLOWED = {
     },
     "report.tuning": {"errors", "algorithms", "html", "many.tune.outcome"},
     "lessons": {"errors", "html", "system", "algorithm", "lessons"},
-    "training": {"settings", "environments.handed", "run", "many", "views"},
+    "training": {"types", "settings", "environments.handed", "run", "many", "views"},
     "tuning": {"errors", "settings", "run", "many", "views", "cli.tune"},
     "parts": {
         *("types", "errors", "system", "settings", "environments", "algorithm", "algorithms", "frameworks"),

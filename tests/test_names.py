@@ -181,7 +181,7 @@ def test_widths_have_commas_or_blanks_between_them(words: tuple[str, ...], sizes
 def test_counts_of_all_commands_are_read_alike() -> None:
     assert refused(*PENDULUM, "--steps", "1e5", "--jobs", "2e0", *NOTHING).startswith("envs is 0")
     assert refused(*PENDULUM, "--max-episode-steps", "None", *NOTHING).startswith("envs is 0")
-    assert refused(*PENDULUM, "--steps", "-1e2").startswith("steps is -100, but must be at least 1")
+    assert refused(*PENDULUM, "--steps", "-1e2").startswith("steps is -100, but must be at least 0")
     assert "is no whole number: write" in refused("evaluate", "x", "--episodes", "ten")
     assert "is not a run" in refused("evaluate", "no/where", "--episodes", "1e1")
 

@@ -68,7 +68,7 @@ PLAIN = {
     "adam_beta_1",
     "adam_beta_2",
     "weight_decay",
-    "n_step",
+    *("n_step", "offline_updates", "demonstration_fraction"),
     "network",
     "activation",
 }

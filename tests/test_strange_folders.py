@@ -118,7 +118,7 @@ def test_a_word_that_is_not_known_here_is_a_later_one(run: Run) -> None:
             "x",
             "settings.max_episode_steps is 'x', but must be a whole number",
         ),
-        (("settings", "steps"), 0, "settings.steps is 0, but must be at least 1"),
+        (("settings", "steps"), -1, "settings.steps is -1, but must be at least 0"),
         (("checkpoint_every",), 0, "checkpoint_every is 0, but must be at least 1, or None for an epoch"),
         (("seed",), -1, "seed is -1, but must be at least 0"),
         (("track",), [1], "track is 1, but must be a list of texts"),

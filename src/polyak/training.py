@@ -30,6 +30,7 @@ from polyak.settings.options import (
     telling_options,
 )
 from polyak.settings.shared import Settings
+from polyak.types import Transitions
 from polyak.views.choice import watched, watched_together
 
 REPLAY_SECONDS = 300.0
@@ -60,6 +61,7 @@ def train(  # noqa: D417 - the options are told by their declaration
     evaluate_in: EvaluateIn = "own",
     probe: bool = True,
     from_run: str | Path | Run | None = None,
+    demonstrations: str | Path | Run | Mapping[str, Any] | Transitions | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
     checkpoint_every: int | None = None,
@@ -120,6 +122,7 @@ def train_together(
     evaluate_in: EvaluateIn = "own",
     probe: bool = True,
     from_run: str | Path | Run | None = None,
+    demonstrations: str | Path | Run | Mapping[str, Any] | Transitions | None = None,
     run_dir: str | Path = "runs",
     stop_at_return: float | None = None,
     checkpoint_every: int | None = None,

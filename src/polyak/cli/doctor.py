@@ -68,6 +68,7 @@ def findings() -> Iterator[Finding]:
     yield _package("Ray", "ray", 'pip install "polyak[ray]"')
     yield _package("W&B", "wandb", 'pip install "polyak[wandb]"')
     yield _package("MLflow", "mlflow", 'pip install "polyak[mlflow]"')
+    yield _package("h5py (Minari)", "h5py", 'pip install "polyak[minari]"')
     yield _package("Optuna", "optuna", 'pip install "polyak[tune]"')
     if find_spec("mujoco") is not None:
         yield _mujoco_rendering()

@@ -22,7 +22,8 @@ def _spelled(name: str, kind: Any, default: Any) -> tuple[Any, str, Any]:
     """Kind, meaning and default of an option's flag; what is a mapping in Python is given as texts NAME=VALUE."""
     flag = note_of(name, Flag)
     if flag is None or not flag.repeated:
-        return kind, MEANINGS[name], default
+        given = any(hasattr(each, "of") for each in get_args(get_args(kind)[:1] and get_args(kind)[0]))
+        return (str | None) if given else kind, MEANINGS[name], default
     told = f"{MEANINGS[name]} May be repeated."
     return tyro.conf.UseAppendAction[tuple[str, ...]], told, () if isinstance(default, Mapping) else default
 

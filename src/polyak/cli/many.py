@@ -114,14 +114,14 @@ def _report(runs: Sequence[Run], run_dir: Path) -> Path:
 def _job(variant: Variant, seed: int, threads: int) -> sweep.Job:
     plan = variant.request.plan
     options = (*passed_on(variant.arguments, SETTLED), "--threads", str(threads))
-    return sweep.Job(plan.algorithm.name, plan.name, seed, options, plan.config.steps, variant.name)
+    return sweep.Job(plan.algorithm.name, plan.name, seed, options, plan.config.length, variant.name)
 
 
 def said_of(variants: Sequence[Variant]) -> dict[str, str]:
     """Preset, framework and steps of each variant."""
     return {
         variant.name or "settings": f"preset {variant.request.plan.preset}, {variant.request.plan.backend}, "
-        f"{variant.request.plan.config.steps:,} steps{_untrained(variant)}"
+        f"{variant.request.plan.config.length:,} {variant.request.plan.config.unit}{_untrained(variant)}"
         for variant in variants
     }
 

@@ -12,6 +12,7 @@ import tyro
 from polyak.algorithms import is_built_in
 from polyak.cli.parsing import call
 from polyak.errors import UsageError
+from polyak.run.description import length_in
 from polyak.run.folder import Run
 from polyak.run.metrics import best_evaluation
 from polyak.run.pruning import holds_nothing, prune
@@ -89,7 +90,7 @@ def _facts(run: Run) -> Facts:
         "seed": settings["seed"],
         "preset": settings["preset"],
         "steps": int(records[-1]["step"]) if records else 0,
-        "of_steps": settings["settings"]["steps"],
+        "of_steps": length_in(settings),
         "last": evaluated[-1] if evaluated else None,
         "best": best[1] if best else None,
         "best_step": best[0] if best else None,

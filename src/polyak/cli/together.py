@@ -33,7 +33,7 @@ def train_seeds(request: Request, arguments: Sequence[str]) -> int:
     with environments_apart(options.run_dir.absolute()) as prints:
         memory = len(seeds) * replay_needed(plan)
         require_memory(memory, f"{len(seeds)} runs together", "name fewer seeds, or lower --replay-size")
-        jobs = [sweep.Job(plan.algorithm.name, plan.name, seed, passed, plan.config.steps) for seed in seeds]
+        jobs = [sweep.Job(plan.algorithm.name, plan.name, seed, passed, plan.config.length) for seed in seeds]
         execution = settled(plan).execution
         exact = frameworks.make_group(plan.backend, execution).exact
         facts = {

@@ -170,7 +170,7 @@ def _settled(request: Request, rest: list[str]) -> tuple[Search, Where, dict[str
         "trials": f"{search.trials} of {len(seeds)} seed{'s' * (len(seeds) != 1)}",
         "runs": f"{where}",
         "searched": ", ".join(each.name for each in search.space),
-        "settings": f"else preset {plan.preset}, {plan.backend}, {plan.config.steps:,} steps",
+        "settings": f"else preset {plan.preset}, {plan.backend}, {plan.config.length:,} {plan.config.unit}",
         "replay": f"will use {readable_bytes(memory * (where.at_once if where.is_here else 1))}"
         + " in each run" * (not where.is_here),
         "study": f"{search.study} in {shown(search.storage)}",

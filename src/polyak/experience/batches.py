@@ -4,11 +4,12 @@
 2. relabel: what would have been rewarded had another goal been meant. Nobody does yet.
 3. accumulate: from raw transitions to targets' parts, as (8.5) has them, of one step or n: reward, next observation,
    discount.
-4. mix: batches of several replays. There is one.
+4. mix: of each batch, a share of demonstrations behind that of replay, each chosen and accumulated by itself, in this
+   order from one stream.
 5. normalize: observations and rewards by their statistics. As they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,19 @@ class Batches:
     advances where transitions enter, in their order.
     """
 
-    def __init__(self, replay: Replay, discount: float, n_step: int = 1, chooser: Chooser = UNIFORM) -> None:
-        self.replay = replay
+    def __init__(
+        self,
+        replay: Replay,
+        discount: float,
+        n_step: int = 1,
+        chooser: Chooser = UNIFORM,
+        demonstrations: Replay | None = None,
+        demonstrated: int = 0,
+    ) -> None:
+        """Make batches of what `replay` holds, and `demonstrated` rows of each of what `demonstrations` do."""
+        self.replay, self.demonstrations = replay, demonstrations
         self._discount, self._n_step, self._chooser = discount, n_step, chooser
+        self._demonstrated = demonstrated
 
     def add(self, transitions: Transitions) -> None:
         """Transitions enter replay, in their order."""
@@ -42,7 +53,12 @@ class Batches:
         Raises:
             UsageError: replay is empty.
         """
-        return sample_batch(self.replay, generator, updates, batch_size, self._discount, self._n_step, self._chooser)
+        ahead = self._discount, self._n_step
+        if self.demonstrations is None:
+            return sample_batch(self.replay, generator, updates, batch_size, *ahead, self._chooser)
+        own, shown = batch_size - self._demonstrated, self._demonstrated
+        shares = [(self.replay, own, self._chooser)] * (own > 0) + [(self.demonstrations, shown, UNIFORM)]
+        return mixed([sample_batch(replay, generator, updates, rows, *ahead, by) for replay, rows, by in shares])
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """What `restore` needs beside replay: as JSON can hold it, and as arrays of any kind."""
@@ -73,6 +89,14 @@ def sample_batch(
         UsageError: replay is empty.
     """
     return accumulated(replay, chooser.choose(replay, generator, updates, batch_size), discount, n_step)
+
+
+def mixed(shares: Sequence[Batch]) -> Batch:
+    """One burst of the rows of several, in their order: [K, the sum of all B]."""
+    if len(shares) == 1:
+        return shares[0]
+    records = np.concatenate([share.records for share in shares], axis=1)
+    return Batch(records, shares[0].layout, weighted=any(share.weighted for share in shares))
 
 
 def accumulated(replay: Replay, chosen: Chosen, discount: float, n_step: int = 1) -> Batch:

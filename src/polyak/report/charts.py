@@ -14,7 +14,7 @@ from polyak.report.statistics import interval, iqm
 from polyak.run.metrics import is_own
 from polyak.system.stopwatch import PARTS
 
-STEPS = "environment steps"
+STEPS, UPDATES = "environment steps", "updates, without environment steps"
 FEW = 100
 """Evaluations up to which each is a dot."""
 
@@ -102,7 +102,7 @@ def returns(groups: Sequence[Group], name: str) -> Chart:
         if rest:
             label = f"{group.label} (those seeds that went further)"
             traces += line(label, [step for step, _ in rest], [mean for _, mean in rest], group.colour, dash="dot")
-    return Chart(name, "Learning curves: evaluation return", traces, STEPS, "return", _spread(groups))
+    return Chart(name, "Learning curves: evaluation return", traces, _axis(groups), "return", _spread(groups))
 
 
 def _beyond(group: Group, last: float) -> list[tuple[float, float]]:
@@ -130,7 +130,7 @@ def measured(groups: Sequence[Group], measure: Measure, name: str) -> Chart | No
     several = any(len(group.runs) > 1 for group in groups)
     band_says = "Line: mean over seeds; band: lowest to highest." if several else ""
     caption = " ".join(filter(None, (named, measure.caption, band_says)))
-    return Chart(name, measure.title, traces, STEPS, measure.unit, caption, layout)
+    return Chart(name, measure.title, traces, _axis(groups), measure.unit, caption, layout)
 
 
 def time_shares(groups: Sequence[Group], name: str) -> Chart | None:
@@ -185,6 +185,12 @@ def asked_of_infos(groups: Sequence[Group], prefix: str) -> Iterator[Chart]:
         chart = measured(groups, measure, f"{prefix}-info-{index}")
         if chart is not None:
             yield chart
+
+
+def _axis(groups: Sequence[Group]) -> str:
+    """What the groups' steps count."""
+    found = [STEPS] * any(group.unit == "steps" for group in groups)
+    return "; or ".join([*found, *[UPDATES] * any(group.unit == "updates" for group in groups)])
 
 
 def seeds(count: int) -> str:

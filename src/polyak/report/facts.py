@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from polyak.html import table, text
 from polyak.report.groups import FREE, Group, differences, experiment, last_evaluation
+from polyak.run.description import length_in, unit_in
 from polyak.run.folder import Run
 from polyak.run.metrics import best_evaluation
 
@@ -34,7 +35,7 @@ def runs(groups: Sequence[Group]) -> str:
                     group.label,
                     group.environment,
                     str(run.settings["seed"]),
-                    f"{int(records[-1]['step']):,} of {run.settings['settings']['steps']:,}" if records else "none",
+                    f"{int(records[-1]['step']):,} of {_length(run)}" if records else "none",
                     f"{records[-1]['seconds']:.0f} s" if records else "",
                     _best(best, trained=not records or records[-1].get("learner/updates") != 0),
                     f"resumed {len(run.settings['resumed'])} x" if run.settings.get("resumed") else "",
@@ -45,6 +46,11 @@ def runs(groups: Sequence[Group]) -> str:
     head = ["", "environment", "seed", "steps", "time", "best evaluation", "", "folder", ""]
     every = (run for group in groups for run in (*group.runs, *group.left_out))
     return table(head, rows) + "".join(f'<p class="note">{text(each)}</p>' for run in every for each in _told_of(run))
+
+
+def _length(run: Run) -> str:
+    """What it is to be, with the unit where that is not the column's."""
+    return f"{length_in(run.settings):,}{' updates' * (unit_in(run.settings) == 'updates')}"
 
 
 def _best(best: tuple[int, float] | None, *, trained: bool) -> str:

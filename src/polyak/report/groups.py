@@ -10,15 +10,16 @@ import numpy as np
 
 from polyak.algorithms import titled
 from polyak.report.statistics import Scores
+from polyak.run.description import unit_in
 from polyak.run.folder import Run
 from polyak.run.metrics import Record
 from polyak.run.origin import label_of
 
 DIFFERENT = ("algorithm", "environment", "backend", "fast", "envs", "vectorization", "from_run")
 """Facts of a run, besides its settings, that make it another experiment."""
-ADDED = ("environment_settings", "wrappers")
-"""The same where there are any: such an environment is another."""
-FREE = ("steps",)
+ADDED = ("environment_settings", "wrappers", "demonstrations")
+"""The same where there are any: such an environment is another, and so is what is learned from."""
+FREE = ("steps", "offline_updates")
 """Settings that do not: a longer run begins as a shorter one does."""
 SHOWN = 3
 """Differences that a label names at most."""
@@ -71,6 +72,11 @@ class Group:
         return steps[whole], values[:, whole]
 
     @property
+    def unit(self) -> str:
+        """What their steps count: "steps" of the environment, or offline "updates"."""
+        return unit_in(self.first)
+
+    @property
     def evaluated(self) -> bool:
         """Whether there is a step at which all its runs were evaluated."""
         return len(self.common("eval/return")[0]) > 0
@@ -102,6 +108,8 @@ def experiment(settings: Mapping[str, Any]) -> dict[str, Any]:
     facts |= {name: settings[name] for name in ADDED if settings.get(name)}
     if settings.get("collectors"):
         facts |= {name: settings.get(name) for name in ("collectors", "collection")}
+    if unit_in(settings) == "updates":
+        facts |= {"counts": "updates"}
     facts |= changed_on_resume(settings)
     return facts | {name: value for name, value in settings["settings"].items() if name not in FREE}
 

@@ -10,6 +10,7 @@ from polyak.html import Chart, document, grid, table, text, unbroken, video, wri
 from polyak.report import charts, facts, tables
 from polyak.report.advice import advice, collectors_waited, time_spent
 from polyak.report.groups import Group, grouped
+from polyak.run.description import length_in
 from polyak.run.folder import Run
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
 from polyak.settings.door import door
@@ -173,7 +174,7 @@ def _summary(groups: Sequence[Group]) -> str:
         "preset": settings["preset"],
         "framework": f"{settings['backend']}, {settings['threads']} thread{'s' * (settings['threads'] != 1)}",
         "environments": f"{settings['envs']} ({settings['vectorization']})",
-        "steps": f"{int(records[-1]['step']):,} of {settings['settings']['steps']:,}" if records else "none",
+        "steps": f"{int(records[-1]['step']):,} of {length_in(settings):,}" if records else "none",
         "time": f"{records[-1]['seconds']:.0f} s" if records else "none",
         "best evaluation": f"{best[1]:.1f} at step {best[0]:,}" if best else "none",
         "folder": run.folder.resolve().name,

@@ -48,6 +48,8 @@ class Changes:
                 raise UsageError(_refused(name, plan, folder))
         kinds = get_type_hints(kind, include_extras=True)
         new = {name: checked(name, value, kinds[name]) for name, value in self._asked.items()}
+        if plan.config.offline and "steps" in new:  # which are updates there
+            new["offline_updates"] = new.pop("steps")
         return dataclasses.replace(plan, config=dataclasses.replace(plan.config, **new), **self.options)
 
 
@@ -159,9 +161,8 @@ def _elsewhere(description: Mapping[str, Any]) -> list[str]:
 
 def _another_horizon(before: Plan, plan: Plan) -> list[str]:
     """That step sizes fall toward another end from now on, where a run of other length has any that fall."""
-    then, config = before.config.steps, plan.config
-    if config.learning_rate_schedule == "constant" or config.steps == then:
+    then, config = before.config.length, plan.config
+    if config.learning_rate_schedule == "constant" or config.length == then:
         return []
-    return [
-        f"learning_rate_schedule {config.learning_rate_schedule} ends at {config.steps:,} steps now, {then:,} before"
-    ]
+    ends = f"{config.length:,} {config.unit} now, {then:,} before"
+    return [f"learning_rate_schedule {config.learning_rate_schedule} ends at {ends}"]

@@ -8,6 +8,7 @@ from polyak.environments.elsewhere import Elsewhere
 from polyak.environments.stepping import Environments
 from polyak.experience.collector import Collector
 from polyak.experience.crew import Crew
+from polyak.experience.offline import Offline
 from polyak.experience.processes import Processes
 from polyak.experience.remote import Collectors, Free, InStep, Rhythm
 from polyak.experience.replay import Replay
@@ -16,11 +17,15 @@ from polyak.run.plan import Plan
 from polyak.system.randomness import Streams
 from polyak.system.threads import processor
 
+Collecting = Collector | Collectors | Offline
+
 
 def collector_of(
     stack: ExitStack, plan: Plan, streams: Streams, environments: Environments | Elsewhere, replay: Replay
-) -> Collector | Collectors:
+) -> Collecting:
     """The run's, which has not begun; `stack` ends what it starts."""
+    if isinstance(environments, Environments) and plan.config.offline:
+        return Offline(environments, plan.config.update_every)
     if isinstance(environments, Environments):
         correlation = plan.config.exploration_correlation
         return Collector(environments, streams.warm_up, streams.exploration, correlation)
@@ -34,7 +39,7 @@ def collector_of(
     return InStep(environments, crew, rhythm)
 
 
-def started(collector: Collector | Collectors) -> None:
+def started(collector: Collecting) -> None:
     """Let collectors start that are to begin a new run, so that what cannot be is said before there is a folder.
 
     Raises:
@@ -44,7 +49,7 @@ def started(collector: Collector | Collectors) -> None:
         collector.start()
 
 
-def on_other_processors(collector: Collector | Collectors) -> str:
+def on_other_processors(collector: Collecting) -> str:
     """What is worth knowing of collectors that compute on another kind of processor than this process; else empty."""
     others = collector.other_processors if isinstance(collector, Collectors) else []
     if not others:

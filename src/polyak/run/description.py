@@ -141,6 +141,17 @@ def spaces_of(description: Mapping[str, Any]) -> Spec | None:
     return None if spaces is None else Spec.from_json(spaces)
 
 
+def length_in(description: Mapping[str, Any]) -> int:
+    """How long a run is to be, in what it counts: environment steps, or offline the updates."""
+    settings = description["settings"]
+    return int(settings.get("offline_updates") or settings["steps"])
+
+
+def unit_in(description: Mapping[str, Any]) -> str:
+    """What a run counts: "steps", or offline "updates"."""
+    return "updates" if description["settings"].get("offline_updates") else "steps"
+
+
 def _require(found: Mapping[str, Any], needed: Sequence[str], kinds: Mapping[str, Any], where: str, of: str) -> None:
     for name in needed:
         if name not in found:

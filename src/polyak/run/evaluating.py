@@ -9,8 +9,8 @@ import numpy as np
 from polyak.environments.infos import recorded
 from polyak.environments.stepping import Environments
 from polyak.experience.collector import Collector
-from polyak.experience.remote import Collectors
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
+from polyak.run.collecting import Collecting
 from polyak.run.learning import Updates
 from polyak.run.plan import Plan
 from polyak.run.progress import Progress
@@ -27,7 +27,7 @@ class Evaluations:
     plan: Plan
     environments: Environments | None
     """Where, if anywhere."""
-    collector: Collector | Collectors
+    collector: Collecting
     updates: Updates
     progress: Progress
     """Told how far an evaluation is."""

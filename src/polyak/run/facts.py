@@ -11,6 +11,7 @@ from polyak.frameworks.execution import count_of_threads
 from polyak.policies.evaluation import MOST_STEPS
 from polyak.run.metrics import Record
 from polyak.run.plan import Plan
+from polyak.settings.shared import Settings
 from polyak.system.memory import readable_bytes
 
 
@@ -39,7 +40,7 @@ EVALUATED = {
 """Where, in words."""
 
 
-def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
+def facts(plan: Plan, envs: int, replay: Replay, demonstrations: Replay | None = None) -> Mapping[str, str]:
     """What is worth knowing of a run at its start."""
     execution, config = plan.execution, plan.config
     memory = readable_bytes(replay.capacity * replay.row_bytes)
@@ -53,16 +54,35 @@ def facts(plan: Plan, envs: int, replay: Replay) -> Mapping[str, str]:
     return {
         "preset": str(plan.preset) + (", tuned without what is added below" if any(added.values()) else ""),
         **({"from": str(plan.from_run)} if plan.from_run else {}),
+        **_of_demonstrations(plan, demonstrations),
         **({"mirror": plan.mirror} if plan.mirror else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
-        "replay": f"{replay.capacity:,} transitions; replay will use {memory}",
+        **({} if config.offline else {"replay": f"{replay.capacity:,} transitions; replay will use {memory}"}),
         "environments": _environments(plan, envs) + (", each episode's made anew" if plan.isolation.afresh else ""),
         **{name: said for name, said in added.items() if said},
         **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
-        "updates": config.learns_nothing
+        "updates": _offline(config)
+        or config.learns_nothing
         or f"{config.updates_per_step:g} per environment step, however many environments; "
         f"batch {config.batch_size}, {rhythm} from step {config.update_after:,}",
     }
+
+
+def _offline(config: Settings) -> str:
+    """What is said of updates that no steps are taken for; empty where some are."""
+    if not config.offline:
+        return ""
+    burst = f", {config.update_every} at a time" if config.update_every > 1 else ""
+    return f"{config.offline_updates:,}, without environment steps{burst}; batch {config.batch_size}"
+
+
+def _of_demonstrations(plan: Plan, demonstrations: Replay | None) -> dict[str, str]:
+    """Where they are from, how many there are, and their part of a batch."""
+    if demonstrations is None:
+        return {}
+    rows, size = plan.config.demonstrated(plan.config.batch_size), plan.config.batch_size
+    part = "all there is" if plan.config.offline else f"{rows} of the {size} rows of each batch"
+    return {"demonstrations": f"{demonstrations.size:,} transitions of {plan.demonstrations}, {part}"}
 
 
 def _environments(plan: Plan, envs: int) -> str:

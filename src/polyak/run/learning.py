@@ -31,11 +31,13 @@ class UpdateSchedule:
         """The fraction of an update that is carried over."""
 
     def due(self, before: int, after: int) -> int:
-        """Updates due when the run's steps go from `before` to `after`.
+        """Updates due when the run's steps go from `before` to `after`; offline, where these are counted, as many.
 
         At every multiple of `update_every` from `update_after` on, `update_every * updates_per_step` more are due; a
         fraction is carried over.
         """
+        if self._config.offline:
+            return after - before
         every = self._config.update_every
         bursts = after // every - max(before, self._config.update_after - 1) // every
         if after < self._config.update_after or bursts < 1:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import Interrupted, SavingError, TrainingError
-from polyak.experience.collector import Collector
+from polyak.experience.offline import Offline
 from polyak.experience.remote import Collectors, InStep
 from polyak.policies.policy import Policy
 from polyak.run.callbacks import Callbacks
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints, Content
+from polyak.run.collecting import Collecting
 from polyak.run.evaluating import Evaluations, GivenUp, measured
 from polyak.run.facts import warn_of_missing
 from polyak.run.folder import Run
@@ -54,7 +55,7 @@ class Loop:
 
     run: Run
     plan: Plan
-    collector: Collector | Collectors
+    collector: Collecting
     updates: Updates
     ledger: Ledger
     evaluations: Evaluations
@@ -88,7 +89,7 @@ class Loop:
             self._save_what_there_is(error)
             raise
         if signals:
-            self.progress.outcome = f"interrupted after {self.collector.steps:,} steps; everything is saved"
+            self.progress.outcome = f"interrupted after {self._so_far}; everything is saved"
             self.progress.error = Interrupted(signals[0], str(self.run.folder))
             raise self.progress.error
 
@@ -120,9 +121,13 @@ class Loop:
         if signals:
             self._write_what_was_measured()
         if self.training.stopped:
-            self.progress.outcome = f"stopped after {self.collector.steps:,} steps: {self.training.stopped}"
+            self.progress.outcome = f"stopped after {self._so_far}: {self.training.stopped}"
         elif not self.state.reached:
-            self.progress.outcome = f"done after {self.collector.steps:,} steps"
+            self.progress.outcome = f"done after {self._so_far}"
+
+    @property
+    def _so_far(self) -> str:
+        return f"{self.collector.steps:,} {self.plan.config.unit}"
 
     @property
     def _epoch_ends(self) -> bool:
@@ -131,7 +136,7 @@ class Loop:
 
     @property
     def _is_over(self) -> bool:
-        return self.collector.steps >= self.plan.config.steps or self.state.reached or self.training.stopped != ""
+        return self.collector.steps >= self.plan.config.length or self.state.reached or self.training.stopped != ""
 
     def _begin(self) -> None:
         """Tell callbacks; what they set in the environments of a new run holds from its first episodes on.
@@ -145,7 +150,7 @@ class Loop:
         self.callbacks.require_all_well()
 
     def _iterate(self) -> Generator[None]:
-        """One step of every environment, or a round of collectors, and the updates that are due then."""
+        """One step of every environment, or a round of collectors, and the updates due then; offline, these alone."""
         before = self.collector.steps
         with _Torn(self, stepping=True):
             self._collect()
@@ -167,6 +172,10 @@ class Loop:
 
     def _collect(self) -> None:
         before = self.collector.steps
+        if isinstance(self.collector, Offline):
+            self.collector.advance()
+            self.progress.steps = self.collector.steps
+            return
         transitions = self.collector.step(self._acting, self.ledger.stopwatch.lap)
         if isinstance(self.collector, Collectors):
             self.ledger.given_up += self.collector.given_up()
@@ -230,7 +239,7 @@ class Loop:
         if result is not None and wanted is not None and result.mean >= wanted:
             self.state.reached = True
             self.progress.outcome = (
-                f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {steps:,} steps"
+                f"reached an evaluation return of {result.mean:.1f} (asked for {wanted:g}) after {self._so_far}"
             )
         self.observer.epoch_ended(self.progress)
         self.callbacks.require_all_well()
@@ -281,7 +290,7 @@ class Loop:
             batches=moved,
             callbacks=kept,
         )
-        self.checkpoints.save(content, self.updates.batches.replay)
+        self.checkpoints.save(content, self.updates.batches.replay, self.updates.batches.demonstrations)
         self.ledger.stopwatch.lap("saving")
         self.state.saved = content.step
         if self.mirror is not None:
@@ -292,7 +301,7 @@ class Loop:
         bad = [name for name, value in learner.items() if not np.isfinite(value).all()]
         if bad:
             raise TrainingError(
-                f"training diverged: {bad[0]} is not finite after {self.collector.steps:,} steps; the checkpoint of "
+                f"training diverged: {bad[0]} is not finite after {self._so_far}; the checkpoint of "
                 f"step {self.state.saved:,} is kept. A new run may have lower learning rates; check the rewards' scale"
             )
 

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from polyak.environments.history import Isolation, draws_of, generators_kept, is
 from polyak.environments.make import Environment
 from polyak.environments.probe import Found
 from polyak.errors import UsageError
+from polyak.experience import minari
 from polyak.frameworks.execution import Execution
 from polyak.run.folder import Run
 from polyak.run.origin import algorithm_of, label_of
@@ -53,6 +55,7 @@ class Plan(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_demonstrations(self.config, self)
         if self.collectors is not None:
             require_rounds(self.config, self.side_by_side)
 
@@ -124,6 +127,36 @@ class Plan(Options):
             "own_draws": list(self.own_draws),
             "settings": dataclasses.asdict(self.config),
         }
+
+
+def is_run(demonstrations: str) -> bool:
+    """Whether they are another run's."""
+    return os.path.lexists(Path(demonstrations, "settings.json"))
+
+
+def require_demonstrations(config: Settings, options: Options) -> None:
+    """Check that what is to be learned from demonstrations can be.
+
+    Raises:
+        UsageError: there are none, or their part of a batch is none of it, or all.
+    """
+    given, rows = options.demonstrations, config.demonstrated(config.batch_size)
+    if given is None:
+        if config.offline:
+            raise UsageError(
+                f"offline_updates is {config.offline_updates:,}, but there is nothing to learn from: name "
+                "demonstrations (--demonstrations PATH|ID)"
+            )
+        return
+    if not config.offline and not 0 < rows < config.batch_size:
+        raise UsageError(
+            f"demonstration_fraction {config.demonstration_fraction:g} of batch_size {config.batch_size} is {rows} "
+            "rows, but each batch must have some of demonstrations and some of replay: choose another of the two"
+        )
+    if config.offline and options.collectors is not None:
+        raise UsageError(
+            f"collectors is {options.collectors}, but a run of offline_updates takes no steps: leave collectors out"
+        )
 
 
 def require_rounds(config: Settings, side_by_side: int) -> None:
@@ -202,6 +235,8 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
     }
     if options.mirror:
         store_at(options.mirror)  # says what is not installed
+    if isinstance(asked["demonstrations"], str) and not is_run(asked["demonstrations"]):
+        minari.require(asked["demonstrations"])
     return Plan(
         algorithm=algorithm,
         environment=environment,

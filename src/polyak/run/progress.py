@@ -34,6 +34,8 @@ class Progress:
     """The last training episodes."""
     record: Record = field(default_factory=dict[str, float])
     """The last record of the metrics."""
+    unit: str = "steps"
+    """What is counted as steps: these, or offline the updates."""
     best: tuple[int, float] | None = None
     """Step and mean return of the best evaluation."""
     untrained: str = ""

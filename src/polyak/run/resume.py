@@ -12,13 +12,13 @@ from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.collector import Collector
+from polyak.experience.offline import Offline
 from polyak.experience.reenactment import SHOWED, InReplay, brought_back
-from polyak.experience.remote import Collectors
 from polyak.run import mending
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.collecting import collector_of, on_other_processors
+from polyak.run.collecting import Collecting, collector_of, on_other_processors
 from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.folder import Run
 from polyak.run.learned import sensible
@@ -114,7 +114,7 @@ def _restored(
     collector = collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
-        batches = make_batches(plan, saved.replay)
+        batches = make_batches(plan, saved.replay, saved.demonstrations)
         batches.restore(manifest.state.get("batches", {}), saved.batches)
         if evaluation is not None and plan.evaluate_in != "training":
             restore_evaluation(evaluation, saved)
@@ -168,7 +168,7 @@ def stopped_in(state: Mapping[str, Any]) -> str:
 
 def _say(run: Run, plan: Plan, outcome: str, observer: Observer) -> None:
     """Tell an observer of a run in which nothing is left to do."""
-    progress = Progress(plan.title, {}, run.folder, plan.config.steps)
+    progress = Progress(plan.title, {}, run.folder, plan.config.length, unit=plan.config.unit)
     progress.outcome = outcome
     observer.started(progress)
     tell_ended(observer, progress)
@@ -214,7 +214,7 @@ def notes_and_description(
     }
     if checkpoints.faults:
         notes["damaged"] = "; ".join(map(str, checkpoints.faults))
-    notes |= others.notes(plan.config.steps)
+    notes |= others.notes(plan.config.length)
     if moved:
         notes["trains on"] = f"{plan.name} from now on; {then['environment']} before"
     if given_up:
@@ -243,7 +243,7 @@ def _how_it_ended(run: Run, saved: Saved, before: Plan, plan: Plan) -> str:
     if state["reached"] and not (wanted is not None and reached is not None and wanted > reached):
         return f"it reached the evaluation return of {reached:g} that was asked for, after {steps:,} steps"
     stopped = stopped_in(state)
-    if steps < plan.config.steps and not stopped:
+    if steps < plan.config.length and not stopped:
         return ""
     try:
         last = run.metrics[-1] if run.metrics else {}
@@ -267,7 +267,7 @@ def restore_evaluation(environments: Environments, saved: Saved) -> None:
         environments.start(environments.seeds)
 
 
-def restore_episodes(collector: Collector | Collectors, saved: Saved, seconds: float) -> Mapping[int, str]:
+def restore_episodes(collector: Collecting, saved: Saved, seconds: float) -> Mapping[int, str]:
     """Bring a collector in newly made environments to where the checkpoint was.
 
     Returns:
@@ -287,6 +287,12 @@ def restore_episodes(collector: Collector | Collectors, saved: Saved, seconds: f
     ):
         if json.dumps(now) != json.dumps(then):
             raise UsageError(f"the {name} of the environment are not those of the run: {now} instead of {then}")
+    if isinstance(collector, Offline):
+        collector.restore(state["collector"])
+        collector.environments.restore(state["environments"])
+        if collector.steps != saved.manifest.step:
+            raise ValueError(f"{collector.steps} updates, but {saved.manifest.step} in all")
+        return {}
     if state["environments"]["steps"] != saved.manifest.step:
         raise ValueError(f"{state['environments']['steps']} steps in the environments, {saved.manifest.step} in all")
     if not isinstance(collector, Collector):

@@ -39,6 +39,7 @@ class Saved:
     best: bytes | None
     batches: Arrays
     callbacks: Arrays
+    demonstrations: Replay | None
 
 
 def newest(checkpoints: Checkpoints, run: Run, steps: int | None = None) -> Saved:
@@ -75,22 +76,32 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
         expected = expected_learner(algorithm, spec, plan.config, checkpoints.size(of.files["learner"]))
         learner = checkpoints.learner(of, algorithm.name, expected)
         at_once = plan.config.update_every if plan.collectors else plan.envs  # of a round, or of a step
-        ahead = max((steps or plan.config.steps) - of.step, 0) + at_once
+        ahead = 0 if plan.config.offline else max((steps or plan.config.steps) - of.step, 0) + at_once
         replay = checkpoints.replay(of, make_replay(plan, spec, plan.side_by_side, expected=of.added + ahead))
         metrics = checkpoints.content(of.files["metrics"], SIZE_LIMIT)
         best = checkpoints.content(of.files["best"], arrayfiles.SIZE_LIMIT) if "best" in of.files else None
-        kept = checkpoints.batches(of), checkpoints.callbacks(of)
+        kept = checkpoints.batches(of), checkpoints.callbacks(of), _demonstrations(checkpoints, of, plan, spec)
     return Saved(of, algorithm, spec, learner, loop, replay, metrics, best, *kept)
+
+
+def _demonstrations(checkpoints: Checkpoints, of: Manifest, plan: Plan, spec: Spec) -> Replay | None:
+    if (plan.demonstrations is None) != (not of.demonstrations):
+        has = "none" if plan.demonstrations else "some"
+        raise UsageError(
+            f"the run's demonstrations are {plan.demonstrations or 'none'}, but the checkpoint holds {has}"
+        )
+    return checkpoints.demonstrations(of, spec)
 
 
 def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     """The loop's arrays as they must be, without memory of their own."""
     metrics = len(names_measured(state, plan.algorithm.metrics))
     shapes: dict[str, tuple[int, ...]] = {
-        "exploration_noise": (plan.side_by_side, spec.action_size),
-        "observation": (plan.side_by_side, spec.observation_size),
         "measured": (int(state["measured"]), metrics),
     }
+    if not plan.config.offline:
+        shapes["exploration_noise"] = (plan.side_by_side, spec.action_size)
+        shapes["observation"] = (plan.side_by_side, spec.observation_size)
     if "launched" in state:
         shapes["launched"] = (int(state["launched"]), metrics)
         shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec).items()}

@@ -13,7 +13,6 @@ from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.batches import Batches
-from polyak.experience.collector import Collector
 from polyak.experience.remote import Collectors
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
@@ -21,7 +20,8 @@ from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.collecting import collector_of, on_other_processors, started
+from polyak.run.collecting import Collecting, collector_of, on_other_processors, started
+from polyak.run.demonstrations import demonstrations_of
 from polyak.run.description import spaces_of
 from polyak.run.evaluating import Evaluations
 from polyak.run.facts import facts, told_of
@@ -101,6 +101,7 @@ def new_loop(
         _require_same_spaces(earlier, plan, spec)
         kept = Checkpoints(earlier.checkpoints)
         learner = kept.newest(lambda made: kept.learner(made, plan.algorithm.name, arrays), earlier.settings)
+    demonstrations = demonstrations_of(plan, spec)
     replay = make_replay(plan, spec, environments.count, runs)
     collector = collector_of(stack, plan, streams, environments, replay)
     description = plan.description(plan.envs if plan.collectors else environments.count) | {"spaces": spec.to_json()}
@@ -113,7 +114,7 @@ def new_loop(
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
-    batches = make_batches(plan, replay)
+    batches = make_batches(plan, replay, demonstrations)
     parts = Parts(plan, run, streams, collector, evaluation, batches, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
     parts.notes |= {"not exact": inexact} if inexact else {}
@@ -151,6 +152,8 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int 
         UsageError: it, what is sampled from it at once, or all that the runs will keep does not fit into memory.
     """
     config = plan.config
+    if config.offline:  # nothing enters it
+        expected = 0
     if runs > 1:
         held = min(config.replay_size, config.steps)
         needed, free = runs * memory_needed(held, spec.observation_size, spec.action_size), memory_free()
@@ -164,9 +167,11 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int 
     return replay
 
 
-def make_batches(plan: Plan, replay: Replay) -> Batches:
+def make_batches(plan: Plan, replay: Replay, demonstrations: Replay | None = None) -> Batches:
     """What the learner learns from, out of a replay that is empty or restored, before anything of it has advanced."""
-    return Batches(replay, plan.config.discount, plan.config.n_step)
+    config = plan.config
+    shown = 0 if demonstrations is None else config.demonstrated(config.batch_size)
+    return Batches(replay, config.discount, config.n_step, demonstrations=demonstrations, demonstrated=shown)
 
 
 @dataclass
@@ -176,7 +181,7 @@ class Parts:
     plan: Plan
     run: Run
     streams: Streams
-    collector: Collector | Collectors
+    collector: Collecting
     evaluation: Environments | None
     """Where the policy is evaluated, if it is."""
     batches: Batches
@@ -203,10 +208,10 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     writer.sinks += trackers
     said = told_of(plan, environments.traits)
     told = {**_of_callbacks(parts.callbacks), **places, **said, **parts.notes}
-    shown = {**facts(plan, environments.count, parts.batches.replay), **told}
+    shown = {**facts(plan, environments.count, parts.batches.replay, parts.batches.demonstrations), **told}
     if "averages" in said and isinstance(observer, Silent):
         _warn(plan, said["averages"], stacklevel=7)
-    progress = Progress(plan.title, shown, run.folder, plan.config.steps, parts.step or 0)
+    progress = Progress(plan.title, shown, run.folder, plan.config.length, parts.step or 0, unit=plan.config.unit)
     progress.untrained = plan.config.learns_nothing
     if progress.untrained and isinstance(observer, Silent):
         _warn(plan, progress.untrained, stacklevel=7)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from polyak.errors import UsageError
-from polyak.run.description import is_text
+from polyak.run.description import is_text, length_in
 from polyak.run.folder import Run
 from polyak.system.files import read_plain_file, write_atomically
 from polyak.system.locking import in_use
@@ -90,4 +90,4 @@ def _has_done_its_steps(run: Run) -> bool:
     """Whether its last record is that of its end, where nothing else says so."""
     last, wanted = (run.metrics or [{"step": -1.0}])[-1], run.settings.get("stop_at_return")
     reached = wanted is not None and last.get("eval/return", -float("inf")) >= wanted
-    return reached or last["step"] >= run.settings["settings"]["steps"]
+    return reached or last["step"] >= length_in(run.settings)

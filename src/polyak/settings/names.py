@@ -68,6 +68,9 @@ _TABLE = {
     ),
     "optimize_memory_usage": Ours((), "polyak stores a transition once, and has no other way"),
     "handle_timeout_termination": Ours((), "polyak never takes a time limit for a termination"),
+    "dataset dataset_id minari_dataset offline_dataset demo_path expert_data demos prior_data": _ours("demonstrations"),
+    "demo_ratio offline_ratio prior_fraction": _ours("demonstration_fraction", ", of each batch"),
+    "offline_steps n_offline_steps pretrain_steps": _ours("offline_updates", ", with steps 0"),
     # Optimization and networks
     "learning_rate learning_rates lr step_size": _ours(
         "actor_learning_rate critic_learning_rate alpha_learning_rate", ", one for each"
@@ -177,8 +180,7 @@ ALGORITHMS = {
     **dict.fromkeys(("ppo", "a2c", "trpo", "reinforce"), "polyak's are off-policy"),
     **dict.fromkeys(("dqn", "rainbow", "c51", "qrdqn"), "polyak's are for continuous actions"),
     **dict.fromkeys(("td7", "mpo"), "it is not among them yet"),
-    "rlpd": "half of what it learns from are demonstrations, which polyak does not have yet; the rest of it is redq "
-    "with --critic-network layer_norm",
+    "rlpd": "it is redq with --critic-network layer_norm and --demonstrations, half of each batch",
 }
 """What is said of algorithms that others have."""
 

@@ -5,6 +5,7 @@ of options follow from it. A new option is a field here, and a parameter of the 
 """
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar, cast, get_args, get_t
 
 from polyak.errors import UsageError
 from polyak.settings.called import Callback, name_of
+from polyak.settings.demonstrated import Demonstrations, Recorded
 from polyak.settings.kinds import (
     FILLED,
     URL,
@@ -135,6 +137,9 @@ class Options:
     from_run: Annotated[Path | None, Flag("from", "RUN")] = None
     """A run whose learner this one goes on from, in whichever framework; its settings are the default then. Replay,
     episodes and random streams are new."""
+    demonstrations: Annotated[Demonstrations | None, Flag("demonstrations", "PATH|ID")] = None
+    """Transitions that were recorded before, which each batch has a part of (demonstration_fraction): a Minari
+    dataset, by its path or id, or another run's folder; in Python also arrays. The run's checkpoints keep them."""
     run_dir: Path = Path("runs")
     """Where the run's folder is made."""
     stop_at_return: Annotated[float | None, Changeable()] = None
@@ -202,6 +207,7 @@ class Options:
             self,
             run_dir=self.run_dir.absolute(),
             from_run=None if self.from_run is None else self.from_run.absolute(),
+            demonstrations=_placed_if_there(self.demonstrations),
             mirror=placed(self.mirror),
         )
 
@@ -209,6 +215,12 @@ class Options:
 def placed(mirror: str | None) -> Address | None:
     """A mirror by what leads there from anywhere; none where there is none."""
     return Address(mirror if URL.fullmatch(mirror) else str(Path(mirror).absolute())) if mirror else None
+
+
+def _placed_if_there(demonstrations: Any) -> Any:
+    """A path by what leads there from anywhere; an id, or arrays, as they are."""
+    there = isinstance(demonstrations, str) and os.path.lexists(demonstrations)
+    return str(Path(cast(str, demonstrations)).absolute()) if there else demonstrations
 
 
 KINDS: Mapping[str, Any] = get_type_hints(Options, include_extras=True)
@@ -220,7 +232,7 @@ EARLIEST = ("preset", "seed", "backend", "threads", "envs", "vectorization")
 """What runs of all versions tell."""
 LATER = (
     *("callbacks", "info_metrics", "track", "environment_settings", "wrappers", "fresh_environments", "evaluate_in"),
-    *("collectors", "collection", "on", "mirror"),
+    *("collectors", "collection", "on", "mirror", "demonstrations"),
 )
 """What runs of earlier versions do not tell: the default was in force."""
 
@@ -272,7 +284,7 @@ def as_described(name: str, value: Any) -> Any:
     """The value of an option as JSON can hold it; of a callback that is an object, by the name of its class."""
     if name == "callbacks":
         return list(map(name_of, value))
-    if isinstance(value, Path):
+    if isinstance(value, Path | Recorded):
         return str(value)
     if isinstance(value, Mapping):
         return dict(cast(Mapping[str, Any], value))

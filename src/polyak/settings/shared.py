@@ -8,6 +8,7 @@ from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, Limit,
 
 Schedule = Literal["constant", "linear", "cosine"]
 
+WITHIN = Limit("above 0 and below 1", lambda number: 0 < number < 1)
 IN_UNIT = Limit("in [0, 1]", lambda number: 0 <= number <= 1)
 BELOW_1 = Limit("in [0, 1)", lambda number: 0 <= number < 1)
 ABSENT_OR_1 = Limit("at least 1, or None", lambda steps: steps >= 1)
@@ -47,8 +48,11 @@ class Settings:
     What is `Changeable` may be another on resume; `steps` may be too, which has an argument of its own there.
     """
 
-    steps: Count = 1_000_000
-    """Environment steps of the whole run."""
+    steps: Annotated[int, AT_LEAST_0] = 1_000_000
+    """Environment steps of the whole run; 0 where it learns from demonstrations alone, by offline_updates."""
+    offline_updates: Annotated[int, AT_LEAST_0] = 0
+    """Gradient steps of a run of 0 environment steps, which learns from demonstrations alone. What else counts steps
+    counts these then: epochs, checkpoints, records, bursts."""
     start_steps: Annotated[int, AT_LEAST_0] = 10_000
     """Actions of the first this many steps are uniform over the action box."""
     update_after: int = 1_000
@@ -69,6 +73,8 @@ class Settings:
     """Transitions that replay holds before it overwrites the oldest."""
     batch_size: Count = 256
     """Transitions in the batch of one gradient step."""
+    demonstration_fraction: Annotated[float, WITHIN] = 0.5
+    """The part of each batch that is drawn from the demonstrations, where there are any, to the nearest row."""
     discount: Annotated[float, IN_UNIT] = 0.99
     """gamma, in [0, 1]."""
     n_step: Annotated[int, STEPS_AHEAD] = 1
@@ -114,17 +120,51 @@ class Settings:
             self.update_after >= self.batch_size,
             f"at least batch_size ({self.batch_size}), so that a full batch of transitions is there",
         )
+        self._require_length()
+
+    def _require_length(self) -> None:
+        if self.offline_updates == 0:
+            limit = "at least 1, or 0 with offline_updates (--offline-updates), to learn from demonstrations alone"
+            require("steps", self.steps, self.steps >= 1, limit)
+            return
+        why = f"0, because offline_updates is {self.offline_updates:,}: a run learns from demonstrations alone, or acts"
+        require("steps", self.steps, self.steps == 0, f"{why}; one with --from and --demonstrations acts afterwards")
+        every = self.update_every
+        below, above = self.offline_updates // every * every, -(-self.offline_updates // every) * every
+        whole = f"a multiple of update_every ({every}), whose bursts these are: {f'{below} or ' * (below > 0)}{above}"
+        require("offline_updates", self.offline_updates, below == above, whole)
+
+    @property
+    def offline(self) -> bool:
+        """Whether the run learns from demonstrations alone, and takes no steps."""
+        return self.offline_updates > 0
+
+    @property
+    def length(self) -> int:
+        """Of the whole run, in what it counts: environment steps, or offline the updates."""
+        return self.offline_updates or self.steps
+
+    @property
+    def unit(self) -> str:
+        """What the run counts, in a word."""
+        return "updates" if self.offline else "steps"
+
+    def demonstrated(self, batch_size: int) -> int:
+        """Rows of a batch that are drawn from demonstrations, where there are any."""
+        return batch_size if self.offline else round(self.demonstration_fraction * batch_size)
 
     @property
     def updates(self) -> int:
         """Gradient steps of the whole run."""
+        if self.offline:
+            return self.offline_updates
         bursts = self.steps // self.update_every - (self.update_after - 1) // self.update_every
         return max(int(bursts * self.update_every * self.updates_per_step + 1e-9), 0)
 
     @property
     def learns_nothing(self) -> str:
         """What is said of a run that ends before learning begins, or as it does; empty of one that learns."""
-        if self.steps > self.update_after:
+        if self.offline or self.steps > self.update_after:
             return ""
         count = f"next to nothing is learned ({self.updates:,} updates)" if self.updates else "nothing is learned"
         return (

@@ -49,7 +49,7 @@ def watched_together(
     if not is_wanted(progress):
         yield observers
         return
-    name, steps = plan.algorithm.name, plan.config.steps
+    name, steps = plan.algorithm.name, plan.config.length
     facts = {
         "runs": f"{len(seeds)}, together in this process",
         "settings": f"preset {plan.preset}, {plan.backend}, {steps:,} steps",

@@ -59,7 +59,7 @@ class Pace:
         still = self._learns is None and self._now[0] - self._moved[0] >= STILL_SECONDS
         if still and self._begun[1] < self._progress.steps < self._progress.total_steps:
             return "waiting for the first update"
-        return f"{self._speed():.0f} steps/s"
+        return f"{self._speed():.0f} {self._progress.unit}/s"
 
     @property
     def left(self) -> str:
@@ -106,8 +106,9 @@ def aligned(facts: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def head(progress: Progress, pace: Pace) -> list[str]:
     """How far it is, in a few words each."""
-    steps = f"{progress.steps:,} of {progress.total_steps:,} steps"
-    return [each for each in (steps, pace.state, pace.left, f"{progress.updates:,} updates") if each]
+    steps = f"{progress.steps:,} of {progress.total_steps:,} {progress.unit}"
+    updates = f"{progress.updates:,} updates" if progress.unit == "steps" else ""
+    return [each for each in (steps, pace.state, pace.left, updates) if each]
 
 
 def numbers(progress: Progress) -> dict[str, str]:
@@ -117,13 +118,14 @@ def numbers(progress: Progress) -> dict[str, str]:
     shown = {"last episodes": recent or "none finished yet"}
     shown |= {label: f"{record[name]:.4g}" for name, label in SHOWN if name in record}
     if progress.best is not None and not progress.untrained:
-        shown["best eval return"] = f"{progress.best[1]:.4g} at step {progress.best[0]:,}"
+        shown["best eval return"] = f"{progress.best[1]:.4g} at {progress.unit.removesuffix('s')} {progress.best[0]:,}"
     return shown
 
 
 def closing(progress: Progress) -> str:
     """How it ended, in a line."""
-    best = f"; best evaluation {progress.best[1]:.1f} at step {progress.best[0]:,}" if progress.best else ""
+    unit = progress.unit.removesuffix("s")
+    best = f"; best evaluation {progress.best[1]:.1f} at {unit} {progress.best[0]:,}" if progress.best else ""
     said = f"; {progress.untrained}" if progress.untrained else best
     return f"{progress.outcome or 'ended'}{said}"
 

@@ -36,9 +36,9 @@ class PlainView:
         """Print the record."""
         record, pace = progress.record, self._pace or Pace(progress, lambda: progress.seconds)
         pace.look()
-        parts = [f"step {progress.steps:>9,}/{progress.total_steps:,}"]
+        parts = [f"{progress.unit.removesuffix('s')} {progress.steps:>9,}/{progress.total_steps:,}"]
         parts += [f"{label} {record[name]:.4g}" for name, label in SHOWN if name in record and "length" not in name]
-        parts += [f"{record['speed/steps_per_second']:.0f} steps/s", pace.left]
+        parts += [f"{record['speed/steps_per_second']:.0f} {progress.unit}/s", pace.left]
         self._print("  ".join(filter(None, parts)))
 
     def stopping(self, progress: Progress, running: int) -> None:

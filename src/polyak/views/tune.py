@@ -117,7 +117,7 @@ def draw(progress: Progress, ended: list[Candidate], columns: int, lines: int) -
         table.add_row(
             str(each.number),
             each.state,
-            f"{each.steps / (progress.search.config.steps * len(each.seeded)):.0%}",
+            f"{each.steps / (progress.search.config.length * len(each.seeded)):.0%}",
             score_text(each),
             settings_text(each),
             style=STYLES[each.state],

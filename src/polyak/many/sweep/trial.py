@@ -10,6 +10,7 @@ from typing import Literal
 from polyak.errors import UsageError
 from polyak.many.local import Here
 from polyak.many.places import Child, Job, Place
+from polyak.run.description import length_in
 from polyak.run.folder import Run
 from polyak.run.metrics import Record
 from polyak.system.prints import LOG_NAME
@@ -118,7 +119,7 @@ class Trial:
     def _begin(self, run: Run) -> None:
         self.run = run
         with suppress(UsageError):
-            self.total_steps = int(run.settings["settings"]["steps"])
+            self.total_steps = length_in(run.settings)
 
     def _new_records(self) -> list[Record]:
         if self.run is None:

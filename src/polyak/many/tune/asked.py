@@ -89,7 +89,7 @@ class Search:
     @property
     def budget(self) -> Budget:
         """Of each run."""
-        return Budget(self.config.steps, self.config.steps_per_epoch)
+        return Budget(self.config.length, self.config.steps_per_epoch)
 
     def described(self) -> dict[str, Any]:
         """What all trials of a study have in common, as JSON can hold it."""

@@ -94,7 +94,7 @@ class Candidate:
     @property
     def steps(self) -> int:
         """Environment steps of all its runs so far."""
-        whole = self._search.config.steps
+        whole = self._search.config.length
         return sum(whole if each.done else each.trial.steps if each.trial else 0 for each in self.seeded)
 
     def job(self, seeded: Seeded) -> Job:
@@ -104,7 +104,7 @@ class Candidate:
             self._search.environment,
             seeded.seed,
             (*self._search.words, *words_of(settings_of(self._search.space, self.drawn))),
-            self._search.config.steps,
+            self._search.config.length,
             f"trial {self.number}",
             resumed="" if seeded.earlier is None else str(seeded.earlier.folder),
         )

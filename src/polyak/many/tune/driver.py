@@ -81,7 +81,7 @@ class Progress:
         """Until all trials have ended, as those of this command took; None where none has."""
         if not self.done_here:
             return None
-        spent, steps = time.monotonic() - self.began, self.search.config.steps * len(self.search.seeds)
+        spent, steps = time.monotonic() - self.began, self.search.config.length * len(self.search.seeds)
         behind = self.done_here + sum(each.steps for each in self.running) / steps
         return spent / behind * max(self.search.trials - self.finished - (behind - self.done_here), 0.0)
 
@@ -270,7 +270,7 @@ class _Driver:
         for step, score in candidate.evaluated():
             candidate.trial.report(score, step)
             self._watcher.news(candidate, "reported")
-            going = candidate.state == "running" and not candidate.is_done and step < self._search.config.steps
+            going = candidate.state == "running" and not candidate.is_done and step < self._search.config.length
             if going and candidate.trial.should_prune():
                 self._give_up(candidate, "pruned", f"pruned at step {step:,} with a score of {score:.4g}")
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import UsageError
-from polyak.experience.collector import Collector, Episode
-from polyak.experience.remote import Collectors
+from polyak.experience.collector import Episode
 from polyak.policies.policy import Policy
+from polyak.run.collecting import Collecting
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.metrics import Record
@@ -34,7 +34,7 @@ class Training:
 
     _plan: Plan
     _folder: Path
-    _collector: Collector | Collectors
+    _collector: Collecting
     _updates: Updates
     _ledger: Ledger
     _progress: Progress
@@ -69,13 +69,13 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Environment steps taken in the run, summed over all environments."""
+        """Environment steps taken in the run, summed over all environments; offline, updates."""
         return self._collector.steps
 
     @property
     def total_steps(self) -> int:
-        """Environment steps after which the run is to end."""
-        return self._plan.config.steps
+        """Environment steps, or offline updates, after which the run is to end."""
+        return self._plan.config.length
 
     @property
     def updates(self) -> int:

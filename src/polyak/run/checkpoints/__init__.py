@@ -10,8 +10,9 @@
     batches-000007.safetensors      the arrays that are kept to make batches, where any are
     callbacks-000007.safetensors    the arrays that callbacks keep, where any do
     replay-40000-000007.safetensors transitions from number 40,000 on, as many as were new
+    demonstrations-0-000001.safetensors  those that were recorded before the run, where there are any: written once
 
-Files are immutable. Two checkpoints share the segments of replay, nothing else.
+Files are immutable. Two checkpoints share the segments of replay and of demonstrations, nothing else.
 """
 
 import hashlib
@@ -26,13 +27,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from polyak.errors import SavingError, UnreadableError, UsageError
+from polyak.experience.datasets import require_memory
 from polyak.experience.replay import Replay
 from polyak.run.checkpoints import manifest, segments
 from polyak.run.checkpoints.manifest import SERIALS, File, Manifest
 from polyak.system.arrayfiles import Form, arrays_in, content_of
 from polyak.system.files import not_read, read_plain_file, sync_folder, unavailable, write_atomically
 from polyak.system.memory import memory_free, readable_bytes
-from polyak.types import Arrays
+from polyak.types import Arrays, Spec
 
 LEARNER = Form("polyak-learner", 1, "learner", ("F32", "I32"))
 LOOP = Form("polyak-loop", 1, "loop's state", ("F32",))
@@ -88,8 +90,10 @@ class Checkpoints:
         """The checkpoint written or read last."""
         return self._kept[-1] if self._kept else None
 
-    def save(self, content: Content, replay: Replay) -> None:
+    def save(self, content: Content, replay: Replay, demonstrations: Replay | None = None) -> None:
         """Publish a checkpoint; until it is whole, the previous one is.
+
+        The `demonstrations` are written with the first one alone: they are the same in all.
 
         Raises:
             SavingError: it cannot be written, for example on a full disk; the previous one is still there.
@@ -114,12 +118,13 @@ class Checkpoints:
             ):
                 if arrays:
                     files[role] = write(role, content_of(form, arrays, {}))
-            replay_files = segments.append(
-                replay,
-                previous.segments if previous else (),
-                lambda first, data: self._write(serial, f"replay-{first}", data),
+            shown = previous.demonstrations if previous else ()
+            if demonstrations is not None and not shown:
+                shown = segments.append(demonstrations, (), partial(self._write_rows, serial, "demonstrations"))
+            kept = segments.append(
+                replay, previous.segments if previous else (), partial(self._write_rows, serial, "replay")
             )
-            made = Manifest(serial, content.step, content.run, content.state, files, replay.added, replay_files)
+            made = Manifest(serial, content.step, content.run, content.state, files, replay.added, kept, shown)
             sync_folder(self.folder)
             write_atomically(self.folder / made.name, made.content())
             sync_folder(self.folder)
@@ -222,6 +227,22 @@ class Checkpoints:
         segments.load(empty, of.added, of.segments, self.content, self.folder)
         return empty
 
+    def demonstrations(self, of: Manifest, spec: Spec) -> Replay | None:
+        """The demonstrations that a checkpoint holds, in a replay that is full; None where it holds none.
+
+        Raises:
+            UsageError: a segment is missing or damaged, or memory is short.
+        """
+        if not of.demonstrations:
+            return None
+        first, end = of.demonstrations[0].first, of.demonstrations[-1].end
+        if end <= first:
+            raise UsageError(f"{self.folder / of.name} names demonstrations without a transition")
+        require_memory(f"{self.folder / of.name}", end - first, spec)
+        full = Replay(end - first, spec.observation_size, spec.action_size)
+        segments.load(full, end, of.demonstrations, self.content, self.folder)
+        return full
+
     def content(self, file: File, limit: int | None = None) -> bytes:
         """The content of one of a checkpoint's files, compared with what the manifest says of it.
 
@@ -261,6 +282,9 @@ class Checkpoints:
         file = File(f"{role}-{serial:06}.{suffix}", len(content), hashlib.sha256(content).hexdigest())
         write_atomically(self.folder / file.name, content)
         return file
+
+    def _write_rows(self, serial: int, role: str, first: int, content: bytes) -> File:
+        return self._write(serial, f"{role}-{first}", content)
 
     def _ours(self) -> list[Path]:
         """The files here that belong to checkpoints, by their names; others are left alone."""

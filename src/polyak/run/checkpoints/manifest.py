@@ -20,15 +20,17 @@ VERSION = 7
 and not waited for (`launched`, with a lag); since 4, `run` has the run's identity; since 5, transitions have the number
 of their episode, and the collector those of the running ones (`episode_numbers`); since 6, `episodes` have infos,
 and there may be what callbacks keep (`callbacks`), what they have logged (`logged`) and why one has stopped the run
-(`stopped`); since 7, there may be what is kept to make batches (`batches`)."""
+(`stopped`); since 7, there may be what is kept to make batches (`batches`), and demonstrations (`demonstrations`)."""
 SIZE_LIMIT, VALUES = 16_000_000, 1_000_000
 """Bytes of a manifest at most, and values in it: a few for each of as many segments and episodes as nobody has."""
 FILES, OPTIONAL = ("learner", "loop", "metrics"), ("best", "batches", "callbacks")
+KEPT = ("segments", "demonstrations")
 SERIALS = 10**9
 """Checkpoints of a run have smaller numbers: what claims a larger one is none, and does not count."""
 MANIFEST_NAME = re.compile(r"checkpoint-([0-9]{6,12})\.json", re.ASCII)
 FILE_NAME = re.compile(
-    r"(learner|loop|best|batches|callbacks|metrics|replay)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)", re.ASCII
+    r"(learner|loop|best|batches|callbacks|metrics|replay|demonstrations)(-[0-9]{1,15}){1,2}\.(safetensors|jsonl)",
+    re.ASCII,
 )
 """What a checkpoint's file may be called: a plain name, which leads to no other folder."""
 
@@ -74,6 +76,8 @@ class Manifest:
     """Transitions ever added to replay."""
     segments: tuple[Segment, ...]
     """Replay, oldest first."""
+    demonstrations: tuple[Segment, ...] = ()
+    """The same of the demonstrations, which never change: every checkpoint of the run names the same files."""
 
     @property
     def name(self) -> str:
@@ -81,13 +85,20 @@ class Manifest:
         return f"checkpoint-{self.serial:06}.json"
 
     @property
+    def all_files(self) -> list[File]:
+        """All its files but its own."""
+        return [*self.files.values(), *(each.file for each in (*self.demonstrations, *self.segments))]
+
+    @property
     def names(self) -> set[str]:
         """The names of all its files, its own included."""
-        return {self.name, *(file.name for file in self.files.values()), *(each.file.name for each in self.segments)}
+        return {self.name, *(file.name for file in self.all_files)}
 
     def content(self) -> bytes:
         """What its file holds."""
         body = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        if not self.demonstrations:
+            del body["demonstrations"]
         return json.dumps({"sha256": _digest(body), **body}, indent=1, allow_nan=False).encode()
 
 
@@ -149,19 +160,21 @@ def require_own(made: Manifest, settings: Mapping[str, Any], path: Path | str) -
 
 
 def _manifest(body: Mapping[str, Any]) -> Manifest:
-    whole = {name: _count(body[name]) for name in ("serial", "step", "added")}
+    whole: dict[str, Any] = {name: _count(body[name]) for name in ("serial", "step", "added")}
     if whole["serial"] >= SERIALS:
         raise ValueError(f"number {whole['serial']}")
     files = {role: _file(described) for role, described in body["files"].items()}
     if not {*FILES} <= files.keys() <= {*FILES, *OPTIONAL}:
         raise ValueError(f"files {sorted(files)}")
-    segments = tuple(
-        Segment(_file(each["file"]), _count(each["first"]), _count(each["count"])) for each in body["segments"]
-    )
+    whole |= {name: _segments(body[name] if name == "segments" else body.get(name, [])) for name in KEPT}
     tables = [body["run"], body["state"]]
     if not all(isinstance(table, dict) for table in tables):
         raise ValueError("run and state must be tables")
-    return Manifest(**whole, run=tables[0], state=tables[1], files=files, segments=segments)
+    return Manifest(**whole, run=tables[0], state=tables[1], files=files)
+
+
+def _segments(described: Any) -> tuple[Segment, ...]:
+    return tuple(Segment(_file(each["file"]), _count(each["first"]), _count(each["count"])) for each in described)
 
 
 def _file(described: Mapping[str, Any]) -> File:

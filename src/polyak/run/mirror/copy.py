@@ -71,7 +71,7 @@ class Copy:
         require_newest(self.store, self.attempt)
         new = made is not None and _content(made) not in map(_content, self.kept)
         if made is not None and new:
-            for file in (*made.files.values(), *(each.file for each in made.segments)):
+            for file in made.all_files:
                 self._send(f"{CHECKPOINTS}/{file.name}", self.folder / CHECKPOINTS / file.name, file.bytes)
         others = beside(self.folder)
         for name, path in others.items():

@@ -196,7 +196,7 @@ def _newest_here(run: Run) -> Manifest | None:
     for name in manifests_among(f"{CHECKPOINTS}/{each}" for each in names)[:1]:
         with suppress(UnreadableError):
             made = manifest.read(run.folder / name)
-            return made if all(_is_here(run, file) for file in _files(made)) else None
+            return made if all(_is_here(run, file) for file in made.all_files) else None
     return None
 
 
@@ -215,10 +215,6 @@ def _put_aside(run: Run) -> str:
     return f"; what was here, which another attempt has replaced, is {aside} now"
 
 
-def _files(made: Manifest) -> list[File]:
-    return [*made.files.values(), *(segment.file for segment in made.segments)]
-
-
 def _is_here(run: Run, file: File) -> bool:
     try:
         content = read_plain_file(run.checkpoints / file.name, file.bytes)
@@ -229,7 +225,7 @@ def _is_here(run: Run, file: File) -> bool:
 
 def _bring_checkpoint(store: Store, there: Mapping[str, int], made: Manifest, run: Run) -> None:
     """Bring the files of a checkpoint that are not here yet."""
-    wanted = [file for file in _files(made) if not _is_here(run, file)]
+    wanted = [file for file in made.all_files if not _is_here(run, file)]
     for file in wanted:
         size = there.get(f"{CHECKPOINTS}/{file.name}")
         if size != file.bytes:
