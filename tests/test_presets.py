@@ -69,6 +69,8 @@ PLAIN = {
     "adam_beta_2",
     "weight_decay",
     *("n_step", "offline_updates", "demonstration_fraction"),
+    "weight_decay_of",
+    "log_sigma",
     "network",
     "activation",
 }

@@ -86,7 +86,7 @@ def actor_of(spec: Spec, config: Settings, outputs: int) -> Net:
 def critic_of(spec: Spec, config: Settings, outputs: int = 1, copies: int | None = None) -> Net:
     """The network of a critic, or of an ensemble of them, likewise: observation and action, O + A -> `outputs`."""
     inputs, sizes = spec.observation_size + spec.action_size, config.critic_hidden_sizes or config.hidden_sizes
-    return Net(inputs, body_of(sizes, outputs, config.network, config.activation), copies)
+    return Net(inputs, body_of(sizes, outputs, config.network_of_critics, config.activation), copies)
 
 
 Entry = Net | Parameter | Copy | Variable

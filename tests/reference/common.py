@@ -4,6 +4,7 @@ A state is a flat dictionary of named arrays, as `Learner.arrays()` gives it: `c
 """
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -31,12 +32,15 @@ class Network(dict[str, Array]):
     activation = "relu"
     kept: Mapping[str, Array] = MappingProxyType({})
     """By a dense layer's number, what each number behind it is multiplied by, [B, n]: 0 where it is dropped."""
+    log_sigma = "clip"
+    """How an actor's second half of outputs is bounded."""
 
 
 def part(state: Arrays, name: str, config: Any = None) -> Network:
     """The network `name` of a state, of the activation that the settings say, if given."""
     network = Network({path.removeprefix(f"{name}/"): x for path, x in state.items() if path.startswith(f"{name}/")})
     network.activation = getattr(config, "activation", "relu")
+    network.log_sigma = getattr(config, "log_sigma", "clip")
     return network
 
 
@@ -47,24 +51,37 @@ Trace = list[tuple[str, Array]]
 def forward(network: Any, inputs: Array) -> tuple[Array, Trace]:
     """The network's output, and what `backward` needs."""
     trace: Trace = []
+    around: list[Array] = []
     for layer in layers(network):
         trace.append((layer, inputs))
-        if layer in DERIVATIVES:
+        if layer == AROUND:
+            around.append(inputs)
+        elif layer == ADDED:
+            inputs = around.pop() + inputs
+        elif layer in DERIVATIVES:
             inputs = ACTIVATIONS[layer](inputs)
         elif layer.startswith(DROPOUT):
             inputs = inputs * network.kept[layer.removeprefix(DROPOUT)]
         elif f"{layer}/kernel" in network:
             inputs = inputs @ network[f"{layer}/kernel"] + network[f"{layer}/bias"]
         else:
-            inputs = standardized(inputs)[0] * network[f"{layer}/scale"] + network[f"{layer}/offset"]
+            inputs = standardized(inputs, epsilon(network))[0] * network[f"{layer}/scale"] + network[f"{layer}/offset"]
     return inputs, trace
 
 
 DROPOUT = "dropout behind "
+AROUND, ADDED = "what goes around a block", "added behind the block"
 
 
 def layers(network: Arrays) -> list[str]:
-    """Before each dense layer but the first is an activation; between these may be dropout, then a norm."""
+    """Before each dense layer but the first is an activation; between these may be dropout, then a norm.
+
+    SimBa's are dense, then blocks of norm, dense, activation, dense, then norm, dense.
+    """
+    if is_simba(network):
+        blocks = range(1, len(network) // 2 - 2, 3)
+        within = [(AROUND, f"{i}", f"{i + 1}", network.activation, f"{i + 2}", ADDED) for i in blocks]
+        return ["0", *chain.from_iterable(within), f"{blocks.stop}", f"{blocks.stop + 1}"]
     found: list[str] = []
     for number in range(len(network) // 2):  # each has two arrays
         if number > 0 and f"{number}/kernel" in network:
@@ -75,9 +92,18 @@ def layers(network: Arrays) -> list[str]:
     return found
 
 
-def standardized(inputs: Array) -> tuple[Array, Array]:
-    """Layer normalization (Ba et al. 2016): rows minus their mean, over the root of variance + 1e-5; and that root."""
-    root = np.sqrt(inputs.var(axis=1, keepdims=True) + 1e-5)
+def is_simba(network: Arrays) -> bool:
+    """Layer normalization has a norm behind every other dense layer but the last; SimBa two dense layers in a row."""
+    return "1/scale" in network and "3/kernel" in network
+
+
+def epsilon(network: Arrays) -> float:
+    return 1e-6 if is_simba(network) else 1e-5
+
+
+def standardized(inputs: Array, epsilon: float) -> tuple[Array, Array]:
+    """Layer normalization (Ba et al. 2016): rows minus their mean, over the root of variance + epsilon; and it."""
+    root = np.sqrt(inputs.var(axis=1, keepdims=True) + epsilon)
     return (inputs - inputs.mean(axis=1, keepdims=True)) / root, root
 
 
@@ -105,8 +131,13 @@ def backward(network: Any, trace: Trace, upstream: Array) -> tuple[Arrays, Array
     Of z = (x - mean) / root: dx = (dz - mean(dz) - z mean(z dz)) / root, means over the row.
     """
     gradients: Arrays = {}
+    around: list[Array] = []
     for layer, inputs in reversed(trace):
-        if layer in DERIVATIVES:
+        if layer == ADDED:
+            around.append(upstream)
+        elif layer == AROUND:
+            upstream = upstream + around.pop()
+        elif layer in DERIVATIVES:
             upstream = upstream * DERIVATIVES[layer](inputs)
         elif layer.startswith(DROPOUT):
             upstream = upstream * network.kept[layer.removeprefix(DROPOUT)]
@@ -114,7 +145,7 @@ def backward(network: Any, trace: Trace, upstream: Array) -> tuple[Arrays, Array
             gradients |= {f"{layer}/kernel": inputs.T @ upstream, f"{layer}/bias": upstream.sum(axis=0)}
             upstream = upstream @ network[f"{layer}/kernel"].T
         else:
-            z, root = standardized(inputs)
+            z, root = standardized(inputs, epsilon(network))
             gradients |= {f"{layer}/scale": (upstream * z).sum(axis=0), f"{layer}/offset": upstream.sum(axis=0)}
             dz = upstream * network[f"{layer}/scale"]
             upstream = (dz - dz.mean(axis=1, keepdims=True) - z * (z * dz).mean(axis=1, keepdims=True)) / root
@@ -159,7 +190,12 @@ def euclidean_norm(*networks: Arrays) -> float:
 
 
 DEFAULTS = SimpleNamespace(
-    adam_beta_1=0.9, adam_beta_2=0.999, weight_decay=0.0, learning_rate_schedule="constant", activation="relu"
+    adam_beta_1=0.9,
+    adam_beta_2=0.999,
+    weight_decay=0.0,
+    weight_decay_of="kernels",
+    learning_rate_schedule="constant",
+    activation="relu",
 )
 
 
@@ -168,8 +204,8 @@ def adam_step(
 ) -> Arrays:
     """Adam (Kingma and Ba 2015, algorithm 1): the entries of the state that its step on `name` changes.
 
-    Kernels decay apart from the gradient (Loshchilov and Hutter 2019, algorithm 2), in proportion to the step size,
-    which may fall with the network's own steps; it takes one on each `every`-th update.
+    Kernels, or all arrays of a network, decay apart from the gradient (Loshchilov and Hutter 2019, algorithm 2), in
+    proportion to the step size, which may fall with the network's own steps; it takes one on each `every`-th update.
     """
     count = state[f"adam_{name}/count"] + 1
     changed = {f"adam_{name}/count": count}
@@ -180,7 +216,8 @@ def adam_step(
         m = beta_1 * state[first] + (1.0 - beta_1) * gradient
         v = beta_2 * state[second] + (1.0 - beta_2) * gradient**2
         direction = (m / (1.0 - beta_1**count)) / (np.sqrt(v / (1.0 - beta_2**count)) + 1e-8)
-        decay = config.weight_decay * state[weight] if path.endswith("kernel") else 0.0
+        decays = path.endswith("kernel") or (config.weight_decay_of == "all" and path)
+        decay = config.weight_decay * state[weight] if decays else 0.0
         changed |= {weight: state[weight] - rate * (direction + decay), first: m, second: v}
     return changed
 

@@ -34,7 +34,7 @@ class Sample(NamedTuple):
     sigma: Array
     """[B, A]"""
     inside: Array
-    """[B, A]: where log sigma was not clamped."""
+    """[B, A]: the derivative of log sigma in the output, 0 where it was clamped."""
     trace: Trace
 
 
@@ -42,12 +42,14 @@ def sample_action(actor: Arrays, observation: Array, xi: Array) -> Sample:
     """(8.30): tanh(mu + sigma xi); log pi = sum log N(u; mu, sigma) - sum 2 (ln 2 - u - softplus(-2 u))."""
     output, trace = forward(actor, observation)
     mean, raw = np.split(output, 2, axis=1)
-    log_sigma = np.clip(raw, -20.0, 2.0)
+    log_sigma, slope = np.clip(raw, -20.0, 2.0), 1.0 * ((raw > -20.0) & (raw < 2.0))
+    if getattr(actor, "log_sigma", "clip") == "tanh":
+        log_sigma, slope = -10.0 + 6.0 * (1.0 + np.tanh(raw)), 6.0 / np.cosh(raw) ** 2
     sigma = np.exp(log_sigma)
     u = mean + sigma * xi
     log_normal = -0.5 * (xi**2 + np.log(2.0 * np.pi)) - log_sigma
     log_probability = log_normal - 2.0 * (np.log(2.0) - u - np.logaddexp(0.0, -2.0 * u))
-    return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, (raw > -20.0) & (raw < 2.0), trace)
+    return Sample(np.tanh(u), log_probability.sum(axis=1), u, sigma, slope, trace)
 
 
 def target(state: Arrays, batch: Batch, xi: Array, config: Any = None) -> Array:

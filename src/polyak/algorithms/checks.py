@@ -27,6 +27,7 @@ from polyak.algorithm import (
 from polyak.errors import UsageError
 from polyak.networks.folding import folded_body
 from polyak.networks.layers import Body, keeps_statistics, outputs_of
+from polyak.networks.weights import shapes
 from polyak.settings.kinds import checked
 from polyak.settings.options import BACKENDS
 from polyak.settings.options import KINDS as OPTIONS
@@ -178,6 +179,10 @@ def _in_entry(entries: Entries, name: str) -> Iterator[str]:
 def _in_net(name: str, net: Net) -> Iterator[str]:
     if net.inputs < 1 or outputs_of(net.body) < 1:
         yield f"state has {name!r}, a network without inputs or outputs"
+    try:
+        shapes(net.body, net.inputs)
+    except ValueError as error:
+        yield f"state has {name!r}: {error}"
     if net.copies is not None and (type(net.copies) is not int or net.copies < 1):
         yield f"state has {name!r}, an ensemble of {net.copies!r}, but must have a whole number of at least 1"
     if net.copies is not None and keeps_statistics(net.body):

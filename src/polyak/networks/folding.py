@@ -4,7 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from polyak.networks.layers import Activation, BatchRenorm, Body, Dense, Dropout, Layer, keeps_statistics, numbered
+from polyak.networks.layers import (
+    Activation,
+    BatchRenorm,
+    Body,
+    Dense,
+    Layer,
+    Residual,
+    keeps_statistics,
+    numbered,
+    unnested,
+)
 from polyak.networks.names import part
 from polyak.types import Arrays
 
@@ -28,7 +38,11 @@ def folded_body(body: Body) -> Body:
         ValueError: one of these has no dense layer beside it, which could take it up.
     """
     _places(body)
-    return tuple(layer for layer in body if not isinstance(layer, BatchRenorm))
+    return tuple(
+        Residual(folded_body(layer.body)) if isinstance(layer, Residual) else layer
+        for layer in body
+        if not isinstance(layer, BatchRenorm)
+    )
 
 
 def folded(body: Body, arrays: Arrays) -> Arrays:
@@ -50,7 +64,8 @@ def folded(body: Body, arrays: Arrays) -> Arrays:
         else:
             kernel, bias = kernel * factor, bias * factor + shift
         precise |= {f"{dense}/kernel": kernel, f"{dense}/bias": bias}
-    left = [number for number, layer in numbered(body) if not isinstance(layer, Activation | Dropout | BatchRenorm)]
+    layers = numbered(unnested(body))
+    left = [number for number, layer in layers if number and not isinstance(layer, BatchRenorm)]
     found: Arrays = {}
     for count, number in enumerate(left):
         for leaf in part(arrays, number):
@@ -58,12 +73,17 @@ def folded(body: Body, arrays: Arrays) -> Arrays:
     return found
 
 
-def _places(body: Body) -> list[Place]:
-    """Each layer that keeps statistics, and the dense layer right behind it, or else right before it."""
+def _places(body: Body, first: int = 0) -> list[Place]:
+    """Each layer that keeps statistics, and the dense layer right behind it, or else right before it.
+
+    What stands before a residual layer goes around it too, so that nothing within could take it up.
+    """
     nothing: tuple[str, Layer] = "", Activation()
     found: list[Place] = []
-    layers = [nothing, *numbered(body), nothing]
+    layers = [nothing, *numbered(body, first), nothing]
     for before, (number, layer), behind in zip(layers, layers[1:], layers[2:], strict=False):
+        if isinstance(layer, Residual):
+            found += _places(layer.body, int(number))
         if isinstance(layer, BatchRenorm):
             dense = next((each for each in (behind, before) if isinstance(each[1], Dense)), None)
             if dense is None:

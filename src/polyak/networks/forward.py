@@ -5,7 +5,18 @@ from typing import cast
 
 import numpy as np
 
-from polyak.networks.layers import Activation, ActivationKind, BatchRenorm, Body, Dense, Dropout, Layer, numbered
+from polyak.networks.layers import (
+    Activation,
+    ActivationKind,
+    BatchRenorm,
+    Body,
+    Dense,
+    Dropout,
+    Layer,
+    Residual,
+    TanhBounds,
+    numbered,
+)
 from polyak.types import Arrays, Float
 
 Forward = Callable[[Float], Float]
@@ -31,8 +42,8 @@ def forward_of_any(body: Body, arrays: Arrays) -> Forward:
     return _through(body, arrays)
 
 
-def _through(body: Body, arrays: Arrays) -> Forward:
-    steps = [_step(number, layer, arrays) for number, layer in numbered(body)]
+def _through(body: Body, arrays: Arrays, first: int = 0) -> Forward:
+    steps = [_step(number, layer, arrays) for number, layer in numbered(body, first)]
 
     def outputs(inputs: Float) -> Float:
         hidden = inputs
@@ -48,6 +59,11 @@ def _step(number: str, layer: Layer, arrays: Arrays) -> Forward:
         return ACTIVATIONS[layer.kind]
     if isinstance(layer, Dropout):
         return _as_it_is
+    if isinstance(layer, Residual):
+        within = _through(layer.body, arrays, int(number))
+        return lambda hidden: hidden + within(hidden)
+    if isinstance(layer, TanhBounds):
+        return _bounded(layer)
     if isinstance(layer, Dense):
         kernel, bias = arrays[f"{number}/kernel"], arrays[f"{number}/bias"]
         return lambda hidden: hidden @ kernel + bias
@@ -68,6 +84,18 @@ def _step(number: str, layer: Layer, arrays: Arrays) -> Forward:
 
 def _as_it_is(hidden: Float) -> Float:
     return hidden
+
+
+def _bounded(layer: TanhBounds) -> Forward:
+    low: Float = np.array(layer.low, np.float32)
+    half: Float = np.array(0.5 * (layer.high - layer.low), np.float32)
+
+    def bounded(hidden: Float) -> Float:
+        free, within = np.split(hidden, 2, axis=-1)
+        bound = low + half * (ONE + cast(Float, np.tanh(within)))
+        return cast(Float, np.concatenate([free, bound], axis=-1))
+
+    return bounded
 
 
 def _relu(hidden: Float) -> Float:

@@ -91,7 +91,14 @@ _TABLE = {
         "hidden_sizes activation network", ": net_arch is the first, activation_fn the second"
     ),
     "activation_fn nonlinearity": _ours("activation"),
-    "layer_norm use_layer_norm": _ours("network", ", whose other kind is layer_norm"),
+    "layer_norm use_layer_norm": _ours("network", ", one of whose kinds is layer_norm"),
+    "simba use_simba residual": _ours("network", ", one of whose kinds is simba"),
+    "num_blocks n_blocks residual_blocks": _ours(
+        "hidden_sizes critic_hidden_sizes", ": network simba has a block for each width"
+    ),
+    "log_std log_std_min log_std_max log_std_bounds": _ours(
+        "log_sigma", ", which is clip, to [-20, 2], or tanh, to [-10, 2]"
+    ),
     "policy policy_class actor_critic": _ours("network hidden_sizes activation", ", which make actor and critics"),
     "n_critics num_critics n_nets num_qvalue_nets num_qs ensemble_size num_ensemble": _ours(
         "critics", ", where an algorithm has an ensemble of them"

@@ -7,6 +7,7 @@ from polyak.networks.layers import ActivationKind, NetworkKind
 from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, Limit, check_fields, require
 
 Schedule = Literal["constant", "linear", "cosine"]
+Decayed = Literal["kernels", "all"]
 
 WITHIN = Limit("above 0 and below 1", lambda number: 0 < number < 1)
 IN_UNIT = Limit("in [0, 1]", lambda number: 0 <= number <= 1)
@@ -29,7 +30,9 @@ class Optimizer:
     beta_1: float = 0.9
     beta_2: float = 0.999
     decay: float = 0.0
-    """What is taken from each kernel at a step, as a part of it and of the rate; biases and norms are left alone."""
+    """What is taken from each decayed array at a step, as a part of it and of the rate."""
+    decayed: Decayed = "kernels"
+    """Of a network's arrays: kernels alone, or biases and norms too."""
     schedule: Schedule = "constant"
     """How the rate falls with the network's own count of steps, from 1 to `end` of it, at the `horizon`."""
     end: float = 0.0
@@ -95,10 +98,12 @@ class Settings:
     """Decay of Adam's mean of their squares."""
     weight_decay: Annotated[float, AT_LEAST_0] = 0.0
     """Decoupled weight decay (AdamW) of the kernels of actor and critics: kernel <- kernel - rate * this * kernel."""
+    weight_decay_of: Decayed = "kernels"
+    """What decays: the kernels, or all weights of actor and critics, biases and norms among them."""
     network: NetworkKind = "mlp"
-    """The kind of actor's and critics' networks: layer_norm normalizes each hidden layer before its activation."""
+    """Actor's and critics' networks: layer_norm normalizes each hidden layer, simba is of residual blocks."""
     hidden_sizes: Annotated[tuple[int, ...], WIDTHS] = (256, 256)
-    """Widths of the hidden layers of actor and critics."""
+    """Widths of the hidden layers of actor and critics; of simba, one width as often as there are blocks."""
     critic_hidden_sizes: Annotated[tuple[int, ...] | None, WIDTHS_OR_NONE] = None
     """Widths of the critics' hidden layers, where they are others; None: hidden_sizes."""
     activation: ActivationKind = "relu"
@@ -121,6 +126,7 @@ class Settings:
             f"at least batch_size ({self.batch_size}), so that a full batch of transitions is there",
         )
         self._require_length()
+        self._require_blocks()
 
     def _require_length(self) -> None:
         if self.offline_updates == 0:
@@ -153,6 +159,20 @@ class Settings:
         """Rows of a batch that are drawn from demonstrations, where there are any."""
         return batch_size if self.offline else round(self.demonstration_fraction * batch_size)
 
+    def _require_blocks(self) -> None:
+        kinds = {"hidden_sizes": self.network, "critic_hidden_sizes": self.network_of_critics}
+        if self.critic_hidden_sizes is None and self.network_of_critics == "simba":
+            kinds["hidden_sizes"] = "simba"
+        for name, kind in kinds.items():
+            sizes = getattr(self, name)
+            one_width = kind != "simba" or sizes is None or len(set(sizes)) == 1
+            require(name, sizes, one_width, "one width as often as there are blocks, as (256, 256), of a simba network")
+
+    @property
+    def network_of_critics(self) -> NetworkKind:
+        """The kind of the critics' networks."""
+        return self.network
+
     @property
     def updates(self) -> int:
         """Gradient steps of the whole run."""
@@ -179,6 +199,7 @@ class Settings:
             beta_1=self.adam_beta_1,
             beta_2=self.adam_beta_2,
             decay=self.weight_decay,
+            decayed=self.weight_decay_of,
             schedule=self.learning_rate_schedule,
             end=self.learning_rate_end,
             horizon=max(self.updates // self.period(trained), 1),

@@ -74,6 +74,13 @@ class Config(sac.Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         require("subset", self.subset, self.subset <= self.critics, f"at most critics ({self.critics})")
+        undropped = self.dropout == 0.0 or self.network_of_critics != "simba"
+        require("dropout", self.dropout, undropped, "0 of simba critics, whose blocks drop nothing: set critic_network")
+
+    @property
+    def network_of_critics(self) -> NetworkKind:
+        """Their own, or the actor's."""
+        return self.critic_network or self.network
 
     def period(self, trained: str) -> int:
         """Actor and temperature are stepped on each `policy_delay`-th update."""
@@ -82,8 +89,8 @@ class Config(sac.Config):
 
 def critics_of(spec: Spec, config: Config) -> Net:
     """The ensemble: Dense -> dropout -> layer norm -> activation, of these what the settings say; then one output."""
-    sizes, kind = config.critic_hidden_sizes or config.hidden_sizes, config.critic_network or config.network
-    body = body_of(sizes, 1, kind, config.activation, config.dropout)
+    sizes = config.critic_hidden_sizes or config.hidden_sizes
+    body = body_of(sizes, 1, config.network_of_critics, config.activation, config.dropout)
     return Net(spec.observation_size + spec.action_size, body, config.critics)
 
 

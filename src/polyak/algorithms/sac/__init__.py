@@ -16,8 +16,8 @@ Deviations, and what the other choice would be:
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -29,12 +29,14 @@ from polyak.algorithm import (
     Draws,
     Entries,
     Head,
+    Net,
     Normal,
     Parameter,
     actor_of,
     critic_of,
 )
 from polyak.networks.forward import Forward
+from polyak.networks.layers import TanhBounds
 from polyak.settings.kinds import ABOVE_0, Changeable
 from polyak.settings.shared import Settings
 from polyak.types import Float, Spec
@@ -52,16 +54,24 @@ class Config(Settings):
     """Adam's step size for the logarithm of the temperature."""
     target_entropy: float | None = None
     """The entropy, in nats, that the temperature steers to; None is -A."""
+    log_sigma: Literal["clip", "tanh"] = "clip"
+    """How log sigma is bounded: clipped to [-20, 2], or -10 + 6 (1 + tanh), as SimBa has it."""
 
     def learning_rate(self, trained: str) -> float:
         """The temperature has its own."""
         return self.alpha_learning_rate if trained == "log_alpha" else super().learning_rate(trained)
 
 
+def gaussian_actor(spec: Spec, config: Config) -> Net:
+    """The policy's network: O -> mean and log sigma, 2 A."""
+    actor = actor_of(spec, config, 2 * spec.action_size)
+    return replace(actor, body=(*actor.body, TanhBounds(-10.0, 2.0))) if config.log_sigma == "tanh" else actor
+
+
 def state(spec: Spec, config: Config) -> Entries:
     """Actor and twin critics, the critics' targets, and the temperature."""
     return {
-        "actor": actor_of(spec, config, 2 * spec.action_size),
+        "actor": gaussian_actor(spec, config),
         "critic_1": critic_of(spec, config),
         "critic_2": critic_of(spec, config),
         "target_critic_1": Copy("critic_1"),

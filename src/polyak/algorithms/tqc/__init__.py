@@ -25,7 +25,7 @@ from typing import Annotated
 
 import numpy as np
 
-from polyak.algorithm import Algorithm, Copy, Entries, Parameter, actor_of, critic_of
+from polyak.algorithm import Algorithm, Copy, Entries, Parameter, critic_of
 from polyak.algorithms import sac
 from polyak.networks.forward import Forward
 from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, require
@@ -56,7 +56,7 @@ class Config(sac.Config):
 def state(spec: Spec, config: Config) -> Entries:
     """Actor, the critics as one ensemble, their targets, and the temperature."""
     return {
-        "actor": actor_of(spec, config, 2 * spec.action_size),
+        "actor": sac.gaussian_actor(spec, config),
         "critics": critic_of(spec, config, config.quantiles, config.critics),
         "target_critics": Copy("critics"),
         "log_alpha": Parameter(math.log(config.alpha)),

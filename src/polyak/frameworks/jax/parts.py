@@ -11,7 +11,7 @@ from jax import Array
 
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights
-from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Layer, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Single, TanhBounds, passed
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
@@ -61,13 +61,16 @@ def network(weights: Weights, inputs: Array, dropped: Array | None = None) -> Ar
     `dropped` are booleans [B, units], or [N, B, units] of an ensemble: which numbers its `Dropout` layers drop, the
     columns of one layer behind those of another. Without, none is.
     """
-    hidden = inputs
-    for number, layer in numbered(weights.body):
-        if isinstance(layer, Dropout) and dropped is not None:
-            hidden, dropped = without(hidden, dropped, layer.probability)
-            continue
-        hidden = _through(layer, weights.arrays.get(number, {}), hidden)
-    return hidden
+    left = dropped
+
+    def through(number: str, layer: Single, hidden: Array) -> Array:
+        nonlocal left
+        if isinstance(layer, Dropout) and left is not None:
+            hidden, left = without(hidden, left, layer.probability)
+            return hidden
+        return _through(layer, weights.arrays.get(number, {}), hidden)
+
+    return passed(weights.body, inputs, through)
 
 
 def network_in_training(weights: Weights, inputs: Array, statistics: Any) -> tuple[Array, Any]:
@@ -75,21 +78,26 @@ def network_in_training(weights: Weights, inputs: Array, statistics: Any) -> tup
 
     Without layers that keep statistics, this is `network`.
     """
-    hidden, now = inputs, dict(statistics)
-    for number, layer in numbered(weights.body):
-        if isinstance(layer, BatchRenorm):
-            hidden, now[number] = renormalized(hidden, layer, statistics[number])
-            hidden = hidden * weights.arrays[number]["scale"] + weights.arrays[number]["offset"]
-        else:
-            hidden = _through(layer, weights.arrays.get(number, {}), hidden)
-    return hidden, now or statistics
+    now = dict(statistics)
+
+    def through(number: str, layer: Single, hidden: Array) -> Array:
+        if not isinstance(layer, BatchRenorm):
+            return _through(layer, weights.arrays.get(number, {}), hidden)
+        hidden, now[number] = renormalized(hidden, layer, statistics[number])
+        return hidden * weights.arrays[number]["scale"] + weights.arrays[number]["offset"]
+
+    return passed(weights.body, inputs, through), now or statistics
 
 
-def _through(layer: Layer, arrays: Any, hidden: Array) -> Array:
+def _through(layer: Single, arrays: Any, hidden: Array) -> Array:
     if isinstance(layer, Activation):
         return ACTIVATIONS[layer.kind](hidden)
     if isinstance(layer, Dropout):
         return hidden
+    if isinstance(layer, TanhBounds):
+        free, within = jnp.split(hidden, 2, axis=-1)
+        half = 0.5 * (layer.high - layer.low)
+        return jnp.concatenate([free, layer.low + half * (1.0 + jnp.tanh(within))], axis=-1)
     if isinstance(layer, Dense):  # a GPU would round to TF32 otherwise
         return jnp.matmul(hidden, arrays["kernel"], precision="highest") + along_rows(arrays["bias"])
     if isinstance(layer, BatchRenorm):
@@ -205,7 +213,7 @@ def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tu
 
 
 def step(net: Trained, gradient: Any, optimizer: Optimizer, statistics: Any = None) -> Trained:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels.
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of a network's arrays.
 
     `statistics` are the running ones from now on; None: those of before.
     """
@@ -217,7 +225,7 @@ def step(net: Trained, gradient: Any, optimizer: Optimizer, statistics: Any = No
     rate = rate_after(net.adam["count"], optimizer)
 
     def moved(path: Any, value: Array, m: Array, v: Array) -> Array:
-        kept = value - rate * optimizer.decay * value if optimizer.decay and is_kernel(path) else value
+        kept = value - rate * optimizer.decay * value if is_decayed(path, optimizer) else value
         return kept - rate * (m / first_correction) / (jnp.sqrt(v / second_correction) + 1e-8)
 
     parameters = jax.tree_util.tree_map_with_path(moved, net.parameters, first, second)
@@ -234,9 +242,10 @@ def rate_after(count: Array, optimizer: Optimizer) -> Any:
     return optimizer.rate * (optimizer.end + (1.0 - optimizer.end) * left)
 
 
-def is_kernel(path: Any) -> bool:
-    """Whether this is where a kernel lies in a tree."""
-    return bool(path) and getattr(path[-1], "key", None) == "kernel"
+def is_decayed(path: Any, optimizer: Optimizer) -> bool:
+    """Whether weight decay takes from what lies here in a tree; a parameter, such as a temperature, is no network."""
+    all_are = optimizer.decayed == "all"
+    return bool(optimizer.decay and path) and (all_are or getattr(path[-1], "key", None) == "kernel")
 
 
 def correction(beta: float, count: Array) -> Array | float:

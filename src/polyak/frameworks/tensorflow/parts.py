@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
-from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Single, TanhBounds, passed
 from polyak.networks.names import flattened
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
@@ -49,21 +49,27 @@ def network(weights: Weights, inputs: Tensor) -> Tensor:
 
     Of an ensemble of N: [B, inputs], which all share, or [N, B, inputs] -> [N, B, outputs].
     """
-    hidden = inputs
-    for number, layer in numbered(weights.body):
-        if isinstance(layer, Dropout):  # which units are dropped is drawn as bits, which are not taken here
-            continue
-        if isinstance(layer, Activation):
-            hidden = ACTIVATIONS[layer.kind](hidden)
-        elif isinstance(layer, Dense):
-            kernel, bias = weights.arrays[number]["kernel"], weights.arrays[number]["bias"]
-            hidden = tf.matmul(hidden, kernel) + along_rows(bias)
-        elif isinstance(layer, BatchRenorm):
-            raise NotImplementedError("polyak's TensorFlow has no layers that keep running statistics")
-        else:
-            scale, offset = weights.arrays[number]["scale"], weights.arrays[number]["offset"]
-            hidden = normalized(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
-    return hidden
+
+    def through(number: str, layer: Single, hidden: Tensor) -> Tensor:
+        return _through(layer, weights.arrays.get(number, {}), hidden)
+
+    return passed(weights.body, inputs, through)
+
+
+def _through(layer: Single, arrays: Any, hidden: Tensor) -> Tensor:
+    if isinstance(layer, Activation):
+        return ACTIVATIONS[layer.kind](hidden)
+    if isinstance(layer, Dropout):  # which units are dropped is drawn as bits, which are not taken here
+        return hidden
+    if isinstance(layer, TanhBounds):
+        free, within = tf.split(hidden, 2, axis=-1)
+        half = 0.5 * (layer.high - layer.low)
+        return tf.concat([free, layer.low + half * (1.0 + tf.tanh(within))], axis=-1)
+    if isinstance(layer, Dense):
+        return tf.matmul(hidden, arrays["kernel"]) + along_rows(arrays["bias"])
+    if isinstance(layer, BatchRenorm):
+        raise NotImplementedError("polyak's TensorFlow has no layers that keep running statistics")
+    return normalized(hidden, layer.epsilon) * along_rows(arrays["scale"]) + along_rows(arrays["offset"])
 
 
 def along_rows(vector: Tensor) -> Tensor:
@@ -107,7 +113,7 @@ def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tu
 
 
 def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels."""
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of a network's arrays."""
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     count = net.adam["count"] + 1
     first = mapped(partial(_mean, beta_1), net.adam["first"], gradient)
@@ -116,11 +122,11 @@ def step(net: Trained, gradient: Any, optimizer: Optimizer) -> Trained:
     first_correction, second_correction = correction(beta_1, after), correction(beta_2, after)
     rate = rate_after(before, optimizer)
 
-    def moved(value: Tensor, kernel: bool, m: Tensor, v: Tensor) -> Tensor:
-        kept = value - rate * optimizer.decay * value if optimizer.decay and kernel else value
+    def moved(value: Tensor, lessened: bool, m: Tensor, v: Tensor) -> Tensor:
+        kept = value - rate * optimizer.decay * value if lessened else value
         return kept - rate * (m / first_correction) / (tf.sqrt(v / second_correction) + 1e-8)
 
-    parameters = mapped(moved, net.parameters, kernels(net.parameters), first, second)
+    parameters = mapped(moved, net.parameters, decayed(net.parameters, optimizer), first, second)
     return Trained(parameters, {"count": count, "first": first, "second": second})
 
 
@@ -133,10 +139,11 @@ def rate_after(count: Tensor, optimizer: Optimizer) -> Any:
     return optimizer.rate * (optimizer.end + (1.0 - optimizer.end) * left)
 
 
-def kernels(parameters: Any) -> Any:
-    """The same nesting, True where a kernel lies."""
+def decayed(parameters: Any, optimizer: Optimizer) -> Any:
+    """The same nesting, True where weight decay takes from: nowhere in a parameter, such as a temperature."""
+    network = bool(optimizer.decay) and isinstance(parameters, Weights)
     names = flattened(parameters.arrays) if isinstance(parameters, Weights) else [""]
-    return rebuilt(parameters, (name.endswith("kernel") for name in names))
+    return rebuilt(parameters, (network and (optimizer.decayed == "all" or name.endswith("kernel")) for name in names))
 
 
 def correction(beta: float, count: Tensor) -> Tensor | float:

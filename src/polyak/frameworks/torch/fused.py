@@ -105,10 +105,14 @@ def quantile_huber(theta: Tensor, y: Tensor) -> Tensor:
     return cast(Tensor, _QuantileHuber.apply(theta, y))
 
 
-def kernels(parameters: Any) -> list[Tensor]:
-    """The kernels among what is trained."""
-    layers = parameters.arrays.values() if isinstance(parameters, Weights) else ()
-    return [layer["kernel"] for layer in layers if "kernel" in layer]
+def decayed(parameters: Any, optimizer: Optimizer) -> list[Tensor]:
+    """What weight decay takes from: nothing of a parameter, such as a temperature, which is no network."""
+    if not optimizer.decay or not isinstance(parameters, Weights):
+        return []
+    layers = parameters.arrays.values()
+    return [
+        array for layer in layers for name, array in layer.items() if optimizer.decayed == "all" or name == "kernel"
+    ]
 
 
 def adam_step(net: Trained, gradient: Any, rate: float | Tensor, optimizer: Optimizer) -> None:
@@ -116,8 +120,8 @@ def adam_step(net: Trained, gradient: Any, rate: float | Tensor, optimizer: Opti
     parameters, count = leaves(net.parameters), net.adam["count"]
     if isinstance(rate, Tensor):
         rate = rate.to(parameters[0].dtype)
-    if optimizer.decay and (decayed := kernels(net.parameters)):
-        _torch._foreach_mul_(decayed, 1.0 - rate * optimizer.decay)
+    if lessened := decayed(net.parameters, optimizer):
+        _torch._foreach_mul_(lessened, 1.0 - rate * optimizer.decay)
     count.add_(1)
     steps = [count.to(torch.float32)] * len(parameters)
     _torch._fused_adam_(

@@ -16,7 +16,7 @@ from torch.nn.utils import get_total_norm
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.torch import fused
-from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Layer, numbered
+from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Single, TanhBounds, passed
 from polyak.settings.shared import Optimizer, complement
 from polyak.types import Layout
 
@@ -54,13 +54,16 @@ def network(weights: Weights, inputs: Tensor, dropped: Tensor | None = None) -> 
     if fused.active() and fused.is_plain(weights.body):
         layers = [weights.arrays[str(number)] for number in range(len(weights.arrays))]
         return fused.network(inputs, [(layer["kernel"], layer["bias"]) for layer in layers])
-    hidden = inputs
-    for number, layer in numbered(weights.body):
-        if isinstance(layer, Dropout) and dropped is not None:
-            hidden, dropped = without(hidden, dropped, layer.probability)
-            continue
-        hidden = _through(layer, weights.arrays.get(number, {}), hidden)
-    return hidden
+    left = dropped
+
+    def through(number: str, layer: Single, hidden: Tensor) -> Tensor:
+        nonlocal left
+        if isinstance(layer, Dropout) and left is not None:
+            hidden, left = without(hidden, left, layer.probability)
+            return hidden
+        return _through(layer, weights.arrays.get(number, {}), hidden)
+
+    return passed(weights.body, inputs, through)
 
 
 def network_in_training(weights: Weights, inputs: Tensor, statistics: Any) -> tuple[Tensor, Any]:
@@ -70,22 +73,28 @@ def network_in_training(weights: Weights, inputs: Tensor, statistics: Any) -> tu
     """
     if not statistics:
         return network(weights, inputs), statistics
-    hidden, now = inputs, dict(statistics)
-    for number, layer in numbered(weights.body):
-        if isinstance(layer, BatchRenorm):
-            arrays = weights.arrays[number]
-            hidden, now[number] = renormalized(hidden, layer, statistics[number], arrays["scale"], arrays["offset"])
-        else:
-            hidden = _through(layer, weights.arrays.get(number, {}), hidden)
-    return hidden, now
+    now = dict(statistics)
+
+    def through(number: str, layer: Single, hidden: Tensor) -> Tensor:
+        arrays = weights.arrays.get(number, {})
+        if not isinstance(layer, BatchRenorm):
+            return _through(layer, arrays, hidden)
+        hidden, now[number] = renormalized(hidden, layer, statistics[number], arrays["scale"], arrays["offset"])
+        return hidden
+
+    return passed(weights.body, inputs, through), now
 
 
-def _through(layer: Layer, arrays: Any, hidden: Tensor) -> Tensor:
+def _through(layer: Single, arrays: Any, hidden: Tensor) -> Tensor:
     fast = fused.active()
     if isinstance(layer, Activation):
         return ACTIVATIONS[layer.kind](hidden)
     if isinstance(layer, Dropout):
         return hidden
+    if isinstance(layer, TanhBounds):
+        free, within = torch.chunk(hidden, 2, dim=-1)
+        half = 0.5 * (layer.high - layer.low)
+        return torch.cat([free, layer.low + half * (1.0 + torch.tanh(within))], dim=-1)
     if isinstance(layer, Dense):
         kernel, bias = arrays["kernel"], arrays["bias"]
         return fused.network(hidden, [(kernel, bias)]) if fast else hidden @ kernel + along_rows(bias)
@@ -195,7 +204,7 @@ def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tu
 
 
 def step(net: Trained, gradient: Any, optimizer: Optimizer, statistics: Any = None) -> Trained:
-    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of the kernels.
+    """One step of Adam (Kingma and Ba 2015, algorithm 1), with decoupled weight decay of a network's arrays.
 
     `statistics` are the running ones from now on; None: those of before.
     """
@@ -211,7 +220,7 @@ def step(net: Trained, gradient: Any, optimizer: Optimizer, statistics: Any = No
     second = mapped(partial(_mean_square, beta_2), net.adam["second"], gradient)
     precise = count.to(leaves(gradient)[0].dtype)
     first_correction, second_correction = correction(beta_1, precise), correction(beta_2, precise)
-    decayed = {id(kernel) for kernel in fused.kernels(net.parameters)} if optimizer.decay else set[int]()
+    decayed = {id(array) for array in fused.decayed(net.parameters, optimizer)}
 
     def moved(value: Tensor, m: Tensor, v: Tensor) -> Tensor:
         kept = value - rate * optimizer.decay * value if id(value) in decayed else value
