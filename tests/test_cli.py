@@ -499,10 +499,11 @@ def test_every_flag_that_a_message_names_exists() -> None:
             ("train", "sac", "Pendulum-v1"),
             ("train", "redq", "Pendulum-v1"),
             *(("resume",), ("evaluate",), ("record",), ("report",), ("runs",), ("compare",)),
-            *(("presets",), ("doctor",), ("lesson", "entropy"), ("tune",), ()),
+            *(("presets",), ("doctor",), ("lesson", "entropy"), ("tune",), ("export",), ()),
         )
     ]
     others = {"--xla", "--head", "--address", "--num-cpus", "--no-"}  # XLA's, Ray's, and the beginning of many
+    others |= {"--install"}  # of xcode-select
     known = set(re.findall(r"--[a-z][a-z-]+", "\n".join(helps))) | {"--version"} | others
     source = Path(polyak.__file__).parent
     named = {

@@ -25,6 +25,7 @@ from browser import Tab, opened
 from polyak.algorithms import NAMES, algorithm
 from polyak.cli import COMMANDS
 from polyak.settings import presets
+from snippets import blocks
 from tiny_cli import untrained_run
 from whole_runs import assert_same, saved, snapshots
 
@@ -118,13 +119,6 @@ def functions(path: Path) -> dict[str, str]:
     source = path.read_text(encoding="utf-8")
     nodes = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
     return {node.name: str(ast.get_source_segment(source, node)) for node in nodes}
-
-
-def blocks(page: str, language: str) -> dict[str, str]:
-    """The blocks of code of a page's source in a language: title, or number where there is none -> content."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    found = re.findall(rf'^``` {language}(?: title="([^"\n]*)")?\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
-    return {title or str(number): code for number, (title, code) in enumerate(found)}
 
 
 def test_a_broken_link_a_missing_anchor_and_a_page_in_no_menu_fail(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ NOT_CALLED = {
     "Policy.explore": "the loop's own, at every step",
     "Policy.mean": "the same",
     "Policy.require_consistent": "takes nothing",
+    "Player.environments": "of the check of an export",
     "Spec.map_of": "the loop's own",
 }
 """Methods that take what they get, for speed, and why."""
@@ -117,6 +118,11 @@ TAKEN["drive"] = {
     "stop_on": {repr(print)},
     "deterministic": TRUE,
     "step_timeout": {"None", *NUMBERS},
+}
+TAKEN["export"] = {
+    **dict.fromkeys(("best", "stochastic", "unchecked"), TRUE),
+    "output": {"'10'"},
+    "environment": MADE,
     "run_dir": PLACES,
 }
 TAKEN["write_report"] = {"output": {"'10'"}}
@@ -147,6 +153,7 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "resume", polyak.resume, {"folder": run}
     yield "drive", polyak.drive, {"run": run, "environment": "no_such_module:Id", "rate": 5.0}
     yield "write_report", polyak.write_report, {"runs": run}
+    yield "export", polyak.export, {"run": run}
     yield "import_sb3", polyak.import_sb3, {}
     yield "load", polyak.load, {"folder": run}
     yield "Run", polyak.Run, {"folder": run}

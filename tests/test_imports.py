@@ -139,6 +139,10 @@ ALLOWED = {
     "deploy": set[str](),
     "deploy.drive": {*RUN, "deploy.drive"},
     "deploy.driving": {*RUN, "deploy.drive"},
+    "deploy.export": {
+        *("types", "errors", "system", "settings", "algorithm", "networks", "environments", "policies"),
+        *("run.folder", "run.runs", "run.seen", "deploy.export"),
+    },
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views", "deploy"},
     "html": {"errors", "system"},
     "report": {

@@ -15,6 +15,7 @@ _HOMES = {
     "tune": "polyak.tuning",
     "drive": "polyak.deploy.driving",
     "load": "polyak.run.runs",
+    "export": "polyak.deploy.export",
     "import_sb3": "polyak.policies.sb3",
     "write_report": "polyak.report.page",
     "Run": "polyak.run.folder",
@@ -41,6 +42,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "drive",
+    "export",
     "import_sb3",
     "load",
     "resume",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from polyak import callbacks as callbacks
     from polyak import parts as parts
     from polyak.deploy.driving import drive
+    from polyak.deploy.export import export
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.player import Player
     from polyak.policies.policy import Policy

@@ -23,6 +23,7 @@ COMMANDS = {
     "record": "record a video of a trained policy",
     "watch": "watch a trained policy in a window",
     "drive": "let a policy act in a control loop with a deadline: polyak drive RUN ENVIRONMENT --rate 50",
+    "export": "write a trained policy as an ONNX model or a C header, checked against itself",
     "report": "write one HTML page about one run or many: curves, statistics, time, video",
     "import": "write a policy file of another library's model: polyak import sb3 MODEL.zip",
     "runs": "list the runs in a folder",

@@ -70,6 +70,7 @@ def findings() -> Iterator[Finding]:
     yield _package("MLflow", "mlflow", 'pip install "polyak[mlflow]"')
     yield _package("h5py (Minari)", "h5py", 'pip install "polyak[minari]"')
     yield _package("Optuna", "optuna", 'pip install "polyak[tune]"')
+    yield _package("ONNX", "onnxruntime", 'pip install "polyak[export]"')
     if find_spec("mujoco") is not None:
         yield _mujoco_rendering()
 

@@ -13,7 +13,7 @@ from polyak.policies.player import Player
 from polyak.policies.policy import Policy
 from polyak.run.folder import Run
 from polyak.run.mirror.fetching import Fetched
-from polyak.run.runs import LATEST, named, to_go_on
+from polyak.run.runs import LATEST, is_policy_file, named, to_go_on
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A text and no path: `./latest` is a folder, and a path would forget how it was written."""
@@ -50,7 +50,7 @@ def player_named(name: str, run_dir: Path, *, best: bool = False, environment: s
         UsageError: there is no such run or file; or for a file, no environment is given.
     """
     file = Path(name)
-    if file.suffix != ".safetensors" and not os.path.isfile(file):  # noqa: PTH113 - a name of any length is asked for
+    if not is_policy_file(name):
         return run_named(name, run_dir, acting=True).player(best=best, environment=environment)
     if best:
         raise UsageError(f"{file} is a policy alone, which has no better one beside it: leave --policy best out")

@@ -24,6 +24,7 @@ from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
 
 if TYPE_CHECKING:
+    from polyak.environments.stepping import Environments
     from polyak.policies.recording import Recording
     from polyak.policies.recording.filming import FilmObserver
     from polyak.policies.watching import Viewer
@@ -114,7 +115,7 @@ class Player:
         names, policy = checked("info_metrics", asked, KINDS["info_metrics"]), self.acting
         generator = self._drawing_from(seed, deterministic)
         with signals_marked():
-            environments = make_environments(self.environment, 1, Streams(seed).evaluation, **self._kept)
+            environments = self.environments(seed)
             try:
                 warn_of_averages(environments)
                 chosen: dict[str, Any] = {"seed": seed, "generator": generator, "watched": watched}
@@ -204,6 +205,10 @@ class Player:
             return watch(
                 self.acting, cast(Environment, self.environment), episodes, seed=seed, generator=generator, **kept
             )
+
+    def environments(self, seed: int = 0) -> "Environments":
+        """What the episodes of `evaluate` are in; whoever calls this closes it. Errors as there."""
+        return make_environments(self.environment, 1, Streams(seed).evaluation, **self._kept)
 
     def require_screen(self) -> None:
         """Check that `watch` has something to open a window on; errors as there."""

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from polyak.errors import Interrupted, TrainingError, UsageError
 from polyak.run.checkpoints import manifest
@@ -146,6 +146,15 @@ def named(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs"
             f"the latest run, {runs[-1].folder}, has no policy yet: its first evaluation writes one; {last}"
         )
     return runs[-1]
+
+
+def is_policy_file(name: object) -> bool:
+    """Whether a name is that of a policy's file, and not of a run."""
+    try:
+        file = Path(os.fspath(cast("str | os.PathLike[str]", name)))
+        return file.suffix == ".safetensors" or os.path.isfile(file)  # noqa: PTH113 - a name of any length is asked for
+    except (TypeError, ValueError):
+        return False
 
 
 def to_go_on(name: str | os.PathLike[str], run_dir: str | os.PathLike[str] = "runs") -> Run:

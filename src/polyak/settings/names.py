@@ -148,6 +148,7 @@ _TABLE = {
     "enjoy play test": _ours("watch record evaluate"),
     "plot plot_train plot_results": _ours("report"),
     "optimize optimize_hyperparameters hyperopt search hpo optuna": _ours("tune"),
+    "onnx to_onnx torchscript deploy": _ours("export"),
     # A search
     "n_trials num_trials max_trials max_total_trials": _ours("trials", ", which counts those of the whole study"),
     "n_jobs num_workers": _ours("jobs"),
