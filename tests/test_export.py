@@ -29,7 +29,7 @@ from polyak.deploy.export.check import acted, checked
 from polyak.deploy.export.copied import ROWS, Copy
 from polyak.deploy.export.observations import Group, observations_for
 from polyak.deploy.export.onnx_model import onnx_model
-from polyak.networks.layers import Activation, Body, Dense, Dropout, Norm, body_of
+from polyak.networks.layers import Activation, Body, Dense, Dropout, Norm, Residual, TanhBounds, body_of
 from polyak.networks.weights import shapes
 from polyak.policies.contents import Kind
 from polyak.policies.normalizer import Normalizer
@@ -139,7 +139,7 @@ def test_a_copy_gives_the_policy_s_actions(chosen: str, kind: Kind, stochastic: 
     assert difference(copy, chosen) < 1e-6
 
 
-LAYERS = st.one_of(
+SINGLE = st.one_of(
     st.integers(1, 9).map(Dense),
     st.builds(Norm, st.sampled_from((1e-5, 1e-2))),
     st.just(Dropout(0.5)),
@@ -147,13 +147,26 @@ LAYERS = st.one_of(
 )
 
 
+@st.composite
+def bodies(draw: st.DrawFn, outputs: int, inputs: int = 3, deep: int = 2) -> Body:
+    """Layers of all kinds, also within each other, that end in a dense one."""
+    layers: list[Any] = []
+    width = inputs
+    for layer in draw(st.lists(st.none() | SINGLE if deep else SINGLE, max_size=5)):
+        layers.append(layer or Residual(draw(bodies(width, width, deep - 1))))
+        width = getattr(layer, "outputs", width)
+    return (*layers, Dense(outputs))
+
+
 @pytest.mark.parametrize("chosen", FORMATS)
-@given(st.lists(LAYERS, max_size=8), st.booleans(), st.integers(0, 99))
+@given(st.data(), st.booleans(), st.booleans(), st.integers(0, 99))
 @hypothesis_settings(max_examples=15, deadline=None, derandomize=True, database=None)
-def test_whatever_the_body_the_copy_is_the_policy(chosen: str, layers: list[Any], drawn: bool, seed: int) -> None:
-    """A norm after the last dense layer of width 1 gives its offset alone; all that is a body."""
+def test_whatever_the_body_the_copy_is_the_policy(
+    chosen: str, data: Any, drawn: bool, bounded: bool, seed: int
+) -> None:
     kind: Kind = "squashed_gaussian" if drawn else "deterministic"
-    policy = random_policy((*layers, Dense(4 if drawn else 2)), kind, seed)
+    bounds = (TanhBounds(-3.0, 1.0),) if bounded else ()
+    policy = random_policy((*data.draw(bodies(4 if drawn else 2)), *bounds), kind, seed)
     assert difference(Copy(policy, stochastic=drawn), chosen) <= 1e-5
 
 

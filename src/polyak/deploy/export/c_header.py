@@ -8,7 +8,7 @@ import numpy as np
 
 from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
 from polyak.deploy.export.copied import Copy, plain_text
-from polyak.networks.layers import Activation, Dense, Dropout, Layer, Norm, numbered
+from polyak.networks.layers import Activation, Body, Dense, Dropout, Norm, Residual, TanhBounds, numbered
 
 ACTIVATIONS = {
     "relu": "{x} > 0.0f ? {x} : 0.0f",
@@ -96,27 +96,28 @@ class _Written:
 
     def __init__(self, copy: Copy, name: str) -> None:
         self._copy, self._name = copy, name
+        self._hidden, self._width, self._vectors = "", 0, 0
+        """What has been computed so far, how long it is, and how many vectors there are."""
         self.arrays: list[str] = []
         self.floats = 0
         """In vectors of the function's own."""
 
     def lines(self) -> Iterator[str]:
         """The body of the function."""
-        spec = self._copy.policy.spec
-        size = spec.observation_size
-        yield self._vector("x0", size)
+        size = self._copy.policy.spec.observation_size
+        yield self._next(size)
         yield f"if (!{self._name}_finite(observation, {size})) return 1;"
         yield from self._normalized(size)
-        hidden, width = "x0", size
-        for place, (number, layer) in enumerate(numbered(self._copy.policy.layers), start=1):
-            if isinstance(layer, Dense):
-                yield from self._dense(number, hidden, f"x{place}", width, layer.outputs)
-                hidden, width = f"x{place}", layer.outputs
-            else:
-                yield from self._in_place(number, layer, hidden, width)
-        yield from self._action(hidden)
+        yield from self._through(self._copy.policy.layers)
+        yield from self._action(self._hidden)
 
     # What is written
+
+    def _next(self, size: int) -> str:
+        """A vector for what is computed next."""
+        self._hidden, self._width = f"x{self._vectors}", size
+        self._vectors += 1
+        return self._vector(self._hidden, size)
 
     def _vector(self, name: str, size: int) -> str:
         self.floats += size
@@ -149,27 +150,51 @@ class _Written:
             f"x0[i] = x < -{clip} ? -{clip} : (x > {clip} ? {clip} : x);",
         )
 
-    def _dense(self, number: str, given: str, to: str, inputs: int, outputs: int) -> Iterator[str]:
-        arrays = self._copy.policy.parameters
+    def _through(self, body: Body, first: int = 0) -> Iterator[str]:
+        for number, layer in numbered(body, first):
+            match layer:
+                case Dense(outputs):
+                    yield from self._dense(number, outputs)
+                case Residual(inner):
+                    yield from self._residual(inner, int(number))
+                case Activation(kind):
+                    yield f"/* {kind} */"
+                    computed = ACTIVATIONS[kind].format(x=f"{self._hidden}[i]")
+                    yield from self._each(self._width, f"{self._hidden}[i] = {computed};")
+                case Norm(epsilon):
+                    yield from self._norm(number, epsilon, self._hidden, self._width)
+                case TanhBounds(low, high):
+                    yield from self._bounded(low, high)
+                case Dropout():
+                    pass
+                case _:
+                    raise ValueError(f"{type(layer).__name__} is no layer of a policy")
+
+    def _residual(self, body: Body, first: int) -> Iterator[str]:
+        given, size = self._hidden, self._width
+        yield "/* a block, to whose outputs its inputs are added */"
+        yield self._next(size)
+        yield f"memcpy({self._hidden}, {given}, {size} * sizeof(float));"
+        yield from self._through(body, first)
+        yield from self._each(size, f"{self._hidden}[i] += {given}[i];")
+        yield f"if (!{self._name}_finite({self._hidden}, {size})) return 1;"
+
+    def _bounded(self, low: float, high: float) -> Iterator[str]:
+        half, x = self._width // 2, self._hidden
+        yield f"/* the second half within {low:g} and {high:g} */"
+        bounded = f"{_number(low)} + {_number(0.5 * (high - low))} * (1.0f + tanhf({x}[{half} + i]))"
+        yield from self._each(half, f"{x}[{half} + i] = {bounded};")
+
+    def _dense(self, number: str, outputs: int) -> Iterator[str]:
+        given, inputs, vector = self._hidden, self._width, self._next(outputs)
+        to, arrays = self._hidden, self._copy.policy.parameters
         kernel, bias = (self._array(f"{each}_{number}", arrays[f"{number}/{each}"]) for each in ("kernel", "bias"))
         yield f"/* dense, {inputs} -> {outputs} */"
-        yield self._vector(to, outputs)
+        yield vector
         yield f"for (j = 0; j < {outputs}; j++) {to}[j] = 0.0f;"
         yield from self._each(inputs, f"for (j = 0; j < {outputs}; j++) {to}[j] += {given}[i] * {kernel}[i][j];")
         yield f"for (j = 0; j < {outputs}; j++) {to}[j] += {bias}[j];"
         yield f"if (!{self._name}_finite({to}, {outputs})) return 1;"
-
-    def _in_place(self, number: str, layer: Layer, x: str, size: int) -> Iterator[str]:
-        match layer:
-            case Activation(kind):
-                yield f"/* {kind} */"
-                yield from self._each(size, f"{x}[i] = {ACTIVATIONS[kind].format(x=f'{x}[i]')};")
-            case Norm(epsilon):
-                yield from self._norm(number, epsilon, x, size)
-            case Dropout():
-                return
-            case _:
-                raise ValueError(f"{type(layer).__name__} is no layer of a policy")
 
     def _norm(self, number: str, epsilon: float, x: str, size: int) -> Iterator[str]:
         arrays = self._copy.policy.parameters

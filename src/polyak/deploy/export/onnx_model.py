@@ -12,7 +12,7 @@ import polyak
 from polyak.algorithm import LOG_SIGMA_HIGH, LOG_SIGMA_LOW
 from polyak.deploy.export.copied import Copy
 from polyak.errors import UsageError
-from polyak.networks.layers import Activation, Dense, Dropout, Layer, Norm, numbered
+from polyak.networks.layers import Activation, Body, Dense, Dropout, Layer, Norm, Residual, TanhBounds, numbered
 from polyak.types import Arrays
 
 OPSET, IR_VERSION = 17, 8
@@ -38,7 +38,7 @@ def onnx_model(copy: Copy) -> bytes:
     observation, noise = "observation", "noise"
     inputs = {observation: spec.observation_shape, **({noise: (spec.action_size,)} if copy.stochastic else {})}
     given = graph.node("Reshape", observation, graph.constant("vector", np.array([0, spec.observation_size])))
-    outputs = graph.network(copy, _normalized(graph, copy, given))
+    outputs = graph.network(copy.policy.layers, copy.policy.parameters, _normalized(graph, copy, given))
     action = _in_environment_units(graph, copy, _squashed(graph, copy, outputs, noise))
     guarded = graph.node("Add", action, _not_finite(graph, given, outputs))
     shape = graph.constant("action_shape", np.array([0, *spec.action_shape]))
@@ -85,10 +85,10 @@ class _Graph:
         self.constants[name] = np.ascontiguousarray(array, np.int64 if array.dtype.kind == "i" else np.float32)
         return name
 
-    def network(self, copy: Copy, hidden: str) -> str:
+    def network(self, body: Body, arrays: Arrays, hidden: str, first: int = 0) -> str:
         """The layers, one after another."""
-        for number, layer in numbered(copy.policy.layers):
-            hidden = self._layer(number, layer, copy.policy.parameters, hidden)
+        for number, layer in numbered(body, first):
+            hidden = self._layer(number, layer, arrays, hidden)
         return hidden
 
     def _layer(self, number: str, layer: Layer, arrays: Arrays, hidden: str) -> str:
@@ -106,8 +106,20 @@ class _Graph:
                 return self.node(ACTIVATIONS[kind], hidden)
             case Dropout():
                 return hidden
+            case Residual(body):
+                return self.node("Add", hidden, self.network(body, arrays, hidden, int(number)))
+            case TanhBounds(low, high):
+                return self._bounded(low, high, hidden)
             case _:
                 raise ValueError(f"{type(layer).__name__} is no layer of a policy")
+
+    def _bounded(self, low: float, high: float, hidden: str) -> str:
+        halves = [f"Split_{len(self.nodes)}_{half}" for half in ("free", "bounded")]
+        self.nodes.append(self._helper.make_node("Split", [hidden], halves, name=halves[0], axis=-1))
+        numbers = {"one": 1.0, f"bound_{low}": low, f"half_{low}_{high}": 0.5 * (high - low)}
+        one, lowest, half = (self.constant(*each) for each in numbers.items())
+        within = self.node("Mul", half, self.node("Add", one, self.node("Tanh", halves[1])))
+        return self.node("Concat", halves[0], self.node("Add", lowest, within), axis=-1)
 
 
 def _normalized(graph: _Graph, copy: Copy, given: str) -> str:
