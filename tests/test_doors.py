@@ -118,6 +118,7 @@ TAKEN["drive"] = {
     "stop_on": {repr(print)},
     "deterministic": TRUE,
     "step_timeout": {"None", *NUMBERS},
+    "run_dir": PLACES,
 }
 TAKEN["export"] = {
     **dict.fromkeys(("best", "stochastic", "unchecked"), TRUE),

@@ -190,6 +190,13 @@ def test_a_wide_policy_is_within_rounding_and_quick() -> None:
         assert difference(copy, chosen) < 5e-6
 
 
+def test_blocks_of_simba_are_copied(tmp_path: Path) -> None:
+    copy = Copy(random_policy((*body_of((16, 16), 4, "simba"), TanhBounds())), stochastic=True)
+    for chosen in FORMATS:
+        assert difference(copy, chosen) < 1e-5
+    assert use_of(c_header(copy, "policy"), tmp_path)([0.1, 0.2, 0.3], [0.0, 0.0])[0] == 0
+
+
 def test_equal_policies_are_equal_files() -> None:
     for chosen in FORMATS:
         assert content_of(Copy(random_policy()), chosen) == content_of(Copy(random_policy()), chosen)
