@@ -37,6 +37,10 @@ SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
     ("hidden_sizes", [(), (256, 0), (-1,)], "one or more widths of at least 1"),
     ("critic_hidden_sizes", [(), (256, 0)], "one or more widths of at least 1, or None"),
     ("exploration_correlation", [-0.1, 1.0], "in [0, 1)"),
+    ("exploration_hold", [0, 1_001], "at least 1 and at most 1,000"),
+    ("exploration_spread", [(0.1,), (0.4, 0.1), (-0.1, 0.1), (0.0, 0.0), (0.1, 0.2, 0.3)], "two numbers, LOW and HIGH"),
+    ("exploration_spread", [(0.1, NAN), (0.1, INFINITY), 0.1, ("a", "b")], "a tuple of finite numbers"),
+    ("action_repeat", [0, 1_001], "at least 1 and at most 1,000"),
     ("adam_beta_1", [-0.1, 1.0], "in [0, 1)"),
     ("adam_beta_2", [-0.1, 1.0], "in [0, 1)"),
     ("weight_decay", [-1e-4], "at least 0"),
@@ -134,6 +138,9 @@ LIMITS: dict[str, list[Any]] = {
     "hidden_sizes": [(1,), (400, 300, 200)],
     "critic_hidden_sizes": [None, (1,)],
     "exploration_correlation": [0.0, 0.99],
+    "exploration_hold": [1, 1_000],
+    "exploration_spread": [None, (0.0, 0.1), (0.4, 0.4)],
+    "action_repeat": [1, 1_000],
 }
 OWN_LIMITS: dict[ModuleType, dict[str, list[Any]]] = {
     ddpg: {"exploration_noise": [0.0]},

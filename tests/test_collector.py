@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from polyak.environments.make import Environments, make_environments
 from polyak.errors import TrainingError
 from polyak.experience.collector import Collector
+from polyak.experience.exploration import Manner
 from polyak.experience.replay import Replay
 from polyak.policies.policy import Policy
 from polyak.system.randomness import stream
@@ -21,7 +22,8 @@ MODES = list(AutoresetMode)
 
 
 def collector_of(environments: Environments, *, seed: int = 0, correlation: float = 0.0) -> Collector:
-    collector = Collector(environments, stream(seed, "warm-up"), stream(seed, "exploration"), correlation)
+    manner = Manner(correlation)
+    collector = Collector(environments, stream(seed, "warm-up"), stream(seed, "exploration"), manner)
     collector.begin()
     return collector
 

@@ -91,6 +91,8 @@ def test_processes_give_what_collectors_in_one_process_give_also_where_one_is_ki
     [
         ({}, (1, 4, 9)),
         ({"checkpoint_every": 8, "exploration_correlation": 0.9}, (3, 6)),
+        ({"checkpoint_every": 8, "exploration_hold": 8, "exploration_spread": (0.2, 2.0)}, (3, 6)),
+        ({"checkpoint_every": 8, "action_repeat": 2}, (5,)),
         ({"collectors": 4, "envs": 1, "n_step": 3, "checkpoint_every": 16}, (5,)),
         ({"steps_per_epoch": 20, "updates_per_step": 0.3, "checkpoint_every": 10}, (4, 7)),  # rounds of other lengths
         ({"update_every": 4, "steps": 70, "checkpoint_every": 4}, (16, 18)),

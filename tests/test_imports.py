@@ -164,7 +164,7 @@ ALLOWED = {
     "tuning": {"errors", "settings", "run", "many", "views", "cli.tune"},
     "parts": {
         *("types", "errors", "system", "settings", "environments", "algorithm", "algorithms", "frameworks"),
-        *("policies", "experience", "run.plan", "run.learning"),
+        *("policies", "experience", "run.plan", "run.learning", "run.collecting"),
     },
 }
 ANYTHING = ("__init__", "__main__", "cli")

@@ -69,6 +69,7 @@ PLAIN = {
     "adam_beta_2",
     "weight_decay",
     *("n_step", "offline_updates", "demonstration_fraction"),
+    *("exploration_hold", "action_repeat"),
     "weight_decay_of",
     "log_sigma",
     "network",

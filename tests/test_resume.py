@@ -35,6 +35,7 @@ CONFIG: dict[str, Any] = {
     "seed": 3,
     "backend": "torch",  # which compiles nothing; where the framework matters, the test says which
 }
+HELD: dict[str, Any] = {"exploration_correlation": 0.0, "exploration_hold": 6, "exploration_spread": (0.1, 0.9)}
 
 
 @pytest.fixture
@@ -77,6 +78,8 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
         ({"steps": 55, "checkpoint_every": 13}, (2, 54, 55)),
         ({"updates_per_step": 0.3, "update_every": 3, "checkpoint_every": 5}, (31, 44)),
         ({"exploration_correlation": 0.9, "checkpoint_every": 3}, (29, 58)),
+        ({**HELD, "checkpoint_every": 3, "envs": 2}, (3, 14, 29)),
+        ({"action_repeat": 3, "checkpoint_every": 3}, (5, 29, 58)),  # whose episodes are of two steps
         ({"n_step": 3, "checkpoint_every": 7, "envs": 2}, (12, 27)),
         ({"lag": 1, "backend": "jax"}, (1, 12, 33, 60)),  # whose bursts are really on their way
         ({"lag": 1, "update_every": 3, "checkpoint_every": 7}, (8, 15, 29, 50, 58)),

@@ -4,6 +4,7 @@ A callback is any object with some of the methods `started`, `stepped`, `updated
 which gets the run as a `Training`; with `state` and `restore` it goes on where the run does.
 """
 
+import dataclasses
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ class EvaluateElsewhere(Stateless):
 
     `EvaluateElsewhere("Pendulum-v1", {"g": 12.0}, name="heavy")` logs `heavy/return`, `heavy/length` and, where the
     environment tells it, `heavy/success_rate`. Each evaluation has the same episodes, those of `seed`, in an
-    environment that is made for it.
+    environment that is made for it, where each action lasts for as long as in the run.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class EvaluateElsewhere(Stateless):
             1,
             Streams(self.seed).evaluation,
             max_episode_steps=self.max_episode_steps,
-            additions=self._added,
+            additions=dataclasses.replace(self._added, action_repeat=training.settings.action_repeat),
         )
         try:
             result = evaluate(training.policy, environments, self.episodes, occasion=f"in the evaluation {self.name!r}")

@@ -6,7 +6,7 @@ a run adds around them (a folder, checkpoints, evaluation, the view) is left to 
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 
@@ -27,11 +27,12 @@ from polyak.frameworks.execution import Execution
 from polyak.policies.critic import Q, q_of
 from polyak.policies.evaluation import evaluate
 from polyak.policies.policy import Policy, policy_of
+from polyak.run.collecting import manner_of
 from polyak.run.learning import UpdateSchedule
 from polyak.run.plan import planned
 from polyak.settings.kinds import Count, Seed, checked, require
 from polyak.settings.options import Device, Options, Vectorization
-from polyak.settings.shared import Settings
+from polyak.settings.shared import REPEATED, Settings
 from polyak.system.randomness import Streams
 from polyak.types import Arrays, Batch, Float, Metrics, Spec, Transitions
 from polyak.types import Learner as Computing
@@ -65,6 +66,7 @@ def make_environments(
     seed: int = 0,
     vectorization: Vectorization = "sync",
     max_episode_steps: int | None = None,
+    action_repeat: int = 1,
     environment_settings: Mapping[str, Any] | None = None,
     wrappers: Sequence[str] = (),
 ) -> Environments:
@@ -77,7 +79,8 @@ def make_environments(
         count: how many; of a callable that makes a whole VectorEnv, there are as many as it has.
         seed: of their episodes. An evaluation takes environments of its own, of another seed.
         vectorization: "sync", "async" (each in a process of its own) or "envpool".
-        max_episode_steps: time limit of an episode; None keeps the environment's own.
+        max_episode_steps: time limit of an episode, in the environment's own steps; None keeps its own.
+        action_repeat: the environment's own steps that each action is taken for.
         environment_settings: arguments of the environment's constructor, where it is an id.
         wrappers: classes around it as `module:Class`, the innermost first, where it is an id.
 
@@ -87,7 +90,8 @@ def make_environments(
     options = Options(
         vectorization=vectorization, environment_settings=environment_settings or {}, wrappers=tuple(wrappers)
     )
-    additions = Additions(options.environment_settings, options.wrappers)
+    repeat = checked("action_repeat", action_repeat, Annotated[int, REPEATED])
+    additions = Additions(options.environment_settings, options.wrappers, repeat)
     require_names(additions, environment)
     return made(
         environment,
@@ -136,7 +140,7 @@ def make_collector(environments: Environments, config: Settings, *, seed: int = 
         TrainingError: an environment is at fault.
     """
     streams = Streams(checked("seed", seed, Seed))
-    collector = Collector(environments, streams.warm_up, streams.exploration, config.exploration_correlation)
+    collector = Collector(environments, streams.warm_up, streams.exploration, manner_of(config))
     collector.begin()
     return collector
 

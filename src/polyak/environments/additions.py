@@ -1,4 +1,4 @@
-"""What is added to an environment's id: arguments of its constructor, and wrappers by their names."""
+"""What is added to an environment: arguments of its constructor, wrappers by their names, how long an action lasts."""
 
 import importlib
 from collections.abc import Mapping
@@ -25,9 +25,11 @@ class Additions:
     """What an environment has besides what its id says."""
 
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Arguments of its constructor, over those that it is registered with."""
+    """Arguments of its constructor, over those that it is registered with; of ids alone."""
     wrappers: tuple[str, ...] = ()
-    """`module:Class` of each wrapper, the innermost first."""
+    """`module:Class` of each wrapper, the innermost first; of ids alone."""
+    action_repeat: int = 1
+    """Its own steps that each action is taken for, where it is stepped (`Guard`)."""
 
 
 NOTHING = Additions()

@@ -38,10 +38,15 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
     there are the numbers where an episode ends, and nothing elsewhere: what else is in it can end no run.
     """
 
-    def __init__(self, environment: Any, index: int = 0, make: Callable[..., Any] | None = None) -> None:
-        """Take the environment, which of N it is, and what makes it again with other settings, if that is wanted."""
+    def __init__(
+        self, environment: Any, index: int = 0, make: Callable[..., Any] | None = None, *, action_repeat: int = 1
+    ) -> None:
+        """Take the environment, which of N it is, and what makes it again with other settings, if that is wanted.
+
+        Each action is taken for `action_repeat` of its steps.
+        """
         super().__init__(environment)
-        self._index, self._make = index, make
+        self._index, self._make, self._further = index, make, range(action_repeat - 1)
         self._settings: Mapping[str, Any] = {}
         self._wanted: Mapping[str, Any] = self._settings
         self._spaces = environment.observation_space, environment.action_space
@@ -80,11 +85,23 @@ class Guard(gymnasium.Wrapper[Float, Any, Any, Any]):
         return self._observation(cast("list[Any]", answer)[0]), {}
 
     def step(self, action: Any) -> tuple[Float, float, bool, bool, dict[str, Any]]:
-        """Take an action in environment units.
+        """Take an action in environment units; where it is repeated, until the episode ends at the latest.
+
+        Rewards are summed then, and all else is that of the last of the environment's steps.
 
         Raises:
             WrongAnswer: it returned something else than an observation of its space, a number, two flags and an info.
         """
+        observation, reward, terminated, truncated, info = self._stepped(action)
+        for _ in self._further:
+            if terminated or truncated:
+                break
+            observation, more, terminated, truncated, info = self._stepped(action)
+            reward += more
+        return observation, reward, terminated, truncated, info
+
+    def _stepped(self, action: Any) -> tuple[Float, float, bool, bool, dict[str, Any]]:
+        """One step of the environment, whose answer is checked."""
         try:
             answer: Any = self.env.step(action)
         except (TypeError, ValueError) as error:

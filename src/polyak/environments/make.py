@@ -78,6 +78,7 @@ def make_environments(
     try:
         one, traits = made[0], traits_of(made[0])
         if vectorization == "envpool":
+            _require_once(additions, "EnvPool steps all its environments by itself")
             with foreign(lambda error: not_made(name, error)):
                 pool = make_pool(environment, count, one)
             close(made.pop())
@@ -90,11 +91,11 @@ def make_environments(
         if vectorization == "async":
             claim = Claim(made, name)
             close(made.pop())
-            workers = Workers(name, _known_there(make, environment), count, one, autoreset)
+            workers = Workers(name, _guarded_there(make, environment, additions), count, one, autoreset)
             return Environments(workers, generator_of, limit, claim, can_be_made_again=True, traits=traits)
         made += [make(index=index) for index in range(first + 1, first + count)]
         claim = Claim(made, name)
-        beside = _beside(made, name, autoreset, make, first)
+        beside = _beside(made, name, autoreset, functools.partial(_guarded, make, additions.action_repeat), first)
         again = not isinstance(environment, Handed)
         return Environments(beside, generator_of, limit, claim, can_be_made_again=again, traits=traits, first=first)
     except BaseException:
@@ -130,7 +131,7 @@ def make_apart(
     vector, name = like.vector, _name(environment)
     declared = getattr(vector.single_observation_space, "declared", vector.single_observation_space)
     alike = SimpleNamespace(observation_space=declared, action_space=vector.single_action_space)
-    worker = Workers(name, _known_there(make, environment), 1, alike, AutoresetMode.DISABLED)
+    worker = Workers(name, _guarded_there(make, environment, additions), 1, alike, AutoresetMode.DISABLED)
     return Environments(worker, generator_of, limit, traits=like.traits)
 
 
@@ -177,10 +178,20 @@ def _known_there(make: Callable[..., Any], environment: Environment) -> Callable
     return functools.partial(_registered_there, make, environment, gymnasium.registry[registered(environment)])
 
 
+def _guarded_there(make: Callable[..., Any], environment: Environment, additions: Additions) -> Callable[..., Any]:
+    """What makes it there, and guards it."""
+    return functools.partial(_guarded, _known_there(make, environment), additions.action_repeat)
+
+
+def _guarded(make: Callable[..., Any], action_repeat: int, *, index: int, made: Any = None) -> Guard:
+    """What `make` makes, or has made, in its guard, which makes it again by it."""
+    return Guard(make(index=index) if made is None else made, index, make, action_repeat=action_repeat)
+
+
 def _beside(
-    made: Sequence[Any], name: str, autoreset: AutoresetMode, make: Callable[..., Any], first: int
+    made: Sequence[Any], name: str, autoreset: AutoresetMode, guarded: Callable[..., Guard], first: int
 ) -> SyncVectorEnv:
-    """Environments that were made in this process by `make`, numbered from `first` on, as a vector.
+    """Environments that were made in this process, each `guarded`, numbered from `first` on, as a vector.
 
     Raises:
         UsageError: their spaces are not equal.
@@ -195,7 +206,7 @@ def _beside(
                         f"environment {index} that {name} made has the {kind} {other}, but environment {first} has "
                         f"{one}: they must be equal"
                     )
-            guards.append(Guard(each, index, make))
+            guards.append(guarded(index=index, made=each))
         if autoreset is AutoresetMode.DISABLED:
             return SideBySide(guards)
         return SyncVectorEnv([lambda guard=guard: guard for guard in guards], autoreset_mode=autoreset)
@@ -248,6 +259,7 @@ def _made(
         try:
             complete(made, name)
             if isinstance(made, VectorEnv):
+                _require_once(additions, "a VectorEnv steps all its environments by itself")
                 return _keeping_its_limit(made, max_episode_steps)
             require_flattenable(made.observation_space)
             return made if max_episode_steps is None else _limited(made, max_episode_steps)
@@ -258,6 +270,15 @@ def _made(
 
 def _name(environment: Environment) -> str:
     return environment if isinstance(environment, str) else name_of(environment)
+
+
+def _require_once(additions: Additions, why: str) -> None:
+    """Check that no action is to be repeated where that cannot be, because of `why`."""
+    if additions.action_repeat > 1:
+        raise UsageError(
+            f"action_repeat is {additions.action_repeat}, but {why}: repeat actions within each, or train in single "
+            "ones (--vectorization sync or async)"
+        )
 
 
 def _keeping_its_limit(vector: Any, max_episode_steps: int | None) -> Any:

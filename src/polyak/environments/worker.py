@@ -10,7 +10,6 @@ from typing import Any, cast
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import CloudpickleWrapper, write_to_shared_memory
 
-from polyak.environments.guard import Guard
 from polyak.errors import UsageError
 from polyak.system.foreign import message_of
 
@@ -119,7 +118,7 @@ class _Place:
         self._environment: Any = None
         self._unmade: BaseException | None = None
         try:
-            self._environment = Guard(make(index=index), index, make)
+            self._environment = make(index=index)
         except BaseException as error:  # noqa: BLE001 - a stranger's code, whose fault is reported, even its exit
             self._unmade = error
 

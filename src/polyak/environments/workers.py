@@ -39,7 +39,7 @@ class Workers(Async):
     """N environments, each in a worker process. What one raises there is raised here, its traceback in a note."""
 
     def __init__(self, name: str, make: Callable[..., Any], count: int, alike: Any, mode: AutoresetMode) -> None:
-        """Start N processes, each of which makes its own environment, `make(index=...)`, like one that is closed.
+        """Start N processes, each of which makes its own, `make(index=...)`, guarded, like one that is closed.
 
         Raises:
             UsageError: they do not start; none is left then.

@@ -72,7 +72,7 @@ class Collecting:
             self._environments,
             list(map(streams.warm_up_of, numbers)),
             list(map(streams.exploration_of, numbers)),
-            of.correlation,
+            of.manner,
             first=of.first,
             among=of.among,
         )

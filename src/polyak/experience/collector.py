@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from polyak.environments.infos import Info
 from polyak.environments.stepping import Environments, Step
 from polyak.errors import TrainingError
 from polyak.experience.draws import Draws
+from polyak.experience.exploration import WHITE, Exploration, Manner
 from polyak.system.stopwatch import no_lap
 from polyak.types import Arrays, Bool, Float, Transitions
 
@@ -37,8 +38,11 @@ class Episode:
 class Explorer(Protocol):
     """Who acts: a policy, or whoever is asked like one."""
 
-    def explore(self, observation: Float, noise: Float) -> Float:
-        """An exploring action, normalized: observation [N, O], standard normal noise [N, A] -> [N, A] in [-1, 1]."""
+    def explore(self, observation: Float, noise: Float, spread: Float | None = None) -> Float:
+        """An exploring action, normalized: observation [N, O], standard normal noise [N, A] -> [N, A] in [-1, 1].
+
+        `spread` [N, 1] is as `Policy.explore` has it.
+        """
         ...
 
 
@@ -54,22 +58,20 @@ class Collector:
         environments: Environments,
         warm_up: np.random.Generator | Sequence[np.random.Generator],
         exploration: np.random.Generator | Sequence[np.random.Generator],
-        exploration_correlation: float = 0.0,
+        manner: Manner = WHITE,
         *,
         first: int = 0,
         among: int | None = None,
     ) -> None:
         """Step these environments, which are numbers `first` to `first` + N - 1 `among` those of the run.
 
-        Uniform actions and noise come from one stream for all environments, or from N, one for each.
+        Uniform actions and noise come from one stream for all environments, or from N, one for each; `manner` says how
+        noise is made.
         """
         self.environments = environments
         self._shape = (environments.count, environments.spec.action_size)
         self._warm_up = Draws(warm_up, self._shape)
-        self._exploration = Draws(exploration, self._shape)
-        self._correlation = np.float32(exploration_correlation)
-        self._innovation = np.float32(np.sqrt(1.0 - exploration_correlation**2))
-        self._noise: Float = np.zeros(self._shape, np.float32)
+        self._exploration = Exploration(exploration, self._shape, manner)
         self._total_reward = np.zeros(environments.count)
         self.lengths: NDArray[np.int64] = np.zeros(environments.count, np.int64)
         """[N]: steps of the running episodes."""
@@ -86,7 +88,7 @@ class Collector:
             TrainingError: as for `step`.
         """
         self._observation = self.environments.reset()
-        self._noise = self._exploration.normal()
+        self._exploration.begin()
 
     @property
     def steps(self) -> int:
@@ -113,14 +115,11 @@ class Collector:
                 raise
             lap("environment")
         else:
-            action = policy.explore(self._observation, self._noise)
+            action = policy.explore(self._observation, self._exploration.noise, self._exploration.spread)
             lap("acting")
             result = self.environments.step(action)
             lap("environment")
-            fresh = self._exploration.normal()
-            if self._correlation:
-                fresh = cast(Float, self._correlation * self._noise + self._innovation * fresh)
-            self._noise = fresh
+            self._exploration.go_on(result.valid)
         transitions = Transitions(
             observation=self._observation,
             action=action,
@@ -145,14 +144,15 @@ class Collector:
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """What `restore` needs, as JSON can hold it and as arrays; the environments' own state is theirs to tell."""
+        explored, noise = self._exploration.state()
         counts: dict[str, Any] = {
             "total_rewards": self._total_reward.tolist(),
             "lengths": self.lengths.tolist(),
             "episode_numbers": self._numbers.tolist(),
             "warm_up": self._warm_up.state(),
-            "exploration": self._exploration.state(),
+            **explored,
         }
-        return counts, {"exploration_noise": self._noise, "observation": self._observation}
+        return counts, {**noise, "observation": self._observation}
 
     def restore(self, counts: Mapping[str, Any], arrays: Arrays) -> None:
         """Go on from a `state()`, in environments that have been brought to where they were.
@@ -168,8 +168,8 @@ class Collector:
             raise ValueError(f"numbers of episodes: {str(numbers)[:40]}")
         self._total_reward, self.lengths, self._numbers = total_reward, lengths, np.array(numbers, np.int32)
         self._warm_up.restore(counts["warm_up"])
-        self._exploration.restore(counts["exploration"])
-        self._noise, self._observation = arrays["exploration_noise"], arrays["observation"]
+        self._exploration.restore(counts, arrays)
+        self._observation = arrays["observation"]
 
     def begin_again(self) -> None:
         """Start the episodes that have just begun once more, from the same seeds, after others were played here.
@@ -208,9 +208,9 @@ class Collector:
             self._forget(int(index))
 
     def _forget(self, index: int) -> None:
-        """Begin to count anew, with another number, and exploration noise that knows nothing of the last episode."""
+        """Begin to count anew, with another number; exploration is told."""
         self._total_reward[index] = 0.0
         self.lengths[index] = 0
         self._numbers = self._numbers.copy()
         self._numbers[index] = (int(self._numbers[index]) + self._stride) % EPISODES
-        self._noise[index] = self._exploration.normal_for(index)
+        self._exploration.episode_ended(index)

@@ -38,8 +38,14 @@ class Draws:
 
     def normal_for(self, index: int) -> Float:
         """One row, for environment `index` alone: [A]."""
-        stream = self._one if self._each is None else self._each[index]
-        return stream.standard_normal(self._shape[1], dtype=np.float32)
+        return self._of(index).standard_normal(self._shape[1], dtype=np.float32)
+
+    def uniform_for(self, index: int) -> float:
+        """One number in [0, 1), for environment `index` alone."""
+        return float(self._of(index).random())
+
+    def _of(self, index: int) -> Any:
+        return self._one if self._each is None else self._each[index]
 
     def state(self) -> Any:
         """Where the stream is, or each of them, as JSON can hold it."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyak.environments.worker import Fault
+from polyak.experience.exploration import Manner
 from polyak.types import Arrays, Float
 
 
@@ -61,8 +62,8 @@ class Beginning(NamedTuple):
     make: bytes
     """What makes its environments, `packed`: called with `count`, `first`, `generator_of` and `limit`."""
     head: Head
-    correlation: float
-    """Of exploration noise within an episode."""
+    manner: Manner
+    """Of exploration noise."""
     step_timeout: float | None
     """Seconds for one answer of the environments."""
     memory: Memory | None = None

@@ -19,6 +19,7 @@ from polyak.policies.policy import Policy
 from polyak.settings.door import door
 from polyak.settings.kinds import AT_LEAST_1, Count, Seed, checked, require, require_environment
 from polyak.settings.options import KINDS
+from polyak.settings.shared import REPEATED
 from polyak.system.files import require_folder
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
@@ -42,13 +43,15 @@ class Player:
     environment: Given
     """An id, `module:Id`, a callable that makes one, or one that is there already, which is left open."""
     max_episode_steps: int | None = None
-    """Time limit of an episode in steps; None keeps the environment's own."""
+    """Time limit of an episode in the environment's own steps; None keeps its own."""
     isolation: Isolation | None = None
     """What keeps episodes apart; None is what the environment is known to need."""
     environment_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Arguments of the environment's constructor, where it is an id."""
     wrappers: tuple[str, ...] = ()
     """`module:Class` of each wrapper around it, where it is an id: the innermost first, inside the time limit."""
+    action_repeat: int | None = None
+    """The environment's own steps that each action is taken for; None is what the policy says of its training."""
     info_metrics: tuple[str, ...] = ()
     """Numbers in the infos of the episodes' last steps that an evaluation has, by name."""
     name: str = ""
@@ -62,6 +65,7 @@ class Player:
         require_environment(self.environment)
         kinds: dict[str, Any] = {name: KINDS[name] for name in ("environment_settings", "wrappers", "info_metrics")}
         kinds |= {"max_episode_steps": Annotated[int | None, AT_LEAST_1], "name": str, "videos": Path, "called": str}
+        kinds["action_repeat"] = Annotated[int | None, REPEATED]
         if not _is_policy(self.policy):
             kinds["policy"] = Path
         for name, kind in kinds.items():
@@ -69,7 +73,7 @@ class Player:
         kept = self.isolation is None or _is_isolation(self.isolation)
         require("isolation", self.isolation, kept, "as Run.isolation gives it, or None")
         object.__setattr__(self, "environment", callable_of(self.environment))
-        require_names(self.additions, self.environment)
+        require_names(Additions(self.environment_settings, self.wrappers), self.environment)
 
     @cached_property
     def acting(self) -> Policy:
@@ -82,8 +86,14 @@ class Player:
 
     @property
     def additions(self) -> Additions:
-        """What an id is made with besides."""
-        return Additions(self.environment_settings, self.wrappers)
+        """What the environment has besides.
+
+        Raises:
+            UsageError: how long an action lasts is the policy's to say, and says nonsense, or cannot be read.
+        """
+        said = self.acting.made_for.get("action_repeat", 1) if self.action_repeat is None else self.action_repeat
+        repeat = checked("the policy's action_repeat", said, Annotated[int, REPEATED])
+        return Additions(self.environment_settings, self.wrappers, repeat)
 
     @property
     def kept_apart(self) -> Isolation:

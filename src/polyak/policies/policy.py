@@ -133,16 +133,20 @@ class Policy:
         outputs = self._rows(observation) if observation.ndim == 2 else self._any(observation)
         return np.tanh(outputs[..., : self.spec.action_size])
 
-    def explore(self, observation: Float, noise: Float) -> Float:
+    def explore(self, observation: Float, noise: Float, spread: Float | None = None) -> Float:
         """An exploring action, normalized: observation [N, O], standard normal noise [N, A] -> [N, A] in [-1, 1].
 
         Deterministic policies add noise to the action and clip; the squashed Gaussian of SAC is sampled (8.16, 8.30).
+        `spread` [N, 1] is the noise's standard deviation in place of `exploration_noise`; the deviation that a squashed
+        Gaussian has by itself is multiplied by it.
         """
-        return self._explored(self._rows(observation), noise)
+        return self._explored(self._rows(observation), noise, spread)
 
-    def _explored(self, outputs: Float, noise: Float) -> Float:
+    def _explored(self, outputs: Float, noise: Float, spread: Float | None = None) -> Float:
         if self.kind == "deterministic":
-            return clipped(np.tanh(outputs) + np.float32(self.exploration_noise) * noise, LOWEST, HIGHEST)
+            deviation = np.float32(self.exploration_noise) if spread is None else spread
+            return clipped(np.tanh(outputs) + deviation * noise, LOWEST, HIGHEST)
+        noise = noise if spread is None else spread * noise
         mean, log_sigma = outputs[..., : self.spec.action_size], outputs[..., self.spec.action_size :]
         sigma = np.exp(clipped(log_sigma, LEAST, MOST))
         return np.tanh(mean + sigma * noise)

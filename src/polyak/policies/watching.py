@@ -88,7 +88,8 @@ def watch(
         stack.callback(close, made)
         _require_window(made, name)
         shown = _Shown(made, viewer or Unheard(), clock, sleep)
-        environments = make_environments(lambda: shown, 1, Streams(seed).evaluation)
+        repeated = Additions(action_repeat=additions.action_repeat)
+        environments = make_environments(lambda: shown, 1, Streams(seed).evaluation, additions=repeated)
         warn_of_averages(environments)
         chosen: dict[str, Any] = {"seed": seed, "generator": generator, "until": _window_was_closed}
         return evaluate(policy, environments, episodes or WITHOUT_END, occasion="while it was watched", **chosen)

@@ -8,12 +8,14 @@ from polyak.environments.elsewhere import Elsewhere
 from polyak.environments.stepping import Environments
 from polyak.experience.collector import Collector
 from polyak.experience.crew import Crew
+from polyak.experience.exploration import Manner
 from polyak.experience.offline import Offline
 from polyak.experience.processes import Processes
 from polyak.experience.remote import Collectors, Free, InStep, Rhythm
 from polyak.experience.replay import Replay
 from polyak.experience.rounds import Beginning, Head, Place
 from polyak.run.plan import Plan
+from polyak.settings.shared import Settings
 from polyak.system.randomness import Streams
 from polyak.system.threads import processor
 
@@ -27,8 +29,7 @@ def collector_of(
     if isinstance(environments, Environments) and plan.config.offline:
         return Offline(environments, plan.config.update_every)
     if isinstance(environments, Environments):
-        correlation = plan.config.exploration_correlation
-        return Collector(environments, streams.warm_up, streams.exploration, correlation)
+        return Collector(environments, streams.warm_up, streams.exploration, manner_of(plan.config))
     place = _place(plan) if plan.on is None else _on_cluster(stack, plan, plan.on)
     crew = Crew(place, _beginnings(plan, environments), environments.states, replay)
     stack.callback(crew.close)
@@ -37,6 +38,11 @@ def collector_of(
     if plan.collection == "free":
         return Free(environments, crew, rhythm)
     return InStep(environments, crew, rhythm)
+
+
+def manner_of(config: Settings) -> Manner:
+    """How exploration noise is made, as the settings say."""
+    return Manner(config.exploration_correlation, config.exploration_hold, config.exploration_spread)
 
 
 def started(collector: Collecting) -> None:
@@ -84,7 +90,7 @@ def _beginnings(plan: Plan, environments: Elsewhere) -> list[Beginning]:
             spec=json.dumps(environments.spec.to_json()),
             make=environments.make,
             head=Head(head.kind, head.noise, body),
-            correlation=plan.config.exploration_correlation,
+            manner=manner_of(plan.config),
             step_timeout=plan.step_timeout,
         )
         for number in range(plan.collectors or 0)

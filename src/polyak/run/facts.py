@@ -60,6 +60,7 @@ def facts(plan: Plan, envs: int, replay: Replay, demonstrations: Replay | None =
         **({} if config.offline else {"replay": f"{replay.capacity:,} transitions; replay will use {memory}"}),
         "environments": _environments(plan, envs) + (", each episode's made anew" if plan.isolation.afresh else ""),
         **{name: said for name, said in added.items() if said},
+        **_repeated(config),
         **({} if plan.evaluate_in == "own" else {"evaluated": EVALUATED[plan.evaluate_in]}),
         "updates": _offline(config)
         or config.learns_nothing
@@ -83,6 +84,20 @@ def _of_demonstrations(plan: Plan, demonstrations: Replay | None) -> dict[str, s
     rows, size = plan.config.demonstrated(plan.config.batch_size), plan.config.batch_size
     part = "all there is" if plan.config.offline else f"{rows} of the {size} rows of each batch"
     return {"demonstrations": f"{demonstrations.size:,} transitions of {plan.demonstrations}, {part}"}
+
+
+def _repeated(config: Settings) -> dict[str, str]:
+    """What it means that actions are repeated, if they are: what a step is, of which everything else is counted."""
+    repeat = config.action_repeat
+    if repeat == 1:
+        return {}
+    limit = "its own time limit" if config.max_episode_steps is None else f"the limit of {config.max_episode_steps:,}"
+    whole = "" if config.offline else f": {config.steps:,} steps are up to {config.steps * repeat:,} of its own"
+    return {
+        "action repeat": f"{repeat}: each action is taken for {repeat} of the environment's own steps, their rewards "
+        f"summed, and is one step{whole}; updates, discount ({config.discount:g}) and lengths go by actions, {limit} "
+        "by its own steps"
+    }
 
 
 def _environments(plan: Plan, envs: int) -> str:

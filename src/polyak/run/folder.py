@@ -214,6 +214,7 @@ class Run:
             isolation=self.isolation(environment),
             environment_settings=added.settings,
             wrappers=added.wrappers,
+            action_repeat=added.action_repeat,
             info_metrics=tuple(self.settings.get("info_metrics", ())),
             name=self.settings["environment"],
             videos=self.videos,

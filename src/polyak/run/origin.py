@@ -32,9 +32,18 @@ def label_of(settings: Mapping[str, Any]) -> str:
 
 
 def made_for(settings: Mapping[str, Any]) -> dict[str, str | int]:
-    """What marks a run's policies: what was asked for, so that equal runs' are equal files. A callable has no name."""
+    """What marks a run's policies: what was asked for, so that equal runs' are equal files. A callable has no name.
+
+    Where actions are repeated, that is in it too: it is how the policy is to be used.
+    """
     names = ("algorithm", "seed") if settings["environment_is_callable"] else ("algorithm", "environment", "seed")
-    return {name: settings[name] for name in names}
+    repeat = repeat_of(settings)
+    return {name: settings[name] for name in names} | ({"action_repeat": repeat} if repeat > 1 else {})
+
+
+def repeat_of(settings: Mapping[str, Any]) -> int:
+    """The environment's own steps that a run of these settings takes each action for; earlier versions said nothing."""
+    return int(settings["settings"].get("action_repeat", 1))
 
 
 def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None:
@@ -87,16 +96,17 @@ def environment_of(settings: Mapping[str, Any], given: "Given | None", folder: P
 
 
 def additions_for(settings: Mapping[str, Any], environment: "Environment", folder: Path) -> "Additions":
-    """What a run of these settings adds to its environment; nothing to another one than it was trained on.
+    """What a run of these settings adds to its environment; to another one, only for how long an action lasts.
 
     Raises:
         UsageError: a wrapper's module came with the run.
     """
-    from polyak.environments.additions import NOTHING, Additions, module_of_wrapper
+    from polyak.environments.additions import Additions, module_of_wrapper
 
+    repeat = repeat_of(settings)
     if environment != settings["environment"]:
-        return NOTHING
-    added = Additions(settings.get("environment_settings", {}), tuple(settings.get("wrappers", ())))
+        return Additions(action_repeat=repeat)
+    added = Additions(settings.get("environment_settings", {}), tuple(settings.get("wrappers", ())), repeat)
     for name in added.wrappers:
         refuse_code_of(folder, module_of_wrapper(name), f"{folder} was trained with the wrapper {name!r}")
     return added

@@ -72,7 +72,7 @@ class Plan(Options):
     @property
     def additions(self) -> Additions:
         """What the environment has besides what its id says."""
-        return Additions(self.environment_settings, self.wrappers)
+        return Additions(self.environment_settings, self.wrappers, self.config.action_repeat)
 
     @property
     def label(self) -> str:

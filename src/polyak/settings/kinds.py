@@ -142,7 +142,7 @@ def single(value: Any) -> Any:
 
 def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     """A sequence, each item of its kind; one that is a text stands for itself alone."""
-    texts = {int: "a tuple of whole numbers", str: "a list of texts"}
+    texts = {int: "a tuple of whole numbers", float: "a tuple of finite numbers", str: "a list of texts"}
     of_its_own = hasattr(kind, "of")
     text = kind.SEVERAL if of_its_own else texts.get(kind) or f"among: {', '.join(get_args(kind))}"
     given: Any = [value] if isinstance(value, str) else value
@@ -154,7 +154,7 @@ def _tuple(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
         except UsageError:
             if of_its_own:
                 raise
-            require(name, value if kind is int else item, holds=False, limit=text)
+            require(name, value if kind in (int, float) else item, holds=False, limit=text)
     return tuple(items)
 
 

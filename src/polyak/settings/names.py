@@ -53,6 +53,9 @@ _TABLE = {
         "evaluation_episodes episodes"
     ),
     "max_ep_len max_episode_length max_path_length episode_length time_limit": _ours("max_episode_steps"),
+    "frame_skip frameskip num_repeat": _ours(
+        "action_repeat", "; where the environment's constructor has a frame_skip, environment_settings gives it that"
+    ),
     "save_freq save_interval save_frequency checkpoint_freq checkpoint_frequency": _ours("checkpoint_every"),
     # Values and replay
     "gamma discount_factor": _ours("discount"),
@@ -126,8 +129,11 @@ _TABLE = {
         "exploration_noise",
         ", as a fraction of the action's half-range; exploration_correlation makes it Ornstein-Uhlenbeck",
     ),
+    "std_min std_max": _ours("exploration_spread", ", LOW and HIGH, between which each environment has a deviation"),
     "use_sde sde_sample_freq use_sde_at_warmup": Ours(
-        (), "polyak has no state-dependent exploration; its noise may be correlated, by exploration_correlation"
+        (),
+        "polyak has no state-dependent exploration; its noise may be held for some steps, by exploration_hold, or "
+        "correlated, by exploration_correlation",
     ),
     # Environments
     "env env_id env_name gym_id": _ours("environment"),

@@ -19,6 +19,13 @@ MOST_STEPS_AHEAD = 1_000
 """More than anybody means: each is a look into replay for every transition of a batch."""
 STEPS_AHEAD = Limit(f"at least 1 and at most {MOST_STEPS_AHEAD:,}", lambda steps: 1 <= steps <= MOST_STEPS_AHEAD)
 LAGS = Limit("0 or 1", lambda lag: lag in (0, 1))
+MOST_REPEATED = 1_000
+"""Steps that one action or one draw of noise lasts: more than anybody means."""
+REPEATED = Limit(f"at least 1 and at most {MOST_REPEATED:,}", lambda steps: 1 <= steps <= MOST_REPEATED)
+RANGE = Limit(
+    "two numbers, LOW and HIGH, with 0 <= LOW <= HIGH and HIGH above 0",
+    lambda ends: len(ends) == 2 and 0 <= ends[0] <= ends[1] and ends[1] > 0,
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,9 @@ class Settings:
     evaluation_episodes: Annotated[Count, Changeable(exact=False)] = 10
     """Episodes of each evaluation."""
     max_episode_steps: Annotated[int | None, ABSENT_OR_1] = None
-    """Time limit of an episode in steps; None keeps the environment's own."""
+    """Time limit of an episode in the environment's own steps; None keeps the environment's own."""
+    action_repeat: Annotated[int, REPEATED] = 1
+    """The environment's own steps that each action is taken for, their rewards summed; what steps count are actions."""
     replay_size: Count = 1_000_000
     """Transitions that replay holds before it overwrites the oldest."""
     batch_size: Count = 256
@@ -110,6 +119,10 @@ class Settings:
     """The function behind each hidden layer of actor and critics."""
     exploration_correlation: Annotated[float, BELOW_1] = 0.0
     """Correlation in [0, 1) of an episode's successive exploration noise: 0 is white, near 1 Ornstein-Uhlenbeck."""
+    exploration_hold: Annotated[int, REPEATED] = 1
+    """The most steps that exploration noise is held for, k of them as often as 1 / k^2; 1: it is new in every step."""
+    exploration_spread: Annotated[tuple[float, float] | None, RANGE] = None
+    """LOW HIGH: each environment's deviation of noise lies between, new with each episode; for SAC, times its own."""
 
     def __post_init__(self) -> None:
         check_fields(self, type(self))
@@ -127,6 +140,12 @@ class Settings:
         )
         self._require_length()
         self._require_blocks()
+        require(
+            "exploration_hold",
+            self.exploration_hold,
+            self.exploration_hold == 1 or self.exploration_correlation == 0,
+            f"1 where exploration_correlation is {self.exploration_correlation:g}: to hold noise, set that to 0",
+        )
 
     def _require_length(self) -> None:
         if self.offline_updates == 0:

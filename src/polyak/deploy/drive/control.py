@@ -88,14 +88,14 @@ def made(
     return Moving(environments, steered, schedule, ending)
 
 
-def best(policy: Policy, observation: Float, noise: Float) -> Float:
+def best(policy: Policy, observation: Float, noise: Float, spread: Float | None = None) -> Float:
     """The action that a policy takes for the best."""
     return policy.mean(observation)
 
 
-def drawn(policy: Policy, observation: Float, noise: Float) -> Float:
+def drawn(policy: Policy, observation: Float, noise: Float, spread: Float | None = None) -> Float:
     """One that it draws."""
-    return policy.explore(observation, noise)
+    return policy.explore(observation, noise, spread)
 
 
 def most_of(asked: Asked, spec: Spec) -> Float | None:

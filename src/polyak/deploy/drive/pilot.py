@@ -14,7 +14,7 @@ from polyak.types import Float
 
 WhenLate = Literal["repeat", "middle", "stop"]
 """What a late policy is answered with: the last action once more, the middle of the action box, or the end."""
-Acting = Callable[[Policy, Float, Float], Float]
+Acting = Callable[[Policy, Float, Float, Float | None], Float]
 """An action of a policy, normalized: observation [1, O], standard normal noise [1, A] -> [1, A]."""
 
 
@@ -52,8 +52,8 @@ class Pilot:
         """An episode has begun."""
         self._last = None
 
-    def explore(self, observation: Float, noise: Float) -> Float:
-        """The action of the next step, once it is due: [1, O], [1, A] -> [1, A] in [-1, 1].
+    def explore(self, observation: Float, noise: Float, spread: Float | None = None) -> Float:
+        """The action of the next step, once it is due: [1, O], [1, A] -> [1, A] in [-1, 1]; as `Policy.explore`.
 
         Raises:
             TooLate: the policy was late, and that is the end.
@@ -61,7 +61,7 @@ class Pilot:
         """
         deadline = self._schedule.deadline(self._clock.now())
         policy = self._newest()
-        self._thinking.ask(lambda: _finite(self._acting(policy, observation, noise)))
+        self._thinking.ask(lambda: _finite(self._acting(policy, observation, noise, spread)))
         action = self._thinking.answer(deadline)
         last = np.zeros_like(noise) if self._last is None else self._last
         if action is None:

@@ -104,7 +104,8 @@ def record(
         stack.callback(watcher.ended, filming)
         with video(path, rate_of(made.metadata)) as add_frame:
             filmed = _Filmed(made, pictures, add_frame, filming, watcher)
-            environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation)
+            repeated = Additions(action_repeat=additions.action_repeat)
+            environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation, additions=repeated)
             warn_of_averages(environments)
             chosen: dict[str, Any] = {"seed": seed, "generator": generator, "until": filming.enough}
             result = evaluate(policy, environments, episodes, occasion="in the recording", **chosen)

@@ -40,6 +40,7 @@ FIXED = {
     "steps_per_epoch": "it says when trials are compared",
     "evaluation_episodes": "it says how exactly a trial is judged",
     "max_episode_steps": "it changes what an episode's return is",
+    "action_repeat": "it changes what a step is, of which every trial may cost as many",
 }
 """What no search varies, and why."""
 DIGITS = 12
