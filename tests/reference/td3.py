@@ -8,8 +8,10 @@ from reference.common import (
     Array,
     Arrays,
     Batch,
+    action_gradient,
     actor_metrics,
     adam_step,
+    backward,
     critic_loss,
     critic_metrics,
     part,
@@ -32,6 +34,18 @@ def target(state: Arrays, batch: Batch, noise: Array, config: Any) -> Array:
     return batch.reward + batch.discount * np.minimum(q_1, q_2)
 
 
+def cloning_loss(
+    actor: Arrays, critic: Arrays, observation: Array, recorded: Array, alpha: float
+) -> tuple[float, Arrays, Array]:
+    """TD3+BC: - lambda mean Q_1(s, mu(s)) + mean (mu(s) - a)^2, lambda = alpha / mean |Q_1|; gradients; and mu(s)."""
+    action, trace = mu(actor, observation)
+    q, critic_inputs = q_value(critic, observation, action)
+    scale, apart = alpha / np.mean(np.abs(q)), action - recorded
+    upstream = 2.0 * apart / apart.size - scale * action_gradient(critic, critic_inputs, action.shape[1]) / len(q)
+    gradients, _ = backward(actor, trace, upstream * (1.0 - action**2))
+    return np.mean(apart**2) - scale * np.mean(q), gradients, action
+
+
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic steps; then, on every `policy_delay`-th update of the run, actor step and Polyak step of the targets."""
     y = target(state, batch, noise["target_action"], config)
@@ -43,9 +57,12 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
     metrics |= dict.fromkeys(("actor_loss", "actor_gradient_norm", "saturated"), np.nan)
     if state["step"] % config.policy_delay == 0:
-        loss, gradients, action = actor_loss(
-            part(state, "actor", config), part(state, "critic_1", config), batch.observation
-        )
+        networks = part(state, "actor", config), part(state, "critic_1", config)
+        if config.behaviour_cloning:
+            recorded = batch.action, config.behaviour_cloning
+            loss, gradients, action = cloning_loss(*networks, batch.observation, *recorded)
+        else:
+            loss, gradients, action = actor_loss(*networks, batch.observation)
         metrics |= actor_metrics(loss, action, gradients)
         state = state | adam_step(state, "actor", gradients, config.actor_learning_rate, config, config.policy_delay)
         for name in ("actor", "critic_1", "critic_2"):
@@ -53,4 +70,4 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     return state, metrics
 
 
-__all__ = ["actor_loss", "mu", "smoothed_target_action", "target", "update"]
+__all__ = ["actor_loss", "cloning_loss", "mu", "smoothed_target_action", "target", "update"]

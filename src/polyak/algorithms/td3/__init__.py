@@ -5,6 +5,8 @@ Deviations, and what the other choice would be:
   implementations count within one burst, or move the critics' targets at every update.
 - The actor climbs the first critic (text, paper); others take the mean or the minimum of both.
 - The action enters the critics at their first layer, as in the authors' code.
+- `behaviour_cloning` (TD3+BC, Fujimoto and Gu 2021, arXiv 2106.06860) is of all rows of a batch, those that a run has
+  collected itself included; it is meant for offline runs, whose rows are all recorded.
 """
 
 from collections.abc import Mapping
@@ -43,6 +45,9 @@ class Config(Settings):
     """The smoothing noise is clipped to +- this (c in 8.8), as a fraction of the action's half-range."""
     policy_delay: Count = 2
     """Critic updates per update of the actor and the targets."""
+    behaviour_cloning: Annotated[float, AT_LEAST_0] = 0.0
+    """TD3+BC's alpha, 2.5 there: the actor also comes near the batch's actions, and Q counts alpha over its size; 0: no
+    such term."""
 
     def period(self, trained: str) -> int:
         """The actor is stepped on each `policy_delay`-th update."""

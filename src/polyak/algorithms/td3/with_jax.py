@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -58,10 +59,27 @@ def actor_loss(actor: Weights, critic_1: Weights, observation: Array) -> tuple[A
     return -jnp.mean(q_value(critic_1, observation, action)), action
 
 
-def policy_and_targets(state: State, observation: Array, config: Config) -> tuple[State, Measured]:
+def scale_of(q: Array, alpha: float) -> Array:
+    """TD3+BC: lambda = alpha / mean |Q_1(s, mu(s))|, a constant to the gradient."""
+    return jax.lax.stop_gradient(alpha / jnp.mean(jnp.abs(q)))
+
+
+def cloning_loss(
+    actor: Weights, critic_1: Weights, observation: Array, recorded: Array, alpha: float
+) -> tuple[Array, Array]:
+    """TD3+BC: - lambda mean Q_1(s, mu(s)) + mean (mu(s) - a)^2, of the recorded actions a [B, A]; and mu(s)."""
+    action = mu(actor, observation)
+    q = q_value(critic_1, observation, action)
+    return jnp.mean(jnp.square(action - recorded)) - scale_of(q, alpha) * jnp.mean(q), action
+
+
+def policy_and_targets(
+    state: State, observation: Array, config: Config, recorded: Array | None = None
+) -> tuple[State, Measured]:
     """The delayed part: actor step, then the Polyak step of all three targets."""
     critic_1, critic_2 = state.critic_1.parameters, state.critic_2.parameters
-    (loss, action), gradient = value_and_gradient(actor_loss, state.actor.parameters, critic_1, observation)
+    loss_of, more = (actor_loss, ()) if recorded is None else (cloning_loss, (recorded, config.behaviour_cloning))
+    (loss, action), gradient = value_and_gradient(loss_of, state.actor.parameters, critic_1, observation, *more)
     actor = step(state.actor, gradient, config.optimizer("actor"))
     state = state.replace(
         actor=actor,
@@ -83,5 +101,6 @@ def update(
         critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1")),
         critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2")),
     )
-    state, measured = when(due["actor"], policy_and_targets, state, batch.observation, config)
+    recorded = batch.action if config.behaviour_cloning else None
+    state, measured = when(due["actor"], policy_and_targets, state, batch.observation, config, recorded)
     return state, {**critic_metrics(loss, q, y, gradients), **measured}
