@@ -167,12 +167,12 @@ def targets_moved_at_every_update(module: ModuleType, framework: Framework) -> R
 def actor_climbs_the_minimum(module: ModuleType, framework: Framework) -> Replacements:
     delayed, q_value, smaller = module.policy_and_targets, module.q_value, function(framework, "minimum")
 
-    def climbs(state: Any, observation: Any, config: Any) -> Any:
+    def climbs(state: Any, *given: Any) -> Any:
         other = state.critic_2.parameters
         minimum = lambda critic, *rest: smaller(q_value(critic, *rest), q_value(other, *rest))  # noqa: E731
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "q_value", minimum)
-            return delayed(state, observation, config)
+            return delayed(state, *given)
 
     return {"policy_and_targets": climbs}
 

@@ -61,7 +61,7 @@ class Preset:
 
 
 def names() -> tuple[str, ...]:
-    """Every preset that polyak ships: book, defaults, paper, sbx, then the environments with tuned settings."""
+    """Every preset that polyak ships: the general ones, then the environments with tuned settings."""
     return tuple(sorted([DEFAULTS, *_shipped()], key=lambda name: (_tuned(name), name)))
 
 
