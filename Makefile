@@ -56,7 +56,7 @@ constraints: ## write constraints.txt anew: today's versions of core, extras and
 	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
 	$(PYTHON) -m venv "$$fresh"; \
 	torch=$$(grep '^torch==' constraints.txt); \
-	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,robotics,envpool,torch,tensorflow,wandb,mlflow,ray,tune,minari,mirror,export,docs,notebooks,dev]"; \
+	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check install "$$torch" ".[all,robotics,envpool,torch,tensorflow,wandb,mlflow,ray,tune,minari,mirror,export,hub,docs,notebooks,dev]"; \
 	"$$fresh/bin/python" -m pip -qq --disable-pip-version-check freeze --exclude polyak > "$$fresh/frozen"; \
 	sed 's/+cpu$$//' "$$fresh/frozen" | grep -E '^[A-Za-z0-9._-]+==[^ ]+$$' | LC_ALL=C sort -f > constraints.txt
 	@echo "constraints.txt: $$(wc -l < constraints.txt) versions"
@@ -103,7 +103,7 @@ $(VENV)/bench.installed: pyproject.toml constraints.txt | $(VENV)/created
 	  || { grep -v '^WARNING' .venv-peers/install.log | tail -n 20 >&2; exit 1; }
 	@touch $@
 
-$(VENV)/dev.installed: PARTS := .[all,robotics,torch,tensorflow,wandb,mlflow,ray,tune,minari,mirror,export,docs,dev]
+$(VENV)/dev.installed: PARTS := .[all,robotics,torch,tensorflow,wandb,mlflow,ray,tune,minari,mirror,export,hub,docs,dev]
 $(VENV)/dev.installed: pyproject.toml constraints.txt | $(VENV)/created
 	@echo "installing polyak, all environments, frameworks and the tools into $(VENV) ..."
 	@$(INSTALL)

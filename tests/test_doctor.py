@@ -68,7 +68,7 @@ NEEDS = {"jax": "JAX", "gymnasium": "Gymnasium", "av": "video", "pygame": "pygam
 EXTRAS = {"Box2D": ("Box2D", "box2d"), "mujoco": ("MuJoCo", "mujoco")}
 EXTRAS |= {"gymnasium_robotics": ("robotics", "robotics")}
 EXTRAS |= {"ray": ("Ray", "ray"), "torch": ("PyTorch", "torch"), "tensorflow": ("TensorFlow", "tensorflow")}
-EXTRAS |= {"onnxruntime": ("ONNX", "export")}
+EXTRAS |= {"onnxruntime": ("ONNX", "export"), "huggingface_hub": ("Hub", "hub")}
 
 
 @pytest.mark.parametrize("missing", [tuple(NEEDS), ("av",)])

@@ -126,6 +126,15 @@ TAKEN["export"] = {
     "environment": MADE,
     "run_dir": PLACES,
 }
+TAKEN["push"] = {
+    **dict.fromkeys(("best", "video", "private", "dry_run"), TRUE),
+    **dict.fromkeys(("license", "revision", "output"), frozenset({"'10'"})),
+    "told": {"any"},
+    "episodes": NUMBERS,
+    "environment": MADE,
+    "run_dir": PLACES,
+}
+TAKEN["pull"] = {"revision": {"'10'"}, "run_dir": PLACES}
 TAKEN["write_report"] = {"output": {"'10'"}}
 TAKEN["Player"] = {
     **ADDED,
@@ -155,6 +164,8 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "drive", polyak.drive, {"run": run, "environment": "no_such_module:Id", "rate": 5.0}
     yield "write_report", polyak.write_report, {"runs": run}
     yield "export", polyak.export, {"run": run}
+    yield "push", polyak.push, {"runs": run, "repo": "never/never", "dry_run": True, "output": run.folder}  # not taken
+    yield "pull", polyak.pull, {"repo": "never"}  # not taken
     yield "import_sb3", polyak.import_sb3, {}
     yield "load", polyak.load, {"folder": run}
     yield "Run", polyak.Run, {"folder": run}

@@ -143,6 +143,10 @@ ALLOWED = {
         *("types", "errors", "system", "settings", "algorithm", "networks", "environments", "policies"),
         *("run.folder", "run.runs", "run.seen", "deploy.export"),
     },
+    "deploy.hub": {
+        *("errors", "system", "settings", "algorithms", "environments.handed", "run", "many.words", "report"),
+        *("deploy.export", "deploy.hub"),
+    },
     "views": {"errors", "settings.kinds", "algorithms", "run", "many", "views", "deploy"},
     "html": {"errors", "system"},
     "report": {

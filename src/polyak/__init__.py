@@ -16,6 +16,8 @@ _HOMES = {
     "drive": "polyak.deploy.driving",
     "load": "polyak.run.runs",
     "export": "polyak.deploy.export",
+    "push": "polyak.deploy.hub",
+    "pull": "polyak.deploy.hub",
     "import_sb3": "polyak.policies.sb3",
     "write_report": "polyak.report.page",
     "Run": "polyak.run.folder",
@@ -45,6 +47,8 @@ __all__ = [
     "export",
     "import_sb3",
     "load",
+    "pull",
+    "push",
     "resume",
     "train",
     "train_together",
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from polyak import parts as parts
     from polyak.deploy.driving import drive
     from polyak.deploy.export import export
+    from polyak.deploy.hub import pull, push
     from polyak.errors import Interrupted, NonFiniteError, TrainingError, UsageError
     from polyak.policies.player import Player
     from polyak.policies.policy import Policy

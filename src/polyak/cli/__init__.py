@@ -24,6 +24,8 @@ COMMANDS = {
     "watch": "watch a trained policy in a window",
     "drive": "let a policy act in a control loop with a deadline: polyak drive RUN ENVIRONMENT --rate 50",
     "export": "write a trained policy as an ONNX model or a C header, checked against itself",
+    "push": "put runs on the Hugging Face Hub, with a card: polyak push RUN... USER/NAME",
+    "pull": "bring the runs of a repository on the Hub here",
     "report": "write one HTML page about one run or many: curves, statistics, time, video",
     "import": "write a policy file of another library's model: polyak import sb3 MODEL.zip",
     "runs": "list the runs in a folder",

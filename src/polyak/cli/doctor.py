@@ -71,6 +71,7 @@ def findings() -> Iterator[Finding]:
     yield _package("h5py (Minari)", "h5py", 'pip install "polyak[minari]"')
     yield _package("Optuna", "optuna", 'pip install "polyak[tune]"')
     yield _package("ONNX", "onnxruntime", 'pip install "polyak[export]"')
+    yield _package("Hub", "huggingface_hub", 'pip install "polyak[hub]"')
     if find_spec("mujoco") is not None:
         yield _mujoco_rendering()
 

@@ -22,7 +22,7 @@ from polyak.run.mirror.contents import (
 )
 from polyak.system.stores import store_at
 from polyak.system.stores.folder import Folder
-from polyak.system.stores.store import Store, read
+from polyak.system.stores.store import Readable, Store, read
 
 PLENTY = 100_000
 """Checkpoints between the newest that is there and the first of the next attempt: one that is replaced may be sending
@@ -158,7 +158,7 @@ def gone_on(store: Store, folder: Path, settings: Mapping[str, Any], latest: Man
     return Copy(store, folder, attempt, there, [] if newest is None else [newest])
 
 
-def newest_at(store: Store, there: Mapping[str, int]) -> Manifest | None:
+def newest_at(store: Readable, there: Mapping[str, int]) -> Manifest | None:
     """The newest manifest at a mirror that can be read; its files are not looked at.
 
     Raises:
@@ -170,7 +170,7 @@ def newest_at(store: Store, there: Mapping[str, int]) -> Manifest | None:
     return None
 
 
-def read_manifest(store: Store, name: str) -> tuple[Manifest, bytes]:
+def read_manifest(store: Readable, name: str) -> tuple[Manifest, bytes]:
     """A manifest at a mirror, and its file.
 
     Raises:

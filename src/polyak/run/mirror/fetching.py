@@ -27,7 +27,7 @@ from polyak.system.files import read_plain_file, write_atomically
 from polyak.system.locking import in_use, locked
 from polyak.system.memory import readable_bytes
 from polyak.system.stores import store_at
-from polyak.system.stores.store import Store, read
+from polyak.system.stores.store import Readable, read
 
 SETTINGS = "settings.json"
 SHOWN = 3
@@ -92,6 +92,20 @@ def fetched(address: str, run_dir: Path, *, whole: bool) -> Fetched:
     return _as(run, mirror, place, said)
 
 
+def brought(store: Readable, there: Mapping[str, int], folder: Path) -> Fetched:
+    """The run in a place of which nobody goes on here, in this folder: what a reader needs of it.
+
+    `there` are the place's files, bytes by name. Errors are as for `fetched`.
+    """
+    settings, run = _settings_at(store, there), Run(folder)
+    run.require_no_links()
+    _require_same_run(run, settings, store)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        said = _bring_beside(store, there, settings, run)
+    return Fetched(folder, mirror=store.shown, said=f"{store.shown} is {folder}: {said}")
+
+
 def settings_at(address: str) -> dict[str, Any]:
     """What the settings of the run at an address say; errors as for `fetched`."""
     return _settings_at(*_run_at(address))
@@ -104,7 +118,7 @@ def _as(run: Run, mirror: str, place: str, said: str) -> Fetched:
 # Which run
 
 
-def _run_at(address: str) -> tuple[Store, dict[str, int]]:
+def _run_at(address: str) -> tuple[Readable, dict[str, int]]:
     """The place of the one run at or below an address, and what lies there: bytes by name."""
     store = store_at(address)
     there = store.files()
@@ -121,7 +135,7 @@ def _run_at(address: str) -> tuple[Store, dict[str, int]]:
     return store.below(places[0]), inside
 
 
-def _settings_at(store: Store, there: Mapping[str, int]) -> dict[str, Any]:
+def _settings_at(store: Readable, there: Mapping[str, int]) -> dict[str, Any]:
     """What its settings say, or where they are damaged its newest manifest does."""
     path = f"{store.shown}/{SETTINGS}"
     fault: Exception = UnreadableError(f"there is no file {path}")
@@ -150,7 +164,7 @@ def _named(shown: str, settings: Mapping[str, Any]) -> tuple[str, str]:
     return mirror, name
 
 
-def _require_same_run(run: Run, settings: Mapping[str, Any], store: Store) -> None:
+def _require_same_run(run: Run, settings: Mapping[str, Any], store: Readable) -> None:
     if not run.folder.is_dir() or all(each.name.startswith(".") for each in run.folder.iterdir()):
         return
     here = run.settings_if_whole
@@ -163,7 +177,7 @@ def _require_same_run(run: Run, settings: Mapping[str, Any], store: Store) -> No
 # Its files
 
 
-def _bring_all(store: Store, there: Mapping[str, int], settings: Mapping[str, Any], run: Run) -> str:
+def _bring_all(store: Readable, there: Mapping[str, int], settings: Mapping[str, Any], run: Run) -> str:
     """Bring all that there is with the newest whole checkpoint, unless what is here goes on from it; what was done."""
     faults: list[str] = []
     for name in manifests_among(there)[:MANIFESTS]:
@@ -223,7 +237,7 @@ def _is_here(run: Run, file: File) -> bool:
     return len(content) == file.bytes and hashlib.sha256(content).hexdigest() == file.sha256
 
 
-def _bring_checkpoint(store: Store, there: Mapping[str, int], made: Manifest, run: Run) -> None:
+def _bring_checkpoint(store: Readable, there: Mapping[str, int], made: Manifest, run: Run) -> None:
     """Bring the files of a checkpoint that are not here yet."""
     wanted = [file for file in made.all_files if not _is_here(run, file)]
     for file in wanted:
@@ -243,7 +257,7 @@ def _remove_other_manifests(run: Run, made: Manifest) -> None:
             path.unlink()
 
 
-def _bring_beside(store: Store, there: Mapping[str, int], settings: Mapping[str, Any], run: Run) -> str:
+def _bring_beside(store: Readable, there: Mapping[str, int], settings: Mapping[str, Any], run: Run) -> str:
     """Bring what lies beside the checkpoints; what was done."""
     names = [name for name, size in there.items() if is_beside(name, size)][:MOST]
     _require_room(run, sum(there[name] for name in names), store)
@@ -257,7 +271,7 @@ def _bring_beside(store: Store, there: Mapping[str, int], settings: Mapping[str,
     return "fetched, without what only resume needs"
 
 
-def _download(store: Store, name: str, path: Path, size: int, sha256: str | None = None) -> None:
+def _download(store: Readable, name: str, path: Path, size: int, sha256: str | None = None) -> None:
     """Bring a file of so many bytes, and of this SHA-256 if one is known; until it is whole, none is there.
 
     Raises:
@@ -285,7 +299,7 @@ def _download(store: Store, name: str, path: Path, size: int, sha256: str | None
         temporary.unlink(missing_ok=True)
 
 
-def _require_room(run: Run, needed: int, store: Store) -> None:
+def _require_room(run: Run, needed: int, store: Readable) -> None:
     free = shutil.disk_usage(run.folder).free
     if needed > free:
         raise UsageError(

@@ -15,8 +15,8 @@ CHUNK = 1_000_000
 """Bytes that are read at once."""
 
 
-class Store(Protocol):
-    """A place, and what lies below it.
+class Readable(Protocol):
+    """A place, and what lies below it, to read.
 
     All raise UnavailableError where the store does not answer or refuses; its message names the store and says why.
     """
@@ -33,6 +33,14 @@ class Store(Protocol):
     def chunks(self, name: str) -> Iterator[bytes]:
         """The content of a file, in pieces; UnreadableError where there is none, or it is no plain file."""
         ...
+
+    def below(self, name: str) -> "Readable":
+        """The place below this one."""
+        ...
+
+
+class Store(Readable, Protocol):
+    """The same, to be written to as well; it raises likewise."""
 
     def write(self, name: str, content: bytes) -> None:
         """Make a file, or replace it."""
@@ -55,7 +63,7 @@ class Store(Protocol):
         ...
 
 
-def read(store: Store, name: str, limit: int) -> bytes:
+def read(store: Readable, name: str, limit: int) -> bytes:
     """The content of a file, of so many bytes at most.
 
     Raises:
