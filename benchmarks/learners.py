@@ -2,7 +2,7 @@
 
     python benchmarks/learners.py                      # SAC, TD3 and DDPG; writes docs/results/learners.json
     python benchmarks/learners.py --algorithms sac --rounds 3 --batch-size 1024
-    python benchmarks/learners.py --profile            # where PyTorch's time goes, operation by operation
+    python benchmarks/learners.py --profile --algorithms droq  # where PyTorch's time goes, operation by operation
 
 Every contender lives in a process of its own, which waits until it is asked for a round; rounds go A B C A B C ..., so
 that a busy minute slows all of them. What counts are the ratios of medians.
@@ -25,7 +25,7 @@ import numpy as np
 
 from polyak.algorithm import drawn, first_state
 from polyak.algorithms import algorithm as algorithm_named
-from polyak.algorithms import with_page
+from polyak.algorithms import frameworks_of, with_page
 from polyak.frameworks.execution import Device, Execution
 from polyak.settings import presets
 from polyak.system.threads import physical_cores
@@ -35,7 +35,6 @@ ROOT = Path(__file__).resolve().parent.parent
 OBSERVATION, ACTION, HIDDEN = 17, 6, (256, 256)  # HalfCheetah-v5 and the networks of the SAC paper
 BURST = 50
 LIMITS = ("products numpy", "products torch", "products onednn", "products jax")
-FRAMEWORKS = ("jax", "torch", "tensorflow")
 Round = Callable[[int], None]
 """Does that many updates."""
 
@@ -65,6 +64,8 @@ class Networks(NamedTuple):
     """Critics that are asked for the target; None: all."""
     period: int = 1
     """Updates for each of the actor's."""
+    joint: bool = False
+    """Whether the critics see (s, a) and (s', a') in one pass, which the gradient goes back through."""
 
 
 NETWORKS = {
@@ -72,6 +73,7 @@ NETWORKS = {
     "td3": Networks(2, 1, gaussian=False, period=2),
     "sac": Networks(2, 2, gaussian=True),
     "tqc": Networks(2, 2, gaussian=True, outputs=25),
+    "crossq": Networks(2, 2, gaussian=True, period=3, joint=True),
     "redq": Networks(10, 10, gaussian=True, subset=2, period=20),
     "droq": Networks(2, 2, gaussian=True, period=20),
 }
@@ -79,7 +81,7 @@ NETWORKS = {
 
 def contenders(algorithm: str) -> list[str]:
     """Everything that is timed."""
-    there = [name for name in FRAMEWORKS if algorithm not in ("redq", "droq") or name != "tensorflow"]
+    there = frameworks_of(algorithm_named(algorithm))
     ours = [f"{name} {burst}" for name in there for burst in (BURST, 1)]
     eager = [f"{name} eager" for name in ("torch", "tensorflow")] if algorithm == "sac" else []
     return [*LIMITS, *ours, *eager]
@@ -88,30 +90,40 @@ def contenders(algorithm: str) -> list[str]:
 # The limit
 
 
-def products(algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH) -> list[tuple[str, int, int, int]]:
-    """Every matrix product of an update, (kind, rows, inner, columns); a delayed part counts by its share.
+Product = tuple[str, int, int, int]
+"""Kind, rows, inner, columns."""
+
+
+def products(algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH) -> list[Product]:
+    """Every matrix product of as many updates as there is one of the actor's in."""
+    each, delayed = apart(algorithm, batch, sizes)
+    return NETWORKS[algorithm].period * each + delayed
+
+
+def apart(algorithm: str, batch: int, sizes: Sizes) -> tuple[list[Product], list[Product]]:
+    """Every matrix product of an update, and those of the actor's step, which may be delayed.
 
     Kinds: "forward" x W, "weights" x^T g, "inputs" g W^T. What an update has no use for is not among them: the
     gradient in the critics' weights in the actor's step, and the one in a network's data.
     """
-    critics, climbed, gaussian, outputs, subset, period = NETWORKS[algorithm]
-    asked = subset or critics
+    critics, climbed, gaussian, outputs, subset, _, joint = NETWORKS[algorithm]
+    asked = 0 if joint else subset or critics
     actor = (sizes.observation, *sizes.hidden, 2 * sizes.action if gaussian else sizes.action)
     critic = (sizes.observation + sizes.action, *sizes.hidden, outputs)
 
-    def forward(widths: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
-        return [("forward", batch, a, b) for a, b in pairwise(widths)]
+    def forward(widths: tuple[int, ...], rows: int = batch) -> list[Product]:
+        return [("forward", rows, a, b) for a, b in pairwise(widths)]
 
-    def weights(widths: tuple[int, ...]) -> list[tuple[str, int, int, int]]:
-        return [("weights", a, batch, b) for a, b in pairwise(widths)]
+    def weights(widths: tuple[int, ...], rows: int = batch) -> list[Product]:
+        return [("weights", a, rows, b) for a, b in pairwise(widths)]
 
-    def inputs(widths: tuple[int, ...], first: int) -> list[tuple[str, int, int, int]]:
-        return [("inputs", batch, b, a) for a, b in list(pairwise(widths))[first:]]
+    def inputs(widths: tuple[int, ...], first: int, rows: int = batch) -> list[Product]:
+        return [("inputs", rows, b, a) for a, b in list(pairwise(widths))[first:]]
 
-    target = forward(actor) + asked * forward(critic)
-    critic_step = critics * (forward(critic) + weights(critic) + inputs(critic, 1))
+    target, rows = forward(actor) + asked * forward(critic), 2 * batch if joint else batch
+    critic_step = critics * (forward(critic, rows) + weights(critic, rows) + inputs(critic, 1, rows))
     actor_step = forward(actor) + climbed * (forward(critic) + inputs(critic, 0)) + weights(actor) + inputs(actor, 1)
-    return period * (target + critic_step) + actor_step  # of so many updates, to be divided
+    return target + critic_step, actor_step
 
 
 def operands(kind: str, rows: int, inner: int, columns: int, generator: np.random.Generator) -> tuple[Any, Any]:
@@ -121,19 +133,34 @@ def operands(kind: str, rows: int, inner: int, columns: int, generator: np.rando
     return left.T if kind == "weights" else left, right.T if kind == "inputs" else right
 
 
-def limit(library: str, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH, repeats: int = 10) -> Round:
+def repeats_of(algorithm: str) -> int:
+    """How often JAX repeats the products of an algorithm: each time with other left factors, which take memory."""
+    return 4 if NETWORKS[algorithm].period > 3 else 10
+
+
+def whole(algorithm: str, updates: int) -> int:
+    """At most so many updates, of which the limit's calls are a whole number in every library."""
+    call = (repeats_of(algorithm) + 1) * NETWORKS[algorithm].period
+    return updates // call * call
+
+
+def limit(library: str, algorithm: str, batch: int, sizes: Sizes = HALF_CHEETAH, repeats: int | None = None) -> Round:
     """The products alone, through one library, into memory that is there already where the library can.
 
-    JAX does them `repeats + 1` times in a call, each time with other left factors, which take memory.
+    JAX does them `repeats + 1` times in a call, by default `repeats_of(algorithm)`.
 
     Raises:
         ValueError: fewer than two repeats; XLA unrolls a scan of one and leaves half of the products out.
     """
+    repeats = repeats or repeats_of(algorithm)
     if library == "jax" and repeats < 2:
         raise ValueError(f"repeats is {repeats}, but must be at least 2")
-    generator = np.random.default_rng(0)
+    generator, period = np.random.default_rng(0), NETWORKS[algorithm].period
+    each, delayed = apart(algorithm, batch, sizes)
     kinds = [product[0] for product in products(algorithm, batch, sizes)]
-    pairs = [operands(*product, generator) for product in products(algorithm, batch, sizes)]
+    again = period if library != "jax" and period > 3 else 1  # else memory runs short; XLA would leave equal ones out
+    pairs = again * [operands(*product, generator) for product in period // again * each]
+    pairs += [operands(*product, generator) for product in delayed]
     if library == "jax":
         once, times = with_jax(kinds, pairs, repeats)
     else:
@@ -348,8 +375,7 @@ def make(name: str, algorithm: str, batch: int) -> Round:
     """A contender, in the process that is to run it."""
     kind, which = name.split()
     if kind == "products":
-        repeats = 4 if NETWORKS[algorithm].period > 2 else 10  # so that a round is a whole number of calls
-        return limit(which, algorithm, batch, repeats=repeats)
+        return limit(which, algorithm, batch)
     if which == "eager":
         return torch_eager(batch) if kind == "torch" else tensorflow_eager(batch)
     return learner(kind, int(which), algorithm, batch)
@@ -447,12 +473,12 @@ def show(algorithm: str, result: dict[str, Any]) -> None:
         print(f"| {name} | {spread} | {row['fraction_of_limit']:.0%} |")
 
 
-def profile(batch: int, threads: int) -> None:
-    """The operations of one burst of SAC in PyTorch, longest first."""
+def profile(algorithm: str, batch: int, threads: int) -> None:
+    """The operations of one burst in PyTorch, longest first."""
     import torch.profiler
 
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    run = learner("torch", BURST, "sac", batch)
+    run = learner("torch", BURST, algorithm, batch)
     run(2 * BURST)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as measured:
         run(BURST)
@@ -469,10 +495,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "learners.json")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--profile", action="store_true", help="of PyTorch's SAC, instead")
+    parser.add_argument("--profile", action="store_true", help="of the first algorithm in PyTorch, instead")
     options = parser.parse_args()
     if options.profile:
-        profile(options.batch_size, options.threads)
+        profile(options.algorithms[0], options.batch_size, options.threads)
         return
     if options.serve:
         serve(options.serve, options.algorithms[0], options.batch_size, options.updates)

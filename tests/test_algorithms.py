@@ -145,7 +145,7 @@ LIMITS: dict[str, list[Any]] = {
 OWN_LIMITS: dict[ModuleType, dict[str, list[Any]]] = {
     ddpg: {"exploration_noise": [0.0]},
     td3: {"exploration_noise": [0.0], "target_noise": [0.0], "target_noise_clip": [0.0], "policy_delay": [1]},
-    sac: {"learn_alpha": [False], "alpha": [1e-9], "target_entropy": [None, 0.0, -7.5, 2.0]},
+    sac: {"learn_alpha": [False], "alpha": [1e-9], "target_entropy": [None, 0.0, -7.5, 2.0], "log_sigma": ["tanh"]},
     tqc: {"critics": [1], "quantiles": [3], "dropped_quantiles": [0, 24]},
     redq: {"critics": [2], "subset": [1, 10], "policy_delay": [1], "dropout": [0.0, 0.99], "critic_network": [None]},
     crossq: {"policy_delay": [1], "network": ["mlp", "layer_norm", "batch_renorm"]},

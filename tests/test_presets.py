@@ -72,6 +72,7 @@ PLAIN = {
     *("exploration_hold", "action_repeat"),
     "weight_decay_of",
     "log_sigma",
+    "target_entropy_scale",
     "network",
     "activation",
 }

@@ -277,7 +277,7 @@ def test_it_goes_on_and_is_gone_on_from(run: Run, tmp_path: Path) -> None:
 
 def test_what_lies_over_a_preset_s_own_file(tmp_path: Path) -> None:
     droq, redq = algorithm("droq"), algorithm("redq")
-    assert presets_by_name() == {"droq": "redq"}
+    assert presets_by_name() == {"droq": "redq", "rlpd": "redq"}
     assert (droq.name, droq.Config, droq.state) == ("droq", redq.Config, redq.state)
     ours = presets.load("paper", droq, "Acrobot-v1").values
     assert (ours["critics"], ours["dropout"], ours["updates_per_step"]) == (2, 0.01, 20.0)
@@ -297,6 +297,24 @@ def test_what_lies_over_a_preset_s_own_file(tmp_path: Path) -> None:
     assert presets.load(str(own), redq, "Hopper-v5").values == {"critics": 5, "dropout": 0.3}
 
 
+def test_rlpd_is_redq_with_demonstrations(run: Run, tmp_path: Path) -> None:
+    """Of another run's replay; it goes on with them."""
+    small = {**OPTIONS, "steps": 24, "steps_per_epoch": 12, "backend": "torch"}
+    for name in ("critics", "subset", "dropout", "policy_delay"):
+        del small[name]
+    learned = polyak.train("rlpd", TINY, run_dir=tmp_path, demonstrations=run.folder, preset="defaults", **small)
+    assert learned.folder.parent.name == "rlpd"
+    settings = learned.settings["settings"]
+    told = ("critics", "subset", "critic_network", "demonstration_fraction", "target_entropy_scale", "policy_delay")
+    assert [settings[name] for name in told] == [10, 2, "layer_norm", 0.5, 0.5, 20]
+    assert "RLPD" in write_report([learned], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert polyak.resume(learned.folder, steps=30).metrics[-1]["step"] == 30
+    with pytest.raises(UsageError, match="rlpd learns from demonstrations, and none are given"):
+        polyak.train("rlpd", TINY, run_dir=tmp_path, **small)
+    sources = presets.load("defaults", algorithm("rlpd"), "Hopper-v5").sources
+    assert sources["target_entropy_scale"].startswith("ikostrikov/rlpd, the authors' code")
+
+
 @pytest.mark.parametrize("name", ["redq", "droq", "DroQ"])
 def test_pendulum_has_settings_of_its_own(name: str) -> None:
     found = algorithm(name)
@@ -310,7 +328,7 @@ def test_pendulum_has_settings_of_its_own(name: str) -> None:
     [
         (
             ("rlpd", "Pendulum-v1"),
-            "demonstrations, which polyak does not have yet; the rest of it is redq",
+            "rlpd learns from demonstrations, and none are given: name them (--demonstrations), or take redq",
         ),
         (("drok", "Pendulum-v1"), "Did you mean 'droq'?"),
         (("droq", "Pendulum-v1", "--backend", "tensorflow"), "has pages for jax, torch, not for tensorflow"),

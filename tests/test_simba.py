@@ -56,7 +56,7 @@ SIMBA: dict[str, Any] = {
     "weight_decay_of": "all",
 }
 CASES: dict[str, Case] = {
-    "sac": make_case("sac", log_sigma="tanh", alpha=0.2, target_entropy=-1.5, **SIMBA),
+    "sac": make_case("sac", log_sigma="tanh", alpha=0.2, target_entropy_scale=0.5, **SIMBA),
     "td3": make_case("td3", activation="silu", **SIMBA),
     "redq": make_case("redq", critics=3, subset=2, policy_delay=2, log_sigma="tanh", **SIMBA),
     "tqc": make_case("tqc", log_sigma="tanh", **SIMBA),

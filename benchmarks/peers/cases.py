@@ -10,8 +10,11 @@ from typing import Any
 
 SIZES = {"HalfCheetah-v5": (17, 6), "Pendulum-v1": (3, 1), "LunarLanderContinuous-v3": (8, 2)}
 """Numbers in an observation and in an action of each environment, the first to be measured first."""
-ALGORITHMS = ("sac", "td3", "ddpg", "tqc")
+ALGORITHMS = ("sac", "td3", "ddpg", "tqc", "crossq", "redq", "droq")
 """One more is a name here, and a line in `polyak_.py`, in `sb3.py`'s MODELS and in the NETWORKS of `learners.py`."""
+IN_SB3 = ("sac", "td3", "ddpg", "tqc", "crossq")
+UPDATES = {"redq": 20, "droq": 20}
+"""For an environment step, of those that have more than one; they are timed where updates follow every step."""
 RHYTHMS = {"every-step": 1, "bursts": 50}
 """Environment steps between updates, of which there are as many."""
 START, WARM_UP = 1_000, 150
@@ -37,10 +40,15 @@ class Case:
         """Steps that each environment takes between updates; eight environments step 6 times, 48 in all, for 50."""
         return max(1, RHYTHMS[self.rhythm] // self.envs)
 
+    @property
+    def updates(self) -> int:
+        """For each environment step."""
+        return UPDATES.get(self.algorithm, 1)
+
     def aligned(self, steps: int) -> int:
         """As many environment steps or more, so that every round has the same whole number of bursts."""
         burst = self.collect * self.envs
-        return math.ceil(steps / burst) * burst
+        return math.ceil(steps / self.updates / burst) * burst
 
     def quota(self, steps: int) -> int:
         """The steps of one environment in a round of so many environment steps."""
@@ -54,7 +62,8 @@ class Case:
             "envs": self.envs,
             "collect": self.collect,
             "start_steps": START,
-            "quota": self.quota(START + WARM_UP),
+            "updates": self.updates,
+            "quota": self.quota(START * self.updates + WARM_UP),
             "threads": threads,
         }
 
@@ -81,9 +90,9 @@ CONTENDERS = {
     OURS: Contender("polyak_.py"),
     LAGGING: Contender("polyak_.py", options={"settings": {"lag": 1}}),
     "polyak torch": Contender("polyak_.py", options={"backend": "torch"}),
-    "Stable-Baselines3": Contender("sb3.py"),
-    "SBX": Contender("sbx_.py"),
-    "Tianshou": Contender("tianshou_.py", algorithms=("sac",)),
+    "Stable-Baselines3": Contender("sb3.py", algorithms=IN_SB3),
+    "SBX": Contender("sbx_.py", algorithms=(*IN_SB3, "droq")),
+    "Tianshou": Contender("tianshou_.py", algorithms=("sac", "redq")),
     "TorchRL": Contender("torchrl_.py", algorithms=("sac",), learns=False),
     "skrl": Contender("skrl_.py", algorithms=("sac",), rhythms=("every-step",), learns=False),
 }
@@ -115,20 +124,21 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 
 
 def compared(
-    seconds: Mapping[str, Sequence[float]], steps: int, limit: Sequence[float], against: str = OURS
+    seconds: Mapping[str, Sequence[float]], steps: int, limit: Sequence[float], against: str = OURS, updates: int = 1
 ) -> dict[str, Any]:
     """A case's result.
 
     Args:
         seconds: each contender's rounds.
-        steps: environment steps, and so updates, of a round.
+        steps: environment steps of a round.
         limit: seconds an update of the matrix products alone, a number for each round.
         against: the contender whose speed is divided by the others'.
+        updates: for each environment step.
     """
     found: dict[str, Any] = {"limit_milliseconds": summary([value * 1e3 for value in limit]), "contenders": {}}
     for name, rounds in seconds.items():
         row: dict[str, Any] = {"steps_per_second": summary([steps / value for value in rounds])}
-        row["fraction_of_limit"] = ratios(limit, [value / steps for value in rounds])
+        row["fraction_of_limit"] = ratios(limit, [value / steps / updates for value in rounds])
         if against in seconds and name != against:
             row["ratio"] = ratios(rounds, seconds[against])
         found["contenders"][name] = row

@@ -23,7 +23,9 @@ class Job:
     environment: str
     envs: int = 1
     collect: int = 1
-    """Steps that each environment takes before as many updates as there were steps in all."""
+    """Steps that each environment takes before the updates that belong to them."""
+    updates: int = 1
+    """For each environment step."""
     start_steps: int = 1_000
     """Environment steps with random actions; updates begin with the burst that completes them."""
     learning_rate: float = 3e-4
@@ -48,7 +50,7 @@ class Job:
 
     @property
     def burst(self) -> int:
-        """Environment steps, and so updates, of a burst."""
+        """Environment steps between bursts of updates."""
         return self.collect * self.envs
 
     def make(self) -> gymnasium.Env[Any, Any]:

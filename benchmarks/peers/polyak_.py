@@ -17,7 +17,7 @@ def settings(job: Job) -> dict[str, Any]:
         "start_steps": job.start_steps,
         "update_after": max(job.start_steps, BATCH),
         "update_every": job.burst if job.collect > 1 else 1,
-        "updates_per_step": 1.0,
+        "updates_per_step": float(job.updates),
         "batch_size": BATCH,
         "discount": DISCOUNT,
         "polyak": 1 - TAU,
@@ -30,12 +30,12 @@ def settings(job: Job) -> dict[str, Any]:
         "evaluation_episodes": job.episodes,
     }
     own = {
-        "sac": {"alpha_learning_rate": job.learning_rate},
         "td3": {"exploration_noise": EXPLORATION_NOISE, "policy_delay": 2},
         "ddpg": {"exploration_noise": EXPLORATION_NOISE},
-        "tqc": {"alpha_learning_rate": job.learning_rate},
+        "crossq": {"polyak": 0.0},
     }
-    return {**common, **own[job.algorithm], **job.options.get("settings", {})}
+    warm = {} if job.algorithm in ("td3", "ddpg") else {"alpha_learning_rate": job.learning_rate}
+    return {**common, **warm, **own.get(job.algorithm, {}), **job.options.get("settings", {})}
 
 
 def train(job: Job) -> None:
@@ -46,7 +46,7 @@ def train(job: Job) -> None:
     run = polyak.train(
         job.algorithm,
         job.make,
-        preset="paper",
+        preset="paper" if job.algorithm in ("sac", "td3", "ddpg") else "defaults",  # successors' papers have wider ones
         seed=job.seed,
         backend=job.options.get("backend", "jax"),
         device="cpu",

@@ -23,8 +23,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.noise import NormalActionNoise
 
-MODELS = {"sac": "SAC", "td3": "TD3", "ddpg": "DDPG", "tqc": "TQC"}
+MODELS = {"sac": "SAC", "td3": "TD3", "ddpg": "DDPG", "tqc": "TQC", "crossq": "CrossQ", "droq": "SAC"}
 """The class of each algorithm: in `stable_baselines3` or else in `sb3_contrib`; SBX has them all."""
+DROQ = {"dropout_rate": 0.01, "layer_norm": True}
+"""What makes SBX's SAC DroQ, besides its delay, as its documentation has it."""
 APART = 1_000_000
 """Between the seed of training and that of the evaluations' episodes."""
 
@@ -44,11 +46,15 @@ def make_model(job: Job, library: Any, **own: Any) -> Any:
         "tau": TAU,
         "gamma": DISCOUNT,
         "train_freq": job.collect,
-        "gradient_steps": job.burst,
+        "gradient_steps": job.burst * job.updates,
         "policy_kwargs": {"net_arch": list(HIDDEN)},
         **own,
         **job.options.get("model", {}),
     }
+    if job.algorithm == "droq":
+        arguments |= {"policy_delay": job.updates, "policy_kwargs": {"net_arch": list(HIDDEN), **DROQ}}
+    if job.algorithm == "crossq":  # it has no targets that would move
+        del arguments["tau"]
     name = MODELS[job.algorithm]
     kind = getattr(library if hasattr(library, name) else importlib.import_module("sb3_contrib"), name)
     return kind("MlpPolicy", environments, seed=job.seed, device="cpu", **arguments)

@@ -1,4 +1,4 @@
-"""Tianshou 2, procedural interface, after its example for SAC on MuJoCo: Collector, random steps, `run_training`.
+"""Tianshou 2, procedural interface, after its examples for SAC and REDQ on MuJoCo: Collector, random steps, training.
 
 The actor's mean and standard deviation have one output layer each, as in the example; that is the same arithmetic.
 """
@@ -6,18 +6,22 @@ The actor's mean and standard deviation have one output layer each, as in the ex
 import numpy as np
 import torch
 from job import BATCH, DISCOUNT, HIDDEN, REPLAY, TAU, Job, serve
-from tianshou.algorithm import SAC
+from tianshou.algorithm import REDQ, SAC
+from tianshou.algorithm.modelfree.redq import REDQPolicy
 from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
 from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
 from tianshou.env import DummyVectorEnv
 from tianshou.trainer import OffPolicyTrainerParams
-from tianshou.utils.net.common import Net
+from tianshou.utils.net.common import EnsembleLinear, Net
 from tianshou.utils.net.continuous import ContinuousActorProbabilistic, ContinuousCritic
 
+CRITICS, SUBSET, DELAY = 10, 2, 20
+"""Of REDQ."""
 
-def make_algorithm(job: Job) -> SAC:
-    """SAC with the job's networks and optimizers."""
+
+def make_algorithm(job: Job) -> SAC | REDQ:
+    """SAC or REDQ with the job's networks and optimizers."""
     environment = job.make()
     observation, action = environment.observation_space.shape, environment.action_space.shape
     assert observation is not None
@@ -28,13 +32,34 @@ def make_algorithm(job: Job) -> SAC:
         unbounded=True,
         conditioned_sigma=True,
     )
+    adam = AdamOptimizerFactory(lr=job.learning_rate)
+    alpha = AutoAlpha(-float(np.prod(action)), 0.0, adam)
+    if job.algorithm == "redq":
+
+        def linear(inputs: int, outputs: int) -> EnsembleLinear:
+            return EnsembleLinear(CRITICS, inputs, outputs)
+
+        body = Net(state_shape=observation, action_shape=action, hidden_sizes=HIDDEN, concat=True, linear_layer=linear)
+        return REDQ(
+            policy=REDQPolicy(actor=actor, action_space=environment.action_space),
+            policy_optim=adam,
+            critic=ContinuousCritic(
+                preprocess_net=body, linear_layer=linear, flatten_input=False, apply_preprocess_net_to_obs_only=False
+            ),
+            critic_optim=adam,
+            ensemble_size=CRITICS,
+            subset_size=SUBSET,
+            actor_delay=DELAY,
+            tau=TAU,
+            gamma=DISCOUNT,
+            alpha=alpha,
+        )
     critics = [
         ContinuousCritic(
             preprocess_net=Net(state_shape=observation, action_shape=action, hidden_sizes=HIDDEN, concat=True)
         )
         for _ in range(2)
     ]
-    adam = AdamOptimizerFactory(lr=job.learning_rate)
     return SAC(
         policy=SACPolicy(actor=actor, action_space=environment.action_space),
         policy_optim=adam,
@@ -44,7 +69,7 @@ def make_algorithm(job: Job) -> SAC:
         critic2_optim=adam,
         tau=TAU,
         gamma=DISCOUNT,
-        alpha=AutoAlpha(-float(np.prod(action)), 0.0, adam),
+        alpha=alpha,
     )
 
 
@@ -75,7 +100,7 @@ def train(job: Job) -> None:
             max_epochs=(job.limit - job.start_steps) // job.look,
             epoch_num_steps=job.look,
             collection_step_num_env_steps=job.burst,
-            update_step_num_gradient_steps_per_sample=1.0,
+            update_step_num_gradient_steps_per_sample=float(job.updates),
             batch_size=BATCH,
             verbose=False,
             show_progress=False,

@@ -248,5 +248,7 @@ class Algorithm:
     """{"jax": update}; without, the page of a framework is `update` in `with_jax.py`, `with_torch.py`, ... beside."""
     presets: tuple[str, ...] = ()
     """Presets that work as names of their own, as `droq` does: this algorithm with what their files set."""
+    needs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of such names: the option without which a run cannot be what it is called, `{"rlpd": "demonstrations"}`."""
     name: str = ""
     """As it is asked for, its own or that of a preset; told where it is found."""

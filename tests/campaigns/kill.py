@@ -107,6 +107,8 @@ CALLBACKS = (
     *("--callback", "callers:Counts(0.5)"),
     *("--callback", 'polyak.callbacks:Curriculum("g", (2.0, 5.0, 10.0), above=-1500.0, episodes=2)'),
 )
+SIMBA = ("--network", "simba", "--hidden-sizes", "32", "--critic-hidden-sizes", "64", "64")
+DECAY = ("--log-sigma", "tanh", "--weight-decay", "0.01", "--weight-decay-of", "all")
 COLLECTORS = ("--collectors", "2", "--envs", "2", "--update-every", "40")
 CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100),
@@ -133,6 +135,7 @@ CONFIGURATIONS = (
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *RING), mirrored=True),
     Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
     Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
+    Configuration("sac", PENDULUM, 3000, 500, 37, backend="torch", extra=(*SIMBA, *DECAY)),
 )
 
 

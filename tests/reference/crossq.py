@@ -187,7 +187,8 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
         loss, slopes, log_probability, action, now = actor_loss(state, alpha, batch.observation, noise["action"])
         state = state | adam_step(state, "actor", slopes, config.actor_learning_rate, config, config.policy_delay)
         state = state | kept("actor", now)
-        target_entropy = -batch.action.shape[1] if config.target_entropy is None else config.target_entropy
+        usual = -batch.action.shape[1] * config.target_entropy_scale
+        target_entropy = usual if config.target_entropy is None else config.target_entropy
         metrics |= actor_metrics(loss, action, slopes) | {"alpha": alpha, "entropy": -log_probability}
         if config.learn_alpha:
             loss, slope = sac.temperature_loss(state["log_alpha"], log_probability, target_entropy)

@@ -114,7 +114,8 @@ def improved(state: Arrays, alpha: float, batch: Batch, draws: Arrays, config: A
     state = state | adam_step(state, "actor", gradients, config.actor_learning_rate, config, delay)
     alpha_loss = np.nan
     if config.learn_alpha:
-        target_entropy = -batch.action.shape[1] if config.target_entropy is None else config.target_entropy
+        usual = -batch.action.shape[1] * config.target_entropy_scale
+        target_entropy = usual if config.target_entropy is None else config.target_entropy
         alpha_loss, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
         state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate, config, delay)
     measured = actor_metrics(policy_loss, action, gradients)

@@ -111,7 +111,8 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     state = state | adam_step(state, "actor", gradients, config.actor_learning_rate, config)
     alpha_loss = np.nan
     if config.learn_alpha:
-        target_entropy = -batch.action.shape[1] if config.target_entropy is None else config.target_entropy
+        usual = -batch.action.shape[1] * config.target_entropy_scale
+        target_entropy = usual if config.target_entropy is None else config.target_entropy
         alpha_loss, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
         state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate, config)
     state = state | polyak_step(state, "critics", config.polyak)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from polyak import tracking
 from polyak.algorithm import Algorithm, shape_of
 from polyak.algorithms import algorithm as algorithm_named
-from polyak.algorithms import is_built_in, titled, with_page
+from polyak.algorithms import is_built_in, presets_by_name, titled, with_page
 from polyak.environments.additions import Additions, require_names
 from polyak.environments.handed import Given, Handed, callable_of
 from polyak.environments.history import Isolation, draws_of, generators_kept, isolation_of
@@ -55,6 +55,7 @@ class Plan(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_needed(self.algorithm, self)
         require_demonstrations(self.config, self)
         if self.collectors is not None:
             require_rounds(self.config, self.side_by_side)
@@ -132,6 +133,21 @@ class Plan(Options):
 def is_run(demonstrations: str) -> bool:
     """Whether they are another run's."""
     return os.path.lexists(Path(demonstrations, "settings.json"))
+
+
+def require_needed(algorithm: Algorithm, options: Options) -> None:
+    """Check that an algorithm, by the name that it is asked for by, has what makes it what it is called.
+
+    Raises:
+        UsageError: it has not.
+    """
+    needed = algorithm.needs.get(algorithm.name)
+    if needed is not None and getattr(options, needed) is None:
+        without = presets_by_name().get(algorithm.name, "another algorithm")
+        flag = f"--{needed.replace('_', '-')}"
+        raise UsageError(
+            f"{algorithm.name} learns from {needed}, and none are given: name them ({flag}), or take {without}"
+        )
 
 
 def require_demonstrations(config: Settings, options: Options) -> None:

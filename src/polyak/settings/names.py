@@ -194,7 +194,6 @@ ALGORITHMS = {
     **dict.fromkeys(("ppo", "a2c", "trpo", "reinforce"), "polyak's are off-policy"),
     **dict.fromkeys(("dqn", "rainbow", "c51", "qrdqn"), "polyak's are for continuous actions"),
     **dict.fromkeys(("td7", "mpo"), "it is not among them yet"),
-    "rlpd": "it is redq with --critic-network layer_norm and --demonstrations, half of each batch",
 }
 """What is said of algorithms that others have."""
 

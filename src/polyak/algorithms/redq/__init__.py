@@ -1,6 +1,7 @@
 """REDQ: randomized ensembled double Q-learning (Chen et al. 2021, arXiv 2101.05982), and what it becomes by settings.
 
-`droq` is this with two critics, dropout and layer normalization (Hiraoka et al. 2022, arXiv 2110.02034).
+`droq` is this with two critics, dropout and layer normalization (Hiraoka et al. 2022, arXiv 2110.02034); `rlpd` with
+layer normalization and demonstrations in half of each batch (Ball et al. 2023, arXiv 2302.02948).
 
 Deviations, and what the other choice would be:
 - The actor climbs the critics as they are after this update's critic step, as in the paper's algorithm 1; the authors'
@@ -18,6 +19,9 @@ Deviations, and what the other choice would be:
   of each environment step; the authors' DroQ draws a batch of its own for it, as nobody after them does.
 - With dropout, units are dropped in the target, in the critics' loss and in the actor's, each time others (text, code);
   `eval/q` and what is read from a run drop none.
+- RLPD's target has the entropy's term in every environment; its authors leave it out (`backup_entropy`) where rewards
+  are sparse, and have one critic in the subset in AntMaze, three hidden layers in Adroit.
+- RLPD's actor and temperature are stepped by the last of an environment step's 20 batches, as in the authors' code.
 """
 
 from collections.abc import Mapping
@@ -129,4 +133,6 @@ def every(config: Config) -> Mapping[str, int]:
     return {"actor": config.policy_delay}
 
 
-ALGORITHM = Algorithm(Config, state, draws, sac.head, value, sac.METRICS, every, presets=("droq",))
+NEEDS = {"rlpd": "demonstrations"}
+
+ALGORITHM = Algorithm(Config, state, draws, sac.head, value, sac.METRICS, every, presets=("droq", "rlpd"), needs=NEEDS)

@@ -53,9 +53,15 @@ class Config(Settings):
     alpha_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 3e-4
     """Adam's step size for the logarithm of the temperature."""
     target_entropy: float | None = None
-    """The entropy, in nats, that the temperature steers to; None is -A."""
+    """The entropy, in nats, that the temperature steers to; None is -A, times target_entropy_scale."""
+    target_entropy_scale: Annotated[float, ABOVE_0] = 1.0
+    """What -A is multiplied by where target_entropy is None; SimBa and RLPD have 0.5."""
     log_sigma: Literal["clip", "tanh"] = "clip"
     """How log sigma is bounded: clipped to [-20, 2], or -10 + 6 (1 + tanh), as SimBa has it."""
+
+    def wanted_entropy(self, action_size: int) -> float:
+        """What the temperature steers to for so many numbers in an action."""
+        return -self.target_entropy_scale * action_size if self.target_entropy is None else self.target_entropy
 
     def learning_rate(self, trained: str) -> float:
         """The temperature has its own."""

@@ -92,10 +92,10 @@ def improved(
 def temperature_step(
     state: State, mean_log_probability: Tensor, action_size: int, config: Config
 ) -> tuple[State, dict[str, Tensor]]:
-    """One step of the temperature toward the target entropy, -A unless it is set, where it is learned."""
+    """One step of the temperature toward the target entropy, where it is learned."""
     if not config.learn_alpha:
         return state, {}
-    wanted = -float(action_size) if config.target_entropy is None else config.target_entropy
+    wanted = config.wanted_entropy(action_size)
     loss, slope = value_and_gradient(temperature_loss, state.log_alpha.parameters, mean_log_probability, wanted)
     state = state.replace(log_alpha=step(state.log_alpha, slope, config.optimizer("log_alpha")))
     return state, {"alpha_loss": loss}
