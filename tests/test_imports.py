@@ -62,11 +62,13 @@ ALLOWED = {
     **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
     "policies.normalizer": {"types", "settings.kinds"},
     "experience": {
-        *("types", "errors", "system", "policies.policy", "experience"),
+        *("types", "errors", "system", "policies.policy", "policies.normalizer", "experience"),
         *("environments.stepping", "environments.infos", "environments.elsewhere"),
         *("environments.worker", "environments.workers"),  # processes that report what goes wrong in them
     },
-    **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers", "batches")},
+    **{f"experience.{name}": {"types", "errors", "system", "experience"} for name in ("replay", "choosers")},
+    "experience.batches": {"types", "errors", "settings.shared", "policies.normalizer", "experience"},
+    "experience.moments": {"types", "policies.normalizer", "experience.replay"},
     "experience.links": {"types"},
     **{
         f"experience.{name}": {
@@ -106,7 +108,7 @@ ALLOWED = {
     },
     "run.learned": {
         *("types", "errors", "settings.shared", "networks", "algorithm", "algorithms.checks"),
-        "run.checkpoints",
+        *("experience.batches", "policies.normalizer", "run.checkpoints"),
     },
     "run.callbacks.view": {
         *("errors", "types", "settings.shared", "experience.collector", "policies.policy"),

@@ -73,6 +73,7 @@ PLAIN = {
     "weight_decay_of",
     "log_sigma",
     "target_entropy_scale",
+    *("normalize_observations", "normalize_rewards"),
     "network",
     "activation",
 }

@@ -39,6 +39,7 @@ def contents(run: Run) -> dict[str, Any]:
         "state": without_times(newest.manifest.state),
         "learner": bits(newest.learner),
         "loop": bits(newest.loop),
+        "batches": bits(newest.batches),
         "replay": (replay.added, replay.records(replay.oldest, replay.added).tobytes()),
         "episodes": replay.episodes(replay.oldest, replay.added).tolist(),
         "settings": run.settings["settings"],

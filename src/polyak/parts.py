@@ -20,12 +20,13 @@ from polyak.environments.handed import Given
 from polyak.environments.make import make_environments as made
 from polyak.environments.stepping import Environments
 from polyak.errors import TrainingError, UsageError
-from polyak.experience.batches import sample_batch
+from polyak.experience.batches import Batches, batches_of, first_snapshot, sample_batch
 from polyak.experience.collector import Collector, Episode
 from polyak.experience.replay import Replay
 from polyak.frameworks.execution import Execution
 from polyak.policies.critic import Q, q_of
 from polyak.policies.evaluation import evaluate
+from polyak.policies.normalizer import RAW, Snapshot
 from polyak.policies.policy import Policy, policy_of
 from polyak.run.collecting import manner_of
 from polyak.run.learning import UpdateSchedule
@@ -39,6 +40,7 @@ from polyak.types import Learner as Computing
 
 __all__ = [
     "Batch",
+    "Batches",
     "Collector",
     "Environments",
     "Episode",
@@ -50,6 +52,7 @@ __all__ = [
     "Transitions",
     "UpdateSchedule",
     "evaluate",
+    "make_batches",
     "make_collector",
     "make_config",
     "make_environments",
@@ -154,6 +157,19 @@ def make_replay(spec: Spec, config: Settings) -> Replay:
     return Replay(config.replay_size, spec.observation_size, spec.action_size)
 
 
+def make_batches(spec: Spec, config: Settings, replay: Replay, envs: int = 1) -> Batches:
+    """Batches of what a replay holds, as the settings make them for a run: `add` transitions there, and `sample`.
+
+    Args:
+        spec: `environments.spec`.
+        config: the settings, of `make_config`.
+        replay: an empty one; what enters it enters by `add` alone.
+        envs: `environments.count`, by which an episode's number tells its environment.
+    """
+    require("replay", replay, isinstance(cast(Any, replay), Replay), "a replay, as make_replay makes it")
+    return batches_of(config, spec, checked("envs", envs, Count), replay)
+
+
 def make_learner(
     backend: str,
     algorithm: str,
@@ -221,7 +237,8 @@ class Learner:
         """Updates made."""
         self._computing, self._generator = computing, generator
         self._draws = algorithm.draws(spec, config)
-        self._policy = policy_of(algorithm, config, spec, computing.actor(), {})
+        self._snapshot = first_snapshot(config, spec)
+        self._policy = policy_of(algorithm, config, spec, computing.actor(), {}, self._snapshot.normalizer)
         self._q: Q | None = None
 
     @property
@@ -232,29 +249,37 @@ class Learner:
     def update(self, batches: Batch) -> Metrics:
         """Make K updates, one on each of the batches [K, B, ...], in one call of the framework.
 
-        B is `config.batch_size`. The batches' columns may be written to before: `batches.reward[:] *= 0.1`.
+        B is `config.batch_size`. The batches' columns may be written to before: `batches.reward[:] *= 0.1`. The policy
+        sees observations through what these were normalized by.
 
         Raises:
-            UsageError: the batches are of another size.
+            UsageError: the batches are of another size, or raw where the settings say that they are normalized.
             TrainingError: a loss or the actor is not finite; `policy` is the last finite one.
         """
         found, expected = batches.records.shape[1:], (self.config.batch_size, self.spec.layout.width)
         if found != expected:
             raise UsageError(f"the batches are {found} each, but the settings and the environment make them {expected}")
+        snapshot = self._snapshot_of(batches)
         draws = drawn(self._draws, self._generator, len(batches.records))
         metrics, actor = self._computing.launch(batches, draws)()
-        policy = dataclasses.replace(self._policy, parameters=actor)
+        policy = dataclasses.replace(self._policy, parameters=actor, normalizer=snapshot.normalizer)
         loss = metrics.values[:, metrics.names.index("critic_loss")]
         if not (np.isfinite(loss).all() and policy.finite()):
             raise TrainingError(f"training diverged: a loss or the actor is not finite after {self.updates} updates")
-        self._policy, self._q = policy, None
+        self._policy, self._snapshot, self._q = policy, snapshot, None
         self.updates += len(metrics.values)
         return metrics
+
+    def _snapshot_of(self, batches: Batch) -> Snapshot:
+        wanted = [name for name in ("normalize_observations", "normalize_rewards") if getattr(self.config, name)]
+        if wanted and batches.snapshot is None:
+            raise UsageError(f"{wanted[0]} is True, but these batches are raw: make_batches makes what samples such")
+        return batches.snapshot or RAW
 
     def q(self, observations: Any, actions: Any) -> Float:
         """Q(s, a) as the critic expects it now; observations, actions, result and errors as for `polyak.Run.q`."""
         if self._q is None:
-            self._q = q_of(self.algorithm, self.config, self.spec, self.arrays())
+            self._q = q_of(self.algorithm, self.config, self.spec, self.arrays(), self._snapshot)
         return self._q(observations, actions)
 
     def arrays(self) -> Arrays:

@@ -8,12 +8,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyak.errors import UsageError
+
+if TYPE_CHECKING:
+    from polyak.policies.normalizer import Snapshot
 
 Float = NDArray[np.float32]
 Bool = NDArray[np.bool_]
@@ -237,6 +240,8 @@ class Batch:
     layout: Layout
     weighted: bool = False
     """Whether a weight may be another than 1."""
+    snapshot: "Snapshot | None" = None
+    """By what observations and rewards were normalized, if they were."""
 
     @property
     def observation(self) -> Float:

@@ -102,9 +102,11 @@ class Source:
 
 TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2, "callbacks": ["callers:Counts()"]}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
+NORMALIZED = {"normalize_observations": True, "normalize_rewards": True}
 SOURCES = (
     Source("tiny", "sac", "tiny_cli:Tiny-v0", 8, TINY),
     Source("ring", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "replay_size": 40, "envs": 1}),
+    Source("normalized", "td3", "tiny_cli:Tiny-v0", 7, {**TINY, **NORMALIZED, "lag": 1}),
     Source("pendulum", "td3", "Pendulum-v1", 7, {**TINY, **PENDULUM, "replay_size": 1000, "checkpoint_every": 60}),
     Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "collectors": 2}),
     Source("ended", "sac", "tiny_cli:Tiny-v0", None, {**TINY, "steps": 43}),
@@ -183,7 +185,7 @@ def _digest(saved: Saved, text: str, *files: bytes) -> str:
     replay = saved.replay
     held = replay.oldest, replay.added
     replayed = {"replay": replay.records(*held), "episodes": replay.episodes(*held)}
-    arrays = {**saved.learner, **saved.loop, **replayed, **saved.callbacks}
+    arrays = {**saved.learner, **saved.loop, **replayed, **saved.batches, **saved.callbacks}
     digest = hashlib.sha256(text.encode())
     for name, value in sorted(arrays.items()):
         digest.update(f"{name} {value.dtype} {value.shape}".encode() + value.tobytes())
@@ -603,7 +605,7 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "logged by nobody": put("state.logged", {"x": [1.0, 0]}),
     "stopped by a number": put("state.stopped", 3),
     **{f"the {role}'s name {name[:20]}": put(f"files.{role}.name", name)
-       for role in ("learner", "loop", "metrics", "callbacks")
+       for role in ("learner", "loop", "metrics", "batches", "callbacks")
        for name in ("../../outside/outside.txt", "/etc/passwd", "../settings.json", "settings.json", "learner-1", "")},
     "a segment's name ../x": put("segments.0.file.name", "../../outside/outside.txt"),
 }  # fmt: skip
@@ -632,7 +634,7 @@ def refiled(scene: Scene) -> Damage:
     manifest_file = scene.run / "checkpoints" / scene.fixture.of_newest.name
     body = json.loads(manifest_file.read_text())
     places = [
-        *(body["files"][role] for role in ("learner", "loop", "callbacks")),
+        *(body["files"][role] for role in ("learner", "loop", "batches", "callbacks") if role in body["files"]),
         *(each["file"] for each in body["segments"]),
     ]
     place = scene.draw.choice(places)

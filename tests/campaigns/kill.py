@@ -110,6 +110,7 @@ CALLBACKS = (
 SIMBA = ("--network", "simba", "--hidden-sizes", "32", "--critic-hidden-sizes", "64", "64")
 DECAY = ("--log-sigma", "tanh", "--weight-decay", "0.01", "--weight-decay-of", "all")
 COLLECTORS = ("--collectors", "2", "--envs", "2", "--update-every", "40")
+NORMALIZED = ("--normalize-observations", "--normalize-rewards")
 CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100),
     Configuration("td3", LANDER, 4000, 1000, 250, extra=("--exploration-correlation", "0.9")),
@@ -134,6 +135,8 @@ CONFIGURATIONS = (
     Configuration("crossq", PENDULUM, 3000, 500, 37, backend="torch", extra=("--lag", "1")),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, *RING), mirrored=True),
     Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
+    Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*RING, *NORMALIZED, "--lag", "1")),
+    Configuration("sac", LANDER, 3000, 500, 100, extra=("--envs", "3", "--n-step", "3", *BURSTS, *NORMALIZED)),
     Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
     Configuration("sac", PENDULUM, 3000, 500, 37, backend="torch", extra=(*SIMBA, *DECAY)),
 )
@@ -527,7 +530,7 @@ def _compared_manifests(made: Manifest, expected: Manifest) -> Iterator[str]:
     for name in sorted((made.state.keys() | expected.state.keys()) - TIMES):
         if json.dumps(made.state.get(name)) != json.dumps(expected.state.get(name)):
             yield f"the manifest's state: {name} is {made.state.get(name)} instead of {expected.state.get(name)}"
-    for role in sorted({"learner", "best", "callbacks"} & expected.files.keys()):
+    for role in sorted({"learner", "best", "batches", "callbacks"} & expected.files.keys()):
         if role not in made.files or made.files[role].sha256 != expected.files[role].sha256:
             yield f"the checkpoint's {role} differs"
     for name in sorted((made.run.keys() | expected.run.keys()) - {"resumed", "identity", "begun", "mirror", "place"}):

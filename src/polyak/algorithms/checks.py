@@ -39,7 +39,7 @@ OUTPUTS = {"deterministic": 1, "squashed_gaussian": 2}
 """Of the network `actor`, for each number of an action, by the head's kind."""
 LOSS = "critic_loss"
 """The metric by which a run is known to have diverged."""
-UPDATES = "updates"
+TOLD = ("updates", "reward_scale")
 """What records say of the learner already, beside what an update measures."""
 TAKEN = (
     *(*OPTIONS, "algorithm", "environment", "config", "progress", "observer", "observers", "seeds"),
@@ -120,8 +120,9 @@ def _in_metrics(metrics: Any) -> Iterator[str]:
     yield from _in_names("metrics", cast(tuple[Any, ...], metrics))
     if LOSS not in metrics:
         yield f"metrics must have {LOSS!r} among them: it tells whether a run diverges"
-    if UPDATES in metrics:
-        yield f"metrics has {UPDATES!r}, which records say already"
+    for name in TOLD:
+        if name in metrics:
+            yield f"metrics has {name!r}, which records say already"
 
 
 def _in_pages(pages: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@
    discount.
 4. mix: of each batch, a share of demonstrations behind that of replay, each chosen and accumulated by itself, in this
    order from one stream.
-5. normalize: observations and rewards by their statistics. As they are.
+5. normalize: observations and rewards, by what has been seen of them up to now (`moments`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polyak.experience import moments
 from polyak.experience.choosers import Chooser, Chosen, Uniform
+from polyak.experience.moments import Statistics
 from polyak.experience.replay import Replay
-from polyak.types import Arrays, Batch, Float, Transitions
+from polyak.policies.normalizer import RAW, Snapshot
+from polyak.settings.shared import Settings
+from polyak.types import Arrays, Batch, Float, Spec, Transitions
 
 UNIFORM = Uniform()
 
@@ -37,15 +41,22 @@ class Batches:
         chooser: Chooser = UNIFORM,
         demonstrations: Replay | None = None,
         demonstrated: int = 0,
+        statistics: Statistics | None = None,
     ) -> None:
-        """Make batches of what `replay` holds, and `demonstrated` rows of each of what `demonstrations` do."""
+        """Make batches of what `replay` holds, and `demonstrated` rows of each of what `demonstrations` do.
+
+        Without `statistics`, observations and rewards are as they are.
+        """
         self.replay, self.demonstrations = replay, demonstrations
         self._discount, self._n_step, self._chooser = discount, n_step, chooser
         self._demonstrated = demonstrated
+        self._statistics = statistics
 
     def add(self, transitions: Transitions) -> None:
         """Transitions enter replay, in their order."""
         self.replay.add(transitions)
+        if self._statistics is not None:
+            self._statistics.add(transitions)
 
     def sample(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
         """K batches of B transitions [K, B]; `generator` is all the chance there is.
@@ -53,6 +64,11 @@ class Batches:
         Raises:
             UsageError: replay is empty.
         """
+        batch = self._drawn(generator, updates, batch_size)
+        return batch if self._statistics is None else self._statistics.normalize(batch)
+
+    def _drawn(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
+        """All stages but the last."""
         ahead = self._discount, self._n_step
         if self.demonstrations is None:
             return sample_batch(self.replay, generator, updates, batch_size, *ahead, self._chooser)
@@ -60,9 +76,18 @@ class Batches:
         shares = [(self.replay, own, self._chooser)] * (own > 0) + [(self.demonstrations, shown, UNIFORM)]
         return mixed([sample_batch(replay, generator, updates, rows, *ahead, by) for replay, rows, by in shares])
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the newest batches were normalized by, which those who have learned from them are used to."""
+        return RAW if self._statistics is None else self._statistics.snapshot
+
+    def measured(self) -> dict[str, float]:
+        """What a record has of the stages."""
+        return {} if self._statistics is None else self._statistics.measured()
+
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """What `restore` needs beside replay: as JSON can hold it, and as arrays of any kind."""
-        return {}, {}
+        return {}, {} if self._statistics is None else named(STATISTICS, self._statistics.state())
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """Go on from a `state()`, with a replay that is restored already.
@@ -70,8 +95,69 @@ class Batches:
         Raises:
             ValueError, TypeError, KeyError: this is no state of what the stages keep.
         """
-        if state or arrays:
-            raise ValueError(f"batches keep {sorted({*state, *arrays})}, but the settings say that nothing is kept")
+        rest = dict(arrays)
+        if self._statistics is not None:
+            self._statistics.restore(parted(STATISTICS, rest))
+        if state or rest:
+            raise ValueError(f"batches keep {sorted({*state, *rest})}, of which the settings say nothing")
+
+    def begin(self) -> None:
+        """Count what there is before a run's first step: demonstrations, as if they were entering replay."""
+        if self._statistics is not None and self.demonstrations is not None:
+            self._statistics.count(self.demonstrations)
+
+    def begin_with(self, arrays: Arrays) -> None:
+        """Begin with what another run knew of the scale of observations and rewards, from the arrays of its `state()`.
+
+        Raises:
+            ValueError, KeyError: they are no such.
+        """
+        if self._statistics is not None:
+            self._statistics.restore(parted(STATISTICS, dict(arrays)), episodes=False)
+
+
+def batches_of(
+    config: Settings, spec: Spec, envs: int, replay: Replay, demonstrations: Replay | None = None
+) -> Batches:
+    """What these settings make of a replay that so many environments fill, and of demonstrations."""
+    shown = 0 if demonstrations is None else config.demonstrated(config.batch_size)
+    statistics, sizes = None, (spec.observation_size, envs, config.discount)
+    if config.normalize_observations or config.normalize_rewards:
+        wanted = {"observations": config.normalize_observations, "rewards": config.normalize_rewards}
+        statistics = Statistics(*sizes, **wanted)
+    return Batches(replay, config.discount, config.n_step, UNIFORM, demonstrations, shown, statistics)
+
+
+STATISTICS = "statistics"
+"""What the names of their arrays begin with."""
+
+
+def named(prefix: str, arrays: Arrays) -> Arrays:
+    """The same under `prefix/name`."""
+    return {f"{prefix}/{name}": value for name, value in arrays.items()}
+
+
+def parted(prefix: str, arrays: Arrays) -> Arrays:
+    """Those of `prefix/name` by their names, taken out of all."""
+    names = [name for name in arrays if name.startswith(f"{prefix}/")]
+    return {name.removeprefix(f"{prefix}/"): arrays.pop(name) for name in names}
+
+
+def first_snapshot(config: Settings, spec: Spec) -> Snapshot:
+    """What the settings show networks through before there were any batches."""
+    return moments.first(spec.observation_size if config.normalize_observations else None)
+
+
+def snapshot_in(arrays: Arrays, config: Settings, spec: Spec) -> Snapshot:
+    """What the newest batches were normalized by, from the arrays of the state of batches of such settings.
+
+    Raises:
+        ValueError, KeyError: they are no such.
+    """
+    if not (config.normalize_observations or config.normalize_rewards):
+        return RAW
+    kept = parted(STATISTICS, dict(arrays))
+    return moments.snapshot_in(kept, spec.observation_size if config.normalize_observations else None)
 
 
 def sample_batch(

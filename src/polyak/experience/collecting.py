@@ -95,10 +95,9 @@ class Collecting:
         for name, value in order.settings.items():
             self._environments.set(name, value)
         if order.policy is not None:
-            head = self._beginning.head
-            self._policy = Policy(
-                order.policy, self._environments.spec, head.kind, head.exploration_noise, body=head.body
-            )
+            head, spec = self._beginning.head, self._environments.spec
+            through = {"body": head.body, "normalizer": order.normalizer}
+            self._policy = Policy(order.policy, spec, head.kind, head.exploration_noise, **through)  # pyright: ignore[reportArgumentType]
         if order.steps == 0:
             self._collector.begin()
         acting = None if order.uniform else self._policy

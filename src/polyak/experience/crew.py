@@ -76,7 +76,7 @@ class Crew:
     def _send(self, index: int) -> None:
         order = self._orders[index]
         if order.policy is not None and order.policy is self._policies.get(index):
-            order = order._replace(policy=None)
+            order = order._replace(policy=None, normalizer=None)
         elif order.policy is not None:
             self._policies[index] = order.policy
         limit = self._beginnings[index].step_timeout

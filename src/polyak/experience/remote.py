@@ -108,8 +108,8 @@ class Collectors(ABC):
 
     def _send(self, index: int, steps: int, policy: Policy | None) -> None:
         """Order so many steps of each environment, with a policy's exploration or, without one, at random."""
-        parameters = None if policy is None else policy.parameters
-        order = Order(steps, uniform=policy is None, policy=parameters, settings=self.environments.changed)
+        acting = (None, None) if policy is None else (policy.parameters, policy.normalizer)
+        order = Order(steps, policy is None, acting[0], self.environments.changed, acting[1])
         self._seen[index] = None if policy is None or self._counts is None else self._counts.count
         self._crew.send(index, order)
 

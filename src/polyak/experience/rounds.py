@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from polyak.environments.worker import Fault
 from polyak.experience.exploration import Manner
+from polyak.policies.normalizer import Normalizer
 from polyak.types import Arrays, Float
 
 
@@ -88,6 +89,8 @@ class Order(NamedTuple):
     """The parameters to act with; None: those that it has."""
     settings: Mapping[str, Any]
     """Of the environments, those that have changed; each next episode is begun with them."""
+    normalizer: Normalizer | None = None
+    """What a policy that comes along sees observations through."""
 
 
 class Finished(NamedTuple):

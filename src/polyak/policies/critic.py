@@ -7,6 +7,7 @@ import numpy as np
 
 from polyak.algorithm import Algorithm, networks_of
 from polyak.errors import UsageError
+from polyak.policies.normalizer import RAW, Snapshot
 from polyak.policies.observed import reading
 from polyak.settings.shared import Settings
 from polyak.types import Arrays, Float, Spec
@@ -18,8 +19,10 @@ EDGE = 1e-5
 """How far beyond the bounds, as a fraction of the range, rounding may have put an action."""
 
 
-def q_of(algorithm: Algorithm, config: Settings, spec: Spec, learner: Arrays) -> Q:
-    """Q(s, a) as a learner of this whole state expects it, by `Algorithm.value`.
+def q_of(algorithm: Algorithm, config: Settings, spec: Spec, learner: Arrays, snapshot: Snapshot = RAW) -> Q:
+    """Q(s, a), in units of the reward, as a learner of this whole state expects it, by `Algorithm.value`.
+
+    `snapshot` is what it learned through.
 
     What comes back takes one observation or N, as `Policy.act` does, and one action or N, and gives [] or [N]: one
     observation with N actions is that observation with each of them, and the other way around.
@@ -28,7 +31,7 @@ def q_of(algorithm: Algorithm, config: Settings, spec: Spec, learner: Arrays) ->
         UsageError: these are no observations or actions of the environment, not as many, or an action is out of bounds.
         NonFiniteError: an observation is not finite.
     """
-    networks, read = networks_of(algorithm.state(spec, config), learner), reading(spec)
+    value, read = value_of(algorithm, config, spec, learner, snapshot), reading(spec)
 
     def q(observations: Any, actions: Any) -> Float:
         s, a = read(observations), _normalized(spec, actions)
@@ -36,10 +39,25 @@ def q_of(algorithm: Algorithm, config: Settings, spec: Spec, learner: Arrays) ->
         if (s.ndim == 2 and len(s) != rows) or (a.ndim == 2 and len(a) != rows):
             raise UsageError(f"there are {len(s)} observations, but {len(a)} actions: give as many, or one of either")
         s, a = np.broadcast_to(s, (rows, spec.observation_size)), np.broadcast_to(a, (rows, spec.action_size))
-        values = np.asarray(algorithm.value(networks, s, a, config))
+        values = np.asarray(value(s, a))
         return values[0] if single else values
 
     return q
+
+
+def value_of(
+    algorithm: Algorithm, config: Settings, spec: Spec, learner: Arrays, snapshot: Snapshot = RAW
+) -> Callable[[Float, Float], Float]:
+    """The same of raw observations [n, O] and normalized actions [n, A]: [n]."""
+    networks = networks_of(algorithm.state(spec, config), learner)
+    normalizer, scale = snapshot.normalizer, np.float32(snapshot.reward_scale)
+
+    def value(observations: Float, actions: Float) -> Float:
+        seen = observations if normalizer is None else normalizer(observations)
+        values = algorithm.value(networks, seen, actions, config)
+        return values if scale == 1 else values * scale
+
+    return value
 
 
 def _normalized(spec: Spec, actions: Any) -> Float:

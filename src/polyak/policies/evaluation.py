@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import Algorithm, networks_of
+from polyak.algorithm import Algorithm
 from polyak.environments.infos import Info, averaged, success_in, success_rate
 from polyak.environments.make import Environments
 from polyak.environments.stepping import Step
 from polyak.errors import UsageError
+from polyak.policies.critic import value_of
+from polyak.policies.normalizer import RAW, Snapshot
 from polyak.policies.policy import Policy
 from polyak.settings.kinds import Count, checked
 from polyak.settings.shared import Settings
@@ -257,23 +259,26 @@ def warn_of_averages(environments: Environments) -> None:
     for name in environments.traits.averages:
         warnings.warn(
             f"{name} normalizes by running averages, which begin anew here: the policy is shown other numbers than it "
-            "was trained on, and the returns mean little; normalize by constants instead",
+            "was trained on, and the returns mean little; train without it, with --normalize-observations",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
-def critic_of(algorithm: Algorithm, config: Settings, learner: Arrays, policy: Policy) -> Callable[[Float], Float]:
-    """Q(s, mu(s)) as a learner expects it of the deterministic policy mu, by `Algorithm.value`: [n, O] -> [n].
+def critic_of(
+    algorithm: Algorithm, config: Settings, learner: Arrays, policy: Policy, snapshot: Snapshot = RAW
+) -> Callable[[Float], Float]:
+    """Q(s, mu(s)) as a learner expects it of the deterministic policy mu, in units of the reward: [n, O] -> [n].
 
     Args:
         algorithm: what is learned, with these settings.
         config: the settings.
         learner: the learner's whole state, as `Learner.arrays()` gives it.
         policy: the policy mu.
+        snapshot: what it learned through.
     """
-    networks = networks_of(algorithm.state(policy.spec, config), learner)
-    return lambda observation: algorithm.value(networks, observation, policy.mean(observation), config)
+    value = value_of(algorithm, config, policy.spec, learner, snapshot)
+    return lambda observation: value(observation, policy.mean(observation))
 
 
 def require_same_spaces(policy: Policy, environments: Environments) -> None:

@@ -5,10 +5,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyak.settings.kinds import checked, require
-from polyak.types import Float
 
+Float = NDArray[np.float32]
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -65,3 +66,17 @@ class Normalizer:
 
 def _is_vector(value: Any) -> bool:
     return isinstance(value, np.ndarray) and (value.dtype, value.ndim) == (np.float32, 1)  # pyright: ignore[reportUnknownMemberType]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a burst's batches were normalized by, and thus what the networks that learned from them are used to."""
+
+    normalizer: Normalizer | None = None
+    """Of observations."""
+    reward_scale: float = 1.0
+    """What rewards, and so values, were divided by: one unit of the learner's is so much reward."""
+
+
+RAW = Snapshot()
+"""Of batches of what there is, as it is."""

@@ -10,10 +10,12 @@ from polyak.environments.infos import recorded
 from polyak.environments.stepping import Environments
 from polyak.experience.collector import Collector
 from polyak.policies.evaluation import Evaluation, critic_of, evaluate
+from polyak.policies.policy import Policy
 from polyak.run.collecting import Collecting
 from polyak.run.learning import Updates
 from polyak.run.plan import Plan
 from polyak.run.progress import Progress
+from polyak.types import Float
 
 
 class GivenUp(Exception):  # noqa: N818 - named for what happened
@@ -62,7 +64,7 @@ class Evaluations:
                 environments,
                 self.plan.config.evaluation_episodes,
                 discount=self.plan.config.discount,
-                value=critic_of(self.plan.algorithm, self.plan.config, self.updates.learner.arrays(), policy),
+                value=self._critic(policy),
                 info_metrics=self.plan.info_metrics,
                 occasion=f"in the evaluation at step {self.collector.steps:,} of the run",
                 watched=watched,
@@ -76,6 +78,11 @@ class Evaluations:
             return result
         finally:
             self.progress.evaluating = None
+
+    def _critic(self, policy: Policy) -> Callable[[Float], Float]:
+        """What the learner expects of the policy, whose burst has been waited for."""
+        updates, plan = self.updates, self.plan
+        return critic_of(plan.algorithm, plan.config, updates.learner.arrays(), policy, updates.batches.snapshot)
 
     def state(self) -> dict[str, Any] | None:
         """What `restore` needs, as JSON can hold it."""

@@ -27,7 +27,8 @@ def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
     if traits.averages:
         found["averages"] = (
             f"{', '.join(traits.averages)} normalizes by running averages, which are in no checkpoint: evaluation has "
-            "others than training, and resume begins anew with them; normalize by constants instead"
+            "others than training, and resume begins anew with them; ask for --normalize-observations and "
+            "--normalize-rewards instead"
         )
     return found
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from polyak.algorithm import Algorithm, Net, expected_state, shape_of
 from polyak.algorithms.checks import require_parts
 from polyak.errors import UsageError
+from polyak.experience.batches import snapshot_in
+from polyak.policies.normalizer import Snapshot
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.settings.shared import Settings
@@ -21,6 +23,8 @@ class Known(NamedTuple):
     config: Settings
     spec: Spec
     arrays: Arrays
+    snapshot: Snapshot
+    """What it sees observations through, and what its values are to be multiplied by."""
 
 
 def newest_learner(folder: Path, algorithm: Algorithm, settings: Mapping[str, Any]) -> Known:
@@ -37,7 +41,8 @@ def newest_learner(folder: Path, algorithm: Algorithm, settings: Mapping[str, An
             spec = Spec.from_json(made.state["spec"])
             require_parts(algorithm, spec, config)
             expected = expected_learner(algorithm, spec, config, checkpoints.size(made.files["learner"]))
-            return Known(config, spec, checkpoints.learner(made, algorithm.name, expected))
+            arrays = checkpoints.learner(made, algorithm.name, expected)
+            return Known(config, spec, arrays, snapshot_in(checkpoints.batches(made), config, spec))
 
     return checkpoints.newest(read, settings)
 

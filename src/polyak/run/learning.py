@@ -11,6 +11,7 @@ import numpy as np
 from polyak.algorithm import drawn
 from polyak.errors import TrainingError
 from polyak.experience.batches import Batches
+from polyak.policies.normalizer import Normalizer
 from polyak.policies.policy import Policy
 from polyak.run.ledger import Ledger
 from polyak.run.plan import Plan
@@ -101,8 +102,8 @@ class Updates:
         self._draws = plan.algorithm.draws(policy.spec, plan.config)
         self._schedule = UpdateSchedule(plan.config)
         self._in_pieces = in_pieces
-        self._launched: list[Waited] = []
-        """Bursts that have not been taken over, the oldest first."""
+        self._launched: list[tuple[Waited, Normalizer | None]] = []
+        """Bursts that have not been taken over, the oldest first, and what they see observations through."""
 
     def launch(self, before: int, after: int) -> bool:
         """Start the updates that are due as the run's steps go from `before` to `after`; whether there are any."""
@@ -111,7 +112,7 @@ class Updates:
             batches = self.batches.sample(self._streams.replay, due, batch_size)
             self._ledger.stopwatch.lap("replay")
             draws = drawn(self._draws, self._streams.learner, due)
-            self._launched.append(self._started(batches, draws))
+            self._launched.append((self._started(batches, draws), self.batches.snapshot.normalizer))
             self.begun += due
             self._ledger.stopwatch.lap("learner")
         return bool(due)
@@ -139,11 +140,13 @@ class Updates:
             TrainingError: a loss or the actor is not finite.
         """
         while len(self._launched) > behind:
-            self._take_over(self._launched.pop(0)(), steps)
+            waited, normalizer = self._launched.pop(0)
+            self._take_over(waited(), normalizer, steps)
 
-    def _take_over(self, learned: Learned, steps: int) -> None:
+    def _take_over(self, learned: Learned, normalizer: Normalizer | None, steps: int) -> None:
         metrics, actor = learned
-        policy, count = dataclasses.replace(self.policy, parameters=actor), self.count + len(metrics.values)
+        policy = dataclasses.replace(self.policy, parameters=actor, normalizer=normalizer)
+        count = self.count + len(metrics.values)
         critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
         if not np.isfinite(critic_loss).all() or not policy.finite():
             raise TrainingError(
@@ -164,8 +167,10 @@ class Updates:
             "updates_owed": self._schedule.owed,
         }
         arrays: Arrays = {}
-        for launched in self._launched:  # one at most: between two steps, no more are on their way
+        for launched, _ in self._launched:  # one at most: between two steps, no more are on their way
             arrays = {f"policy/{name}": value for name, value in self.policy.parameters.items()}
+            if self.policy.normalizer is not None:
+                arrays |= {f"normalizer/{name}": getattr(self.policy.normalizer, name) for name in ("mean", "scale")}
             arrays["launched"] = launched().metrics.values
             state["launched"] = len(arrays["launched"])
         return state, arrays
@@ -185,10 +190,15 @@ class Updates:
         if "launched" in arrays:
             values = self._ledger.of_today(state, arrays["launched"])
             learned = Learned(Metrics(self._plan.algorithm.metrics, values), self.policy.parameters)
-            self._launched = [lambda: learned]
+            self._launched = [(lambda: learned, self.policy.normalizer)]
             self.begun += len(values)
-            behind = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}
-            self.policy = dataclasses.replace(self.policy, parameters=behind)
+            behind, normalizer = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}, None
+            if self.policy.normalizer is not None:
+                normalizer = dataclasses.replace(
+                    self.policy.normalizer, mean=arrays["normalizer/mean"], scale=arrays["normalizer/scale"]
+                )
+                normalizer.require_sound(self.policy.spec.observation_size)
+            self.policy = dataclasses.replace(self.policy, parameters=behind, normalizer=normalizer)
 
 
 def _joined(pieces: Sequence[Waited]) -> Learned:

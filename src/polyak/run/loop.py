@@ -251,6 +251,7 @@ class Loop:
         if tell:
             self.training.recorded(record, done=False)
             self._tell("evaluated")
+        record |= self.updates.batches.measured()
         if isinstance(self.collector, Collectors):
             record |= self.collector.measured()
         record |= self.ledger.logged()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from polyak.errors import UnavailableError, UnreadableError, UsageError
+from polyak.experience.batches import snapshot_in
 from polyak.networks.names import part
 from polyak.policies.policy import Policy, policy_of
 from polyak.run.folder import Run
@@ -66,7 +67,8 @@ def put_right(run: Run, saved: Saved, plan: Plan, found: Mapping[str, str]) -> N
 def last_policy(saved: Saved, plan: Plan) -> Policy:
     """The policy of a checkpoint's learner."""
     actor, made = part(saved.learner, "actor"), made_for(saved.manifest.run)
-    return policy_of(plan.algorithm, plan.config, saved.spec, actor, made)
+    normalizer = snapshot_in(saved.batches, plan.config, saved.spec).normalizer
+    return policy_of(plan.algorithm, plan.config, saved.spec, actor, made, normalizer)
 
 
 def _fault(run: Run, saved: Saved, plan: Plan, file: Path, over: bool) -> str:
@@ -100,6 +102,8 @@ def _in_policy(run: Run, saved: Saved, plan: Plan, over: bool) -> str:
     same = policy.parameters.keys() == wanted.parameters.keys() and all(
         np.array_equal(policy.parameters[name], value) for name, value in wanted.parameters.items()
     )
+    ours, theirs = policy.normalizer, wanted.normalizer
+    same = same and (ours is None if theirs is None else theirs.same(ours))
     same = same and policy.spec.agrees_with(wanted.spec) and policy.exploration_noise == wanted.exploration_noise
     return "" if same or not over else "it is not the policy that the learner of the checkpoint has"
 

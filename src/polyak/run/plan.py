@@ -241,6 +241,7 @@ def plan_with(algorithm: Algorithm, environment: Environment, options: Options, 
     require_environment(environment)
     if options.from_run is not None:
         _require_same_networks(load(options.from_run), algorithm, chosen.config)
+        _require_same_scales(load(options.from_run), chosen.config)
     require_fitting(environment, options)
     require_names(Additions(options.environment_settings, options.wrappers), environment)
     asked: dict[str, Any] = {
@@ -274,6 +275,18 @@ def _require_same_networks(earlier: Run, algorithm: Algorithm, config: Settings)
             raise UsageError(
                 f"{name} is {asked}, but the run that is gone on from, {earlier.folder}, has {had}: a learner goes "
                 f"on in networks of its own sizes; leave {name} out, or give {had}"
+            )
+
+
+def _require_same_scales(earlier: Run, config: Settings) -> None:
+    """Check that a run's networks are shown observations, and learn of rewards, on the scale that they know."""
+    known = cast(Mapping[str, Any], earlier.settings["settings"])
+    for name in ("normalize_observations", "normalize_rewards"):
+        asked, had = getattr(config, name), known.get(name, False)
+        if asked != had:
+            raise UsageError(
+                f"{name} is {asked}, but the run that is gone on from, {earlier.folder}, has {had}: its networks know "
+                f"numbers of that scale; leave {name} out, or give {had}"
             )
 
 

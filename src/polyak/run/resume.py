@@ -114,7 +114,7 @@ def _restored(
     collector = collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
-        batches = make_batches(plan, saved.replay, saved.demonstrations)
+        batches = make_batches(plan, saved.spec, environments.count, saved.replay, saved.demonstrations)
         batches.restore(manifest.state.get("batches", {}), saved.batches)
         if evaluation is not None and plan.evaluate_in != "training":
             restore_evaluation(evaluation, saved)

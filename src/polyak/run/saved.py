@@ -105,6 +105,8 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
     if "launched" in state:
         shapes["launched"] = (int(state["launched"]), metrics)
         shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec).items()}
+        if plan.config.normalize_observations:
+            shapes |= dict.fromkeys(("normalizer/mean", "normalizer/scale"), (spec.observation_size,))
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
 
 

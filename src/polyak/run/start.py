@@ -12,7 +12,7 @@ from polyak.algorithms.trial import require_working
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
-from polyak.experience.batches import Batches
+from polyak.experience.batches import Batches, batches_of
 from polyak.experience.remote import Collectors
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
@@ -20,12 +20,14 @@ from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
+from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.collecting import Collecting, collector_of, on_other_processors, started
 from polyak.run.demonstrations import demonstrations_of
 from polyak.run.description import spaces_of
 from polyak.run.evaluating import Evaluations
 from polyak.run.facts import facts, told_of
 from polyak.run.folder import Run
+from polyak.run.learned import sensible
 from polyak.run.learning import Updates
 from polyak.run.ledger import Ledger
 from polyak.run.loop import Loop
@@ -96,13 +98,12 @@ def new_loop(
     if not is_built_in(plan.algorithm.name):
         require_working(plan.algorithm, plan.backend, spec, plan.config, plan.execution)
     learner = first_state(plan.algorithm.state(spec, plan.config), streams.weights)
-    if plan.from_run is not None:
-        earlier, arrays = Run(plan.from_run), learner
-        _require_same_spaces(earlier, plan, spec)
-        kept = Checkpoints(earlier.checkpoints)
-        learner = kept.newest(lambda made: kept.learner(made, plan.algorithm.name, arrays), earlier.settings)
     demonstrations = demonstrations_of(plan, spec)
     replay = make_replay(plan, spec, environments.count, runs)
+    batches = make_batches(plan, spec, environments.count, replay, demonstrations)
+    if plan.from_run is not None:
+        learner = _gone_on_from(Run(plan.from_run), plan, spec, learner, batches)
+    batches.begin()
     collector = collector_of(stack, plan, streams, environments, replay)
     description = plan.description(plan.envs if plan.collectors else environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
@@ -114,7 +115,6 @@ def new_loop(
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
-    batches = make_batches(plan, replay, demonstrations)
     parts = Parts(plan, run, streams, collector, evaluation, batches, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
     parts.notes |= {"not exact": inexact} if inexact else {}
@@ -125,6 +125,20 @@ def new_loop(
     if callbacks.forgetful and isinstance(observer, Silent):
         _warn(plan, _anew(callbacks))
     return put_together(stack, parts, observer, group)
+
+
+def _gone_on_from(earlier: Run, plan: Plan, spec: Spec, first: Arrays, batches: Batches) -> Arrays:
+    """An earlier run's learner, in place of this `first` state; `batches` begin with what normalized that one's."""
+    _require_same_spaces(earlier, plan, spec)
+    kept = Checkpoints(earlier.checkpoints)
+
+    def read(made: Manifest) -> Arrays:
+        learner = kept.learner(made, plan.algorithm.name, first)
+        with sensible(kept.folder / made.name):
+            batches.begin_with(kept.batches(made))
+        return learner
+
+    return kept.newest(read, earlier.settings)
 
 
 def _require_same_spaces(earlier: Run, plan: Plan, spec: Spec) -> None:
@@ -167,11 +181,9 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int 
     return replay
 
 
-def make_batches(plan: Plan, replay: Replay, demonstrations: Replay | None = None) -> Batches:
+def make_batches(plan: Plan, spec: Spec, envs: int, replay: Replay, demonstrations: Replay | None = None) -> Batches:
     """What the learner learns from, out of a replay that is empty or restored, before anything of it has advanced."""
-    config = plan.config
-    shown = 0 if demonstrations is None else config.demonstrated(config.batch_size)
-    return Batches(replay, config.discount, config.n_step, demonstrations=demonstrations, demonstrated=shown)
+    return batches_of(plan.config, spec, envs, replay, demonstrations)
 
 
 @dataclass
@@ -219,7 +231,8 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     stack.callback(tell_ended, observer, progress)
     described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
     learner = frameworks.make_learner(plan.backend, *described) if group is None else group.learner(*described)
-    policy = policy_of(plan.algorithm, plan.config, environments.spec, learner.actor(), made_for(run.settings))
+    seen = made_for(run.settings), parts.batches.snapshot.normalizer
+    policy = policy_of(plan.algorithm, plan.config, environments.spec, learner.actor(), *seen)
     ledger = Ledger(plan.algorithm.metrics, plan.info_metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every

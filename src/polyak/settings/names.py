@@ -144,12 +144,13 @@ _TABLE = {
     "vec_env vec_env_cls vec_env_type": _ours("vectorization"),
     "eval_env": _ours("evaluate_in", ": another environment for evaluation is made by itself"),
     "env_kwargs environment_kwargs": _ours("environment_settings"),
-    "normalize norm_obs norm_reward normalize_observations vec_normalize": Ours(
-        (), "polyak does not normalize observations or rewards yet"
+    "normalize vec_normalize normalize_env": _ours("normalize_observations normalize_rewards"),
+    "norm_obs obs_norm normalize_obs normalize_observation obs_normalization": _ours("normalize_observations"),
+    "norm_reward normalize_reward": _ours("normalize_rewards"),
+    "reward_scale reward_scaling": _ours(
+        "normalize_rewards", ", by their own spread; a wrapper of the environment scales by a constant"
     ),
-    "reward_scale reward_scaling": Ours(
-        (), "polyak takes rewards as they are: a wrapper of the environment scales them"
-    ),
+    "clip_obs clip_reward": Ours((), "with normalize_observations, networks see no more than 10 standard deviations"),
     # Commands
     "enjoy play test": _ours("watch record evaluate"),
     "plot plot_train plot_results": _ours("report"),

@@ -91,6 +91,10 @@ class Settings:
     """gamma, in [0, 1]."""
     n_step: Annotated[int, STEPS_AHEAD] = 1
     """Rewards that a target counts before it asks the critic; fewer at an episode's end and the newest transitions."""
+    normalize_observations: bool = False
+    """Show networks observations less their running mean, by their standard deviation, at most 10 of it."""
+    normalize_rewards: bool = False
+    """Divide rewards by the running spread of the discounted return, for the learner alone; returns are told raw."""
     polyak: Annotated[float, BELOW_1] = 0.995
     """rho of the target networks (8.2): target <- rho target + (1 - rho) network."""
     actor_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 1e-3

@@ -62,7 +62,7 @@ def import_sb3(path: str | os.PathLike[str]) -> Policy:
 
 def _require_no_normalizer(file: Path) -> None:
     """Check that no file says that the model saw other observations than the environment shows."""
-    lost = "its averages would be lost. Train without it, or scale in the environment by constants"
+    lost = "its averages would be lost. Train without it, or with polyak's --normalize-observations"
     if file.suffix == ".pkl":
         raise UsageError(f"{file} is no model: a pickle, such as a VecNormalize file, is never read; {lost}")
     for name in NORMALIZERS:
