@@ -19,7 +19,7 @@ from polyak.types import Arrays
 from reference.cases import assert_agree, make_case, play, solve
 from tiny_cli import SMALL, TINY, run_cli
 
-ALGORITHMS = ("ddpg", "td3", "sac", "redq")
+ALGORITHMS = ("ddpg", "td3", "sac", "tqc", "crossq", "redq")
 FRAMEWORKS = ("jax", "torch", "tensorflow")
 DEVICE: Any = "cuda"
 ROUNDING = 1e-4
@@ -35,6 +35,11 @@ CHANGED: dict[str, Any] = {
     "update_after": 27,  # of fourteen updates
 }
 """All that makes a network and its steps other than they are by default."""
+OWN: dict[str, dict[str, Any]] = {
+    "redq": {"critics": 3, "policy_delay": 3, "dropout": 0.2},  # subsets and bits
+    # Its oracle has its own networks, and its batches are larger.
+    "crossq": {"network": "batch_renorm", "activation": "relu", "steps": 100, "update_after": 87},
+}
 
 
 @cache
@@ -68,10 +73,10 @@ def assert_same_numbers(ours: Arrays, theirs: Arrays) -> None:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_gpu_computes_what_the_oracle_does(backend: str, algorithm: str, settings: dict[str, Any]) -> None:
     """In bursts that start in both phases of TD3's delay, each length and phase twice: recorded, then replayed."""
-    own = {"critics": 3, "policy_delay": 3, "dropout": 0.2} if algorithm == "redq" else {}  # subsets and bits
+    own = OWN.get(algorithm, {})
     if backend not in frameworks_of(algorithm):
         pytest.skip("no page")
-    case = make_case(algorithm, updates=14, **settings, **own)
+    case = make_case(algorithm, updates=14, **{**settings, **own})
     states, expected = solve(case)
     single, what = case.cast(np.float32), with_page(case.what, backend)
     learner = frameworks.make_learner(backend, what, case.spec, case.config, single.arrays, Execution(DEVICE))

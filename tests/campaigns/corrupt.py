@@ -101,14 +101,17 @@ class Source:
 
 
 TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2, "callbacks": ["callers:Counts()"]}
+EXPLORED = {"exploration_correlation": 0.0, "exploration_hold": 9, "exploration_spread": (0.1, 0.9)}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
 NORMALIZED = {"normalize_observations": True, "normalize_rewards": True}
 SOURCES = (
     Source("tiny", "sac", "tiny_cli:Tiny-v0", 8, TINY),
-    Source("ring", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "replay_size": 40, "envs": 1}),
+    Source(
+        "ring", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **EXPLORED, "replay_size": 40, "envs": 1, "action_repeat": 2}
+    ),
     Source("normalized", "td3", "tiny_cli:Tiny-v0", 7, {**TINY, **NORMALIZED, "lag": 1}),
     Source("pendulum", "td3", "Pendulum-v1", 7, {**TINY, **PENDULUM, "replay_size": 1000, "checkpoint_every": 60}),
-    Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "collectors": 2}),
+    Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **EXPLORED, "collectors": 2}),
     Source("ended", "sac", "tiny_cli:Tiny-v0", None, {**TINY, "steps": 43}),
 )
 
@@ -132,8 +135,8 @@ def made(source: Source, scratch: Path) -> Fixture:
     """Train the run to its end, and keep it as it was after some of its checkpoints."""
     cut, save = scratch / source.name, Checkpoints.save
 
-    def saving(checkpoints: Checkpoints, content: Content, replay: Replay) -> None:
-        save(checkpoints, content, replay)
+    def saving(checkpoints: Checkpoints, content: Content, *replays: Replay | None) -> None:
+        save(checkpoints, content, *replays)
         if checkpoints.latest is not None and checkpoints.latest.serial == source.cut:
             shutil.copytree(checkpoints.folder.parent, cut)
 
@@ -604,6 +607,10 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "logged NaN": put("state.logged", {"x": [float("nan"), 1]}),
     "logged by nobody": put("state.logged", {"x": [1.0, 0]}),
     "stopped by a number": put("state.stopped", 3),
+    "noise held for 10^9 steps": put("state.collector.exploration_clock", [10**9]),
+    "noise held by a text": put("state.collector.exploration_clock", "x"),
+    "noise spread by NaN": put("state.collector.exploration_spread", [float("nan")]),
+    "noise spread by nobody": put("state.collector.exploration_spread", []),
     **{f"the {role}'s name {name[:20]}": put(f"files.{role}.name", name)
        for role in ("learner", "loop", "metrics", "batches", "callbacks")
        for name in ("../../outside/outside.txt", "/etc/passwd", "../settings.json", "settings.json", "learner-1", "")},

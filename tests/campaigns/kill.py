@@ -109,6 +109,7 @@ CALLBACKS = (
 )
 SIMBA = ("--network", "simba", "--hidden-sizes", "32", "--critic-hidden-sizes", "64", "64")
 DECAY = ("--log-sigma", "tanh", "--weight-decay", "0.01", "--weight-decay-of", "all")
+EXPLORED = ("--exploration-correlation", "0", "--exploration-hold", "16", "--exploration-spread", "0.05", "0.4")
 COLLECTORS = ("--collectors", "2", "--envs", "2", "--update-every", "40")
 NORMALIZED = ("--normalize-observations", "--normalize-rewards")
 CONFIGURATIONS = (
@@ -137,6 +138,9 @@ CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*RING, *NORMALIZED, "--lag", "1")),
     Configuration("sac", LANDER, 3000, 500, 100, extra=("--envs", "3", "--n-step", "3", *BURSTS, *NORMALIZED)),
+    Configuration("td3", PENDULUM, 3700, 500, 37, extra=(*EXPLORED, "--envs", "2")),
+    Configuration("sac", LANDER, 3000, 700, 100, backend="torch", extra=(*EXPLORED, "--action-repeat", "2", *BURSTS)),
+    Configuration("td3", PENDULUM, 3000, 500, 100, backend="torch", extra=(*EXPLORED, *COLLECTORS)),
     Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
     Configuration("sac", PENDULUM, 3000, 500, 37, backend="torch", extra=(*SIMBA, *DECAY)),
 )
