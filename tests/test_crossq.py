@@ -76,6 +76,17 @@ def test_q_is_that_of_evaluation(train: Callable[..., Run]) -> None:
     np.testing.assert_allclose(run.q(observations, actions), alone, rtol=1e-5)
 
 
+def test_a_run_that_is_over_keeps_its_policy(train: Callable[..., Run]) -> None:
+    """What the checkpoint's learner has is compared, and put right, as the policy's file has it: folded."""
+    run = train(steps=20, backend="torch")
+    file, content = run.policy_file, run.policy_file.read_bytes()
+    polyak.resume(run.folder)
+    assert file.read_bytes() == content
+    file.write_bytes(content[:100])
+    polyak.resume(run.folder)
+    assert file.read_bytes() == content
+
+
 @pytest.mark.parametrize("options", [{"checkpoint_every": 7}, {"lag": 1, "checkpoint_every": 7}])
 def test_wherever_it_is_killed(
     options: dict[str, Any], train: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from polyak.algorithm import actor_in
 from polyak.errors import UnavailableError, UnreadableError, UsageError
 from polyak.experience.batches import snapshot_in
-from polyak.networks.names import part
 from polyak.policies.policy import Policy, policy_of
 from polyak.run.folder import Run
 from polyak.run.metrics import SIZE_LIMIT, best_evaluation
@@ -66,9 +66,9 @@ def put_right(run: Run, saved: Saved, plan: Plan, found: Mapping[str, str]) -> N
 
 def last_policy(saved: Saved, plan: Plan) -> Policy:
     """The policy of a checkpoint's learner."""
-    actor, made = part(saved.learner, "actor"), made_for(saved.manifest.run)
+    actor = actor_in(plan.algorithm.state(saved.spec, plan.config), saved.learner)
     normalizer = snapshot_in(saved.batches, plan.config, saved.spec).normalizer
-    return policy_of(plan.algorithm, plan.config, saved.spec, actor, made, normalizer)
+    return policy_of(plan.algorithm, plan.config, saved.spec, actor, made_for(saved.manifest.run), normalizer)
 
 
 def _fault(run: Run, saved: Saved, plan: Plan, file: Path, over: bool) -> str:
