@@ -61,7 +61,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk: what was renamed in it survives a loss of power."""
+    """Bring a folder's names to the disk: what was renamed in it survives a loss of power.
+
+    Where folders cannot be opened, as on Windows, the system brings them there in its own time.
+    """
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -105,7 +110,7 @@ def opened(path: Path, *, follow: bool = False) -> Generator[tuple[BinaryIO, int
         UnavailableError: it cannot be read just now, or memory is short for what this block does with it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        descriptor = os.open(path, _flags(path, follow=follow))
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -115,6 +120,14 @@ def opened(path: Path, *, follow: bool = False) -> Generator[tuple[BinaryIO, int
         raise not_read(path, error) from error
     except MemoryError as error:
         raise unavailable(path, "memory is short") from error
+
+
+def _flags(path: Path, *, follow: bool) -> int:
+    """With which a file is opened to be read; of a system that cannot be told to follow no link, it is asked before."""
+    if not follow and not hasattr(os, "O_NOFOLLOW") and path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    wanted = ("O_NONBLOCK", "O_BINARY", *(() if follow else ("O_NOFOLLOW",)))
+    return sum((getattr(os, name, 0) for name in wanted), os.O_RDONLY)
 
 
 def not_read(path: Path, error: OSError) -> UsageError:

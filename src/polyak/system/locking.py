@@ -7,24 +7,31 @@ child's, but any closing of the file gives it back. Where only the first is left
 an orphan keeps it, and it does not count. A process's number says so only among those that it was counted with: which
 these are is told by the length of the first lock.
 
-Where the system has no OFD locks, `flock` is the lock of the open file, and an orphan of foreign code keeps it.
+Where the system has no OFD locks, `flock` is the lock of the open file, and an orphan of foreign code keeps it. Where
+it has no such locks at all, nothing is trained.
 """
 
 import errno
-import fcntl
 import os
 import stat
 import struct
 import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polyak.errors import UsageError
 
+LOCKS = find_spec("fcntl") is not None
+"""Whether the system has them."""
+if TYPE_CHECKING or LOCKS:
+    import fcntl
+
 FLOCK = "hhqqi"
 """C's `struct flock`: kind, whence, start, length, process."""
-OFD: int | None = getattr(fcntl, "F_OFD_SETLK", None)
+OFD: int | None = getattr(fcntl, "F_OFD_SETLK", None) if LOCKS else None
 BUSY = (errno.EACCES, errno.EAGAIN)
 UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a kernel or a sandbox answers that does not know locks of open files."""
@@ -45,6 +52,11 @@ def locked(folder: Path) -> Generator[None]:
     Raises:
         UsageError: a living process holds it, or the folder cannot be written; the message says which.
     """
+    if not LOCKS:
+        raise UsageError(
+            "polyak trains in a folder that no other process may write to, and this system has no locks that would "
+            "keep them away (Python's fcntl), as Windows has not: train on Linux or macOS, or in WSL 2"
+        )
     path = folder / ".lock"
     with suppress(OSError):
         if _identity(path.stat()) in _held:
@@ -68,6 +80,8 @@ def in_use(folder: Path) -> bool:
     Raises:
         UsageError: the lock's file cannot be opened.
     """
+    if not LOCKS:
+        return False  # nothing trains here
     path = folder / ".lock"
     try:
         if _identity(path.stat()) in _held:  # to open and close it would give back one of its locks

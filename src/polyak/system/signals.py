@@ -15,8 +15,12 @@ def start_deaf(thread: threading.Thread) -> None:
     """Start a thread that takes no signal which asks a process to end or to stop.
 
     A process that has been stopped may give what came meanwhile to any of its threads. Python's handlers run in the
-    main one, which would only be told of it once it wakes for another reason.
+    main one, which would only be told of it once it wakes for another reason. Where signals are no thread's, as on
+    Windows, it is started as any.
     """
+    if not hasattr(signal, "pthread_sigmask"):
+        thread.start()
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGTSTP))
     try:
         thread.start()
@@ -112,10 +116,11 @@ def time_limit(seconds: float | None) -> Generator[Limit]:
     """Give what interrupts a block of the main thread with `NoAnswer` after so many seconds.
 
     Code that never comes back to Python is not interrupted, nor is another thread than the main one; nor is any where
-    SIGALRM has a handler that was not installed from Python, which could not be put back.
+    SIGALRM has a handler that was not installed from Python, which could not be put back, or is not, as on Windows.
     """
     elsewhere = threading.current_thread() is not threading.main_thread()
-    if seconds is None or elsewhere or signal.getsignal(signal.SIGALRM) is None:
+    alarms = hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) is not None
+    if seconds is None or elsewhere or not alarms:
         yield nullcontext
         return
     limited = _Limited(seconds)
