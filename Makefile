@@ -13,7 +13,7 @@ NOTEBOOKS := notebooks/reparameterization.py notebooks/ddpg.py notebooks/td3.py 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check docs notebooks bench constraints clean
+.PHONY: help demo test lint types check docs notebooks bench dist constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,20 @@ notebooks: $(VENV)/notebooks.installed ## make the notebooks (.ipynb) from their
 
 bench: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers/installed) ## time polyak beside its peers; BENCH="--algorithms sac" selects, PEERS=... names a Python that has them
 	@$(BIN)/python benchmarks/bench.py --peers "$(PEERS)" $(BENCH)
+
+# From the wheel alone, in an environment of its own: `make dist` ends with the demo's training there.
+dist: $(VENV)/dev.installed ## build wheel and source archive into dist/, check them, install the wheel elsewhere and train with it
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist . > $(VENV)/build.log 2>&1 || { tail -n 20 $(VENV)/build.log >&2; exit 1; }
+	@$(BIN)/python -m twine check --strict dist/*
+	@set -e; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	$(PYTHON) -m venv "$$fresh/venv"; \
+	"$$fresh/venv/bin/python" -m pip -qq --disable-pip-version-check install -c constraints.txt dist/*.whl; \
+	here=$$PWD; cd "$$fresh"; \
+	venv/bin/polyak --version; \
+	run=$$(venv/bin/polyak train sac Pendulum-v1 --steps $(DEMO_STEPS) --seed 0 --run-dir runs); \
+	venv/bin/polyak evaluate "$$run"; venv/bin/polyak record "$$run"; venv/bin/polyak report "$$run"; \
+	ls -l "$$here/dist"
 
 # PyTorch keeps its version, because its newest build brings several GB of CUDA where the registry has no other.
 constraints: ## write constraints.txt anew: today's versions of core, extras and tools

@@ -2,8 +2,10 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -75,13 +77,69 @@ def tracked_files() -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel that a release would publish."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive and the wheel, as `make dist` makes them."""
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> zipfile.ZipFile:
+    """The wheel that a release would publish, made from the source archive."""
+    (path,) = built.glob("*.whl")
     return zipfile.ZipFile(path)
+
+
+def test_both_archives_pass_the_check_of_the_index(built: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir())]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("PASSED") == 2
+
+
+def test_the_source_archive_holds_what_the_repository_does_and_nothing_else(built: Path) -> None:
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = {path.relative_to(ROOT).as_posix() for path in tracked_files()}
+    assert inside == tracked | {"PKG-INFO"}
+    assert path.stat().st_size < 8_000_000
+
+
+RELATIVE = re.compile(r"\]\((?!https://)[^)]*\)")
+
+
+def test_what_the_index_shows_of_the_readme_leads_nowhere_else(wheel: zipfile.ZipFile) -> None:
+    """With the repository's address all links lead there, and to files that are; without one they are text alone."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = runpy.run_path(str(ROOT / "hatch_build.py"))["shown"]
+    there = shown(text, "https://host.example/polyak", "1.2.3")
+    found = re.findall(r"\]\(https://host\.example/polyak/(blob|raw)/v1\.2\.3/([^)#]+)[^)]*\)", there)
+    assert len(found) > 15
+    for kind, file in found:
+        assert (ROOT / file).is_file()
+        assert (kind == "raw") == file.startswith("docs/assets/")
+    assert text.count("](") == there.count("](")
+    assert RELATIVE.search(text)
+    for without in (there, shown(text, None, "1.2.3")):
+        assert not RELATIVE.search(without)
+    alone = shown(text, None, "1.2.3")
+    assert "](https://gymnasium.farama.org)" in alone
+    assert "docs/assets" not in alone
+    assert not re.search(r"\(\s*\)|\s,", alone)
+    described = wheel.read(f"polyak-{polyak.__version__}.dist-info/METADATA").decode()
+    assert "# polyak" in described
+    assert not RELATIVE.search(described)
+
+
+def test_the_changelog_has_a_section_for_this_version() -> None:
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for heading in headings:
+        assert re.fullmatch(r"\d+\.\d+\.\d+ \((unreleased|\d{4}-\d{2}-\d{2})\)", heading), heading
+    assert headings[0].startswith(f"{polyak.__version__} (")
 
 
 def test_one_version_everywhere() -> None:
