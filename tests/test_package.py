@@ -1,6 +1,7 @@
 """What is shipped: one version, the wheel, exact constraints, and a source that cannot run the code it reads."""
 
 import ast
+import importlib
 import re
 import runpy
 import subprocess
@@ -13,10 +14,13 @@ from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import polyak
+from polyak.algorithms import NAMES
+from polyak.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -140,6 +144,51 @@ def test_the_changelog_has_a_section_for_this_version() -> None:
     for heading in headings:
         assert re.fullmatch(r"\d+\.\d+\.\d+ \((unreleased|\d{4}-\d{2}-\d{2})\)", heading), heading
     assert headings[0].startswith(f"{polyak.__version__} (")
+
+
+def test_what_to_cite_is_this_version_and_every_algorithm_s_papers() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["cff-version"], cited["type"], cited["license"]) == ("1.2.0", "software", "MIT")
+    assert cited["version"] == polyak.__version__
+    numbers = [each["url"].removeprefix("https://arxiv.org/abs/") for each in cited["references"]]
+    assert len(set(numbers)) == len(numbers)
+    for each, number in zip(cited["references"], numbers, strict=True):
+        assert {"type", "title", "year", "authors", "notes"} <= each.keys()
+        assert each["identifiers"] == [{"type": "other", "value": f"arXiv:{number}"}]
+        assert all(author.keys() == {"given-names", "family-names"} for author in each["authors"])
+    for name in NAMES:
+        said = importlib.import_module(f"polyak.algorithms.{name}").__doc__ or ""
+        papers = re.findall(r"\d{4}\.\d{5}", said.partition("Deviations")[0])
+        assert papers, name
+        assert set(papers) <= set(numbers), name
+
+
+def test_the_public_ci_runs_what_is_there() -> None:
+    file = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    assert file.startswith("# Not yet run")
+    jobs = yaml.safe_load(file)["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert ".ci/run" in commands
+    assert jobs["quick"]["strategy"]["matrix"]["system"] == ["macos-latest", "windows-latest"]
+    tests = re.findall(r"tests/\w+\.py", " ".join(commands))
+    assert len(tests) > 5
+    for name in tests:
+        assert (ROOT / name).is_file()
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_what_a_contributor_is_told_leads_to_what_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert (ROOT / target).is_file(), target
+    for path in re.findall(r"`((?:src|tests|docs)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= set(targets)
+    for command in (
+        re.findall(r"`([a-z]+)(?: [^`]*)?`", text.partition("## What it can")[0]) if name == "SECURITY.md" else ()
+    ):
+        assert command in {*COMMANDS, "eval"} or command == "polyak", command
 
 
 def test_one_version_everywhere() -> None:
