@@ -143,6 +143,7 @@ TAKEN["Player"] = {
     "environment": MADE,
     "isolation": NONE,
     "max_episode_steps": FIVE,
+    "action_repeat": POSITIVE,
     "info_metrics": {"'10'", *FEW},
 }
 TAKEN["train_together"] = {**TAKEN["train"], "observers": {*FEW, "{}"}, "seeds": set()}
