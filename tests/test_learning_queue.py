@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -22,11 +23,11 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the source distribution has no benchmarks", allow_module_level=True)
 with pytest.MonkeyPatch.context() as patched:
     patched.syspath_prepend(BENCHMARKS)
-    cases, equal, store, runs, numbers, compared, experience, learning, pages = (
+    cases, equal, store, runs, numbers, compared, experience, scales, learning, pages = (
         importlib.import_module(name)
         for name in (
             *("curves.cases", "curves.equal", "curves.store", "curves.runs", "curves.numbers", "curves.compared"),
-            *("curves.experience", "learning", "learning_pages"),
+            *("curves.experience", "curves.scales", "learning", "learning_pages"),
         )
     )
 
@@ -342,3 +343,13 @@ def test_a_question_may_be_of_success_and_of_how_soon_it_came() -> None:
         *("0.75 (0.50 to 1.00)", "30, 1 of 2 seeds"),
     ]
     assert experience.first(found, 2.0, "success rate") == "not reached"
+
+
+def test_a_wrapper_brings_three_numbers_to_three_scales() -> None:
+    question = next(each for each in cases.EXPERIENCE if "scales" in each.title)
+    (path,) = {case.flags.split("--wrapper ")[1].split(":")[0] for case in question.cases if "--wrapper" in case.flags}
+    assert (BENCHMARKS.parent / path.replace(".", "/")).with_suffix(".py") == Path(scales.__file__)
+    raw, scaled = gymnasium.make("Pendulum-v1"), scales.Scales(gymnasium.make("Pendulum-v1"))
+    one, other = (each.reset(seed=0)[0] for each in (raw, scaled))
+    np.testing.assert_allclose(other, one * [1e-3, 1.0, 1e3], rtol=1e-6)
+    assert scaled.observation_space.contains(other)

@@ -114,6 +114,7 @@ FAULTS = {
     changed(metrics="('critic_loss', 'a/b')"): "metrics has 'a/b', but a name is of letters",
     changed(metrics="('critic_loss', 'q', 'q')"): "metrics has a name twice",
     changed(metrics="('critic_loss', 'updates')"): "metrics has 'updates', which records say already",
+    changed(metrics="('critic_loss', 'reward_scale')"): "metrics has 'reward_scale', which records say already",
     changed(pages="{'jacks': update}"): "pages has 'jacks', but polyak has jax, torch, tensorflow",
     changed(pages="{'jax': 'update'}"): "pages has no function for jax, but a str",
     changed(pages="{'torch': update}"): "my_file has pages for torch, not for jax: take --backend torch",

@@ -143,7 +143,23 @@ def steps_ahead(environment: str, steps: int) -> Question:
     return Question(f"n-step returns, {environment}", told, with_and_without(environment, variants))
 
 
+def on_other_scales(steps: int) -> Question:
+    """What normalized observations do where scales differ, which a wrapper of Pendulum makes of its three numbers."""
+    scaled = f"--steps {steps} --steps-per-epoch 1000 --wrapper benchmarks.curves.scales:Scales"
+    variants = {
+        "scaled": scaled,
+        "scaled-normalized": f"{scaled} --normalize-observations",
+        "as-it-is": f"--steps {steps} --steps-per-epoch 1000",
+    }
+    told = (
+        "SAC with Pendulum's preset, whose three numbers a wrapper multiplies by 0.001, 1 and 1,000: raw, with "
+        "`--normalize-observations`, and beside them Pendulum as it is."
+    )
+    return Question("Observations on scales from 0.001 to 1,000", told, with_and_without("Pendulum-v1", variants))
+
+
 EXPERIENCE = (
+    on_other_scales(10_000),
     steps_ahead(LANDER, 100_000),
     steps_ahead("HalfCheetah-v5", 50_000),
 )
