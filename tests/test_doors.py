@@ -136,6 +136,7 @@ TAKEN["push"] = {
 }
 TAKEN["pull"] = {"revision": {"'10'"}, "run_dir": PLACES}
 TAKEN["write_report"] = {"output": {"'10'"}}
+TAKEN["write_dataset"] = {**TAKEN["Run.evaluate"], "watched": {repr(print), repr(int)}}
 TAKEN["Player"] = {
     **ADDED,
     **dict.fromkeys(("name", "called"), TEXTS),
@@ -150,7 +151,7 @@ TAKEN["train_together"] = {**TAKEN["train"], "observers": {*FEW, "{}"}, "seeds":
 TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "steps": POSITIVE, "output": NONE}
 # a screen, of which tests have none, is asked for before an environment is made
 TAKEN["Player.watch"] = TAKEN["Run.watch"] = {**TAKEN["Run.evaluate"], "environment": {"None", *MADE}}
-TAKEN["Player.evaluate"] = {**TAKEN["Run.evaluate"], "watched": {repr(print), repr(int)}}
+TAKEN["Player.play"] = TAKEN["Player.evaluate"] = {**TAKEN["Run.evaluate"], "watched": {repr(print), repr(int)}}
 TAKEN["Player.record"] = TAKEN["Run.record"]
 TAKEN["Player.film"] = TAKEN["Run.film"] = {**TAKEN["Run.record"], "observer": NONE}
 
@@ -167,6 +168,7 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "export", polyak.export, {"run": run}
     yield "push", polyak.push, {"runs": run, "repo": "never/never", "dry_run": True, "output": run.folder}  # not taken
     yield "pull", polyak.pull, {"repo": "never"}  # not taken
+    yield "write_dataset", polyak.write_dataset, {"run": run, "output": "there-v0", "episodes": 1}
     yield "import_sb3", polyak.import_sb3, {}
     yield "load", polyak.load, {"folder": run}
     yield "Run", polyak.Run, {"folder": run}

@@ -19,6 +19,7 @@ _HOMES = {
     "push": "polyak.deploy.hub",
     "pull": "polyak.deploy.hub",
     "import_sb3": "polyak.policies.sb3",
+    "write_dataset": "polyak.run.dataset",
     "write_report": "polyak.report.page",
     "Run": "polyak.run.folder",
     "Player": "polyak.policies.player",
@@ -53,6 +54,7 @@ __all__ = [
     "train",
     "train_together",
     "tune",
+    "write_dataset",
     "write_report",
 ]
 
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from polyak.policies.policy import Policy
     from polyak.policies.sb3 import import_sb3
     from polyak.report.page import write_report
+    from polyak.run.dataset import write_dataset
     from polyak.run.folder import Run
     from polyak.run.runs import load
     from polyak.training import resume, train, train_together

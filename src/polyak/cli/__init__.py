@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "write a trained policy as an ONNX model or a C header, checked against itself",
     "push": "put runs on the Hugging Face Hub, with a card: polyak push RUN... USER/NAME",
     "pull": "bring the runs of a repository on the Hub here",
+    "dataset": "write a Minari dataset of a run's replay or of fresh episodes: polyak dataset RUN -o NAME-v0",
     "report": "write one HTML page about one run or many: curves, statistics, time, video",
     "import": "write a policy file of another library's model: polyak import sb3 MODEL.zip",
     "runs": "list the runs in a folder",

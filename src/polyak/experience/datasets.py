@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from polyak.environments.values import NUMBERS, Unfit
 from polyak.errors import UsageError
+from polyak.experience.links import NO_EPISODE
 from polyak.experience.replay import Replay, memory_needed
 from polyak.settings.demonstrated import COLUMNS, Recorded
 from polyak.system.memory import memory_free, readable_bytes
@@ -218,6 +219,21 @@ def _in_bounds(told: str, action: Float, spec: Spec, first: int, *, normalized: 
             "the environment's scale, or clip them"
         )
     return np.clip(action, -1, 1) if normalized else spec.to_normalized(action)
+
+
+def episodes_in(made: Transitions) -> list[Transitions]:
+    """The rows of each episode in their order, the episode that began first before the others.
+
+    What earlier versions stored has no episode's number: there, rows follow each other as they lie.
+    """
+    numbers = made.episode.copy()
+    unknown = numbers == NO_EPISODE
+    if unknown.any():
+        numbers[unknown] = episodes_of(made.only(unknown)) - np.int32(unknown.sum())  # below all that are known
+    _, first, of = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first[of], kind="stable")
+    starts = np.flatnonzero(np.diff(first[of][order], prepend=-1))
+    return [Transitions(*parts) for parts in zip(*(np.split(each[order], starts[1:]) for each in made), strict=True)]
 
 
 def episodes_of(made: Transitions, given: Any = None) -> NDArray[np.int32]:

@@ -25,10 +25,13 @@ from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from polyak.environments.stepping import Environments
     from polyak.policies.recording import Recording
     from polyak.policies.recording.filming import FilmObserver
     from polyak.policies.watching import Viewer
+    from polyak.types import Spec, Transitions
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,37 @@ class Player:
             UsageError: something asked for cannot be, such as actions drawn of a policy that has nothing to draw.
             TrainingError: the environment raised, or returned a number that is not finite.
         """
+        return self._played(episodes, seed, deterministic, info_metrics, watched, lambda environments: environments)
+
+    @door
+    def play(
+        self, episodes: int, *, seed: int = 0, deterministic: bool = True, watched: Watched | None = None
+    ) -> "tuple[Evaluation, list[Transitions], Spec]":
+        """The episodes of `evaluate`, with the transitions of each, and what the environment shows and takes.
+
+        Raises:
+            UsageError, TrainingError: as there; or the environment is a whole vector.
+        """
+        from polyak.policies.playing import Noting
+
+        noting: list[Noting] = []
+
+        def noted(environments: "Environments") -> "Environments":
+            noting.append(Noting(environments))
+            return noting[0].itself
+
+        result = self._played(episodes, seed, deterministic, None, watched, noted)
+        return result, noting[0].noted()[:episodes], noting[0].itself.spec
+
+    def _played(
+        self,
+        episodes: int,
+        seed: int,
+        deterministic: bool,
+        info_metrics: Sequence[str] | None,
+        watched: Watched | None,
+        around: "Callable[[Environments], Environments]",
+    ) -> Evaluation:
         require("watched", watched, watched is None or callable(watched), "a function, or None")
         episodes, seed = checked("episodes", episodes, Count), checked("seed", seed, Seed)
         asked = self.info_metrics if info_metrics is None else info_metrics
@@ -129,7 +163,7 @@ class Player:
             try:
                 warn_of_averages(environments)
                 chosen: dict[str, Any] = {"seed": seed, "generator": generator, "watched": watched}
-                return evaluate(policy, environments, episodes, info_metrics=names, **chosen)
+                return evaluate(policy, around(environments), episodes, info_metrics=names, **chosen)
             finally:
                 environments.close()
 
