@@ -27,6 +27,8 @@ class Case:
     fresh: int = 100
     """Episodes of the evaluation after training; 0 is none."""
     library: str = OURS
+    shown: str = ""
+    """The result of the training whose best policy plays the demonstrations, if there are any; it comes first."""
 
     @property
     def name(self) -> str:
@@ -122,6 +124,8 @@ class Question:
     """Of the evaluations."""
     reached: float | None = None
     """Where the table says after how many steps each case came to it."""
+    axis: str = "environment steps"
+    """What steps are."""
 
     @property
     def name(self) -> str:
@@ -158,10 +162,30 @@ def on_other_scales(steps: int) -> Question:
     return Question("Observations on scales from 0.001 to 1,000", told, with_and_without("Pendulum-v1", variants))
 
 
+def demonstrated() -> Iterator[Question]:
+    """What demonstrations are worth, and what is learned from them alone: of the lander's first run that lands."""
+    lands = "--steps 200000 --stop-at-return 200 --evaluation-episodes 20 --checkpoint-every 5000"
+    none = Case("experience", "sac", LANDER, lands, "demonstrations-none", 10)
+    half = Case("experience", "sac", LANDER, lands, "demonstrations-half", 10, shown=none.named(0))
+    told = "SAC with its preset there until a mean return of 200, without demonstrations and with 50 episodes"
+    yield Question(
+        f"Demonstrations, {LANDER}",
+        f"{told} in half of each batch, which the first seed's best policy without any played, its actions drawn.",
+        [none, half],
+        reached=200.0,
+    )
+    alone = "--preset offline --offline-updates 100000 --evaluation-episodes 20"
+    told = "TD3 learns from the same 50 episodes alone, with TD3+BC's term (alpha 2.5) and without."
+    variants = {"offline-cloning": alone, "offline-alone": f"{alone} --behaviour-cloning 0"}
+    cases = [Case("experience", "td3", LANDER, each, name, 10, shown=none.named(0)) for name, each in variants.items()]
+    yield Question(f"Offline, {LANDER}", told, cases, axis="updates, without environment steps")
+
+
 EXPERIENCE = (
     on_other_scales(10_000),
     steps_ahead(LANDER, 100_000),
     steps_ahead("HalfCheetah-v5", 50_000),
+    *demonstrated(),
 )
 """Questions in the order in which they are to be run."""
 

@@ -102,7 +102,7 @@ def draw(store: Store, folder: Path) -> None:
                 line(
                     panel, steps, np.median(values, axis=0), band, colour, f"{each.case.variant} ({seeds_told([each])})"
                 )
-            panel.set(title=question.title, xlabel="environment steps", ylabel=question.measure)
+            panel.set(title=question.title, xlabel=question.axis, ylabel=question.measure)
             panel.grid(color=GRAY, alpha=0.25)
             panel.spines[["top", "right"]].set_visible(False)
             panel.ticklabel_format(axis="x", style="plain")

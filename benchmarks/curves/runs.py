@@ -121,6 +121,8 @@ def ours(training: Training, places: Places) -> Result:
     """
     folder = places.folder(training)
     command = training.case.command(training.seed)
+    if training.case.shown:
+        command += ["--demonstrations", str(recorded(training.case.shown, places))]
     result = about(" ".join(["polyak", *command]))
     run = begun(folder)
     if run is None:
@@ -140,6 +142,33 @@ def ours(training: Training, places: Places) -> Result:
         result |= {"fresh_episodes": training.case.fresh}
         result |= {f"fresh_{name}": round(fresh[name], 2) for name in ("mean", "std")}
     return result
+
+
+EPISODES = 50
+"""Of demonstrations."""
+
+
+def recorded(name: str, places: Places) -> Path:
+    """Demonstrations of the best policy of another training, its actions drawn: written once, as a Minari dataset.
+
+    Raises:
+        RuntimeError: it has not been trained yet, or the command failed.
+    """
+    data = places.runs / f"{name}-data-v0"
+    run = begun(places.runs / name)
+    if run is None or places.results.read(name) is None:
+        raise RuntimeError(f"its demonstrations are of {name}, which comes first")
+    with contextlib.ExitStack() as stack:
+        folder = data.with_name("lock")
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            stack.enter_context(locked(folder))
+        except UsageError as error:
+            raise RuntimeError(f"{data} is just being written by another process") from error
+        if not data.exists():
+            asked = ["--episodes", str(EPISODES), "--seed", str(FRESH_SEED), "--best", "--stochastic"]
+            polyak("dataset", str(run.folder), "-o", str(data), *asked, log=data.with_name("log"))
+    return data.absolute()
 
 
 def begun(folder: Path) -> Run | None:

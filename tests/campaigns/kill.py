@@ -34,10 +34,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 import polyak
+from polyak.cli.request import spec_of_instance
+from polyak.experience import minari
 from polyak.run.checkpoints import manifest
 from polyak.run.checkpoints.manifest import Manifest
 from polyak.run.description import stamped
 from polyak.system import stopwatch
+from polyak.types import Transitions
 
 COMMAND = [sys.executable, "-c", "import sys; from polyak.cli import main; sys.exit(main())"]
 ENVIRONMENT = {
@@ -84,18 +87,23 @@ class Configuration:
     extra: tuple[str, ...] = ()
     mirrored: bool = False
     """Whether it has a mirror, from which a victim goes on whose folder is lost."""
+    shown: bool = False
+    """Whether it has demonstrations."""
+    offline: bool = False
+    """Whether its steps are updates, of demonstrations alone."""
 
     @property
     def arguments(self) -> list[str]:
         """Of the command line, but for the folder."""
         every = () if self.every is None else ("--checkpoint-every", str(self.every))
-        schedule = ("--steps", str(self.steps), "--steps-per-epoch", str(self.epoch))
+        steps = ("--steps", "0", "--offline-updates") if self.offline else ("--steps",)
+        schedule = (*steps, str(self.steps), "--steps-per-epoch", str(self.epoch))
         return ["train", self.algorithm, self.environment, "--backend", self.backend, *schedule, *every, *self.extra]
 
     @property
     def title(self) -> str:
         """In a line."""
-        mirrored = ("mirrored",) if self.mirrored else ()
+        mirrored = ("mirrored",) * self.mirrored + ("demonstrations",) * self.shown + ("offline",) * self.offline
         every = f"every {self.every or self.epoch}"
         return " ".join((*self.arguments[1:3], self.backend, every, *self.extra, *mirrored))
 
@@ -141,6 +149,10 @@ CONFIGURATIONS = (
     Configuration("td3", PENDULUM, 3700, 500, 37, extra=(*EXPLORED, "--envs", "2")),
     Configuration("sac", LANDER, 3000, 700, 100, backend="torch", extra=(*EXPLORED, "--action-repeat", "2", *BURSTS)),
     Configuration("td3", PENDULUM, 3000, 500, 100, backend="torch", extra=(*EXPLORED, *COLLECTORS)),
+    Configuration("sac", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, "--n-step", "3"), shown=True),
+    Configuration(
+        *("td3", PENDULUM, 4000, 500, 100, "torch", (*BURSTS, "--behaviour-cloning", "2.5")), shown=True, offline=True
+    ),
     Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
     Configuration("sac", PENDULUM, 3000, 500, 37, backend="torch", extra=(*SIMBA, *DECAY)),
 )
@@ -353,6 +365,20 @@ def _slept(process: subprocess.Popen[bytes], seconds: float) -> bool:
 # A victim's lives
 
 
+def recorded(path: Path) -> Path:
+    """A Minari dataset of four episodes of what looks like a pendulum, written where it is not there yet."""
+    generator, spec, episodes = np.random.default_rng(0), spec_of_instance(PENDULUM), list[Transitions]()
+    for number in range(4):
+        seen = generator.normal(size=(201, 3)).astype(np.float32)
+        action = generator.uniform(-1, 1, (200, 1)).astype(np.float32)
+        reward, never = -np.square(seen[1:, 0]), np.zeros(200, np.bool_)
+        ends, of = np.arange(200) == 199, np.full(200, number, np.int32)
+        episodes.append(Transitions(seen[:-1], action, reward, seen[1:], never, ends, of))
+    if not path.exists():
+        minari.write(path, episodes, spec, {})
+    return path
+
+
 class Campaign:
     """All rounds of one configuration."""
 
@@ -379,7 +405,8 @@ class Campaign:
 
     def _train(self, directory: Path) -> list[str]:
         mirror = ("--mirror", str(self.scratch / f"copies-{directory.name}")) if self.configuration.mirrored else ()
-        return [*self.configuration.arguments, *COMMON, *self._seed, "--run-dir", str(directory), *mirror]
+        shown = ("--demonstrations", str(recorded(self.scratch / "shown-v0"))) if self.configuration.shown else ()
+        return [*self.configuration.arguments, *COMMON, *self._seed, "--run-dir", str(directory), *mirror, *shown]
 
     def _reference(self) -> Reference | None:
         watched = Watched(self.scratch / "reference")
