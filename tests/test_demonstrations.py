@@ -268,6 +268,19 @@ def test_rates_fall_over_the_offline_updates() -> None:
     )
 
 
+def test_offline_statistics_are_those_of_the_data(tmp_path: Path) -> None:
+    given = columns(24)
+    asked: dict[str, Any] = {**TINY, **OFFLINE, "normalize_observations": True, "normalize_rewards": True}
+    run = polyak.train("td3", tiny_cli.TINY, demonstrations=given, run_dir=tmp_path, **asked)
+    firsts = given["observation"][np.arange(24) % 4 == 0]
+    seen = np.concatenate([firsts, given["next_observation"]]).astype(np.float64)
+    normalizer = run.policy.normalizer
+    assert normalizer is not None
+    np.testing.assert_allclose(normalizer.mean, seen.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(normalizer.scale, 1 / seen.std(axis=0), rtol=1e-5)
+    assert run.metrics[0]["learner/reward_scale"] > 1
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -72,7 +72,8 @@ ALLOWED = {
     "experience.links": {"types"},
     **{
         f"experience.{name}": {
-            *("types", "errors", "system", "settings.demonstrated", "experience.replay", "experience.datasets"),
+            *("types", "errors", "system", "settings.demonstrated"),
+            *("experience.replay", "experience.links", "experience.datasets"),
             *("environments.parts", "environments.values"),  # NumPy alone: no environment is made
         }
         for name in ("datasets", "minari")

@@ -580,7 +580,10 @@ def arrays_of(folder: Path, of: Manifest) -> dict[str, NDArray[Any]]:
     at = folder / "checkpoints"
     held = min(of.added, int(of.run["settings"]["replay_size"]))
     stored = [load_file(at / segment.file.name) for segment in of.segments]
-    replay = {name: np.concatenate([each[name] for each in stored])[-held:] for name in ("records", "episodes")}
+    names = ("records", "episodes") if stored else ()  # offline there are none
+    replay = {name: np.concatenate([each[name] for each in stored])[-held:] for name in names}
+    shown = [load_file(at / segment.file.name) for segment in of.demonstrations]
+    replay |= {f"demonstrations/{name}": np.concatenate([each[name] for each in shown]) for name in (shown or [{}])[0]}
     return {**load_file(at / of.files["loop"].name), **replay}
 
 
