@@ -136,12 +136,13 @@ class EvaluateElsewhere(Stateless):
 
     def evaluated(self, training: Training) -> None:
         """Evaluate."""
+        repeat, parts = training.settings.action_repeat, training.policy.spec.keys
         environments = make_environments(
             self.environment,
             1,
             Streams(self.seed).evaluation,
             max_episode_steps=self.max_episode_steps,
-            additions=dataclasses.replace(self._added, action_repeat=training.settings.action_repeat),
+            additions=dataclasses.replace(self._added, action_repeat=repeat, parts=parts),
         )
         try:
             result = evaluate(training.policy, environments, self.episodes, occasion=f"in the evaluation {self.name!r}")

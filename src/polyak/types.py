@@ -6,7 +6,7 @@ Observations and actions are float32; actions are normalized to [-1, 1] everywhe
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
@@ -38,6 +38,8 @@ class Spec:
     """[A], in environment units."""
     observation_parts: Any = None
     """Where the environment's own observation is no array: its parts, as `polyak.environments.parts` says them."""
+    goal_size: int = 0
+    """G, where goals are set in hindsight: the last 2 G of the O numbers are the desired goal and the achieved one."""
 
     def __post_init__(self) -> None:
         for name in ("observation_shape", "action_shape"):
@@ -48,11 +50,34 @@ class Spec:
             bound: Any = getattr(self, name)
             if not (isinstance(bound, np.ndarray) and cast(Any, bound).shape == (self.action_size,)):
                 raise UsageError(f"{name} is {bound!r:.100}, but must be an array of shape ({self.action_size},)")
+        if not _end_in_goals(self.observation_parts, self.goal_size, self.observation_size):
+            raise UsageError(
+                f"goal_size is {self.goal_size!r:.100}, but must be 0, or that of the goals in which the parts of the "
+                "observation end: desired_goal, achieved_goal"
+            )
 
     @cached_property
     def observation_size(self) -> int:
         """O: the length of the flattened observation."""
         return math.prod(self.observation_shape)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where the environment's own observation is a dictionary, the keys that are read, in their order."""
+        match self.observation_parts:
+            case ["dict", [*pairs]]:
+                return tuple(key for key, _ in pairs)
+            case _:
+                return ()
+
+    @cached_property
+    def seen(self) -> "Spec":
+        """What learner and policy see of it: the same without the achieved goal, which is last; elsewhere, itself."""
+        if not self.goal_size:
+            return self
+        kind, parts = self.observation_parts
+        shape = (self.observation_size - self.goal_size,)
+        return replace(self, observation_shape=shape, observation_parts=[kind, parts[:-1]], goal_size=0)
 
     @cached_property
     def action_size(self) -> int:
@@ -86,6 +111,7 @@ class Spec:
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back, bit for bit."""
         parts = {} if self.observation_parts is None else {"observation_parts": self.observation_parts}
+        parts |= {"goal_size": self.goal_size} if self.goal_size else {}
         return {
             "observation_shape": self.observation_shape,
             "action_shape": self.action_shape,
@@ -105,7 +131,10 @@ class Spec:
         if not all(type(size) is int and 1 <= size < 2**31 for size in (*observation_shape, *action_shape)):
             raise ValueError(f"shapes {str(observation_shape)[:40]} and {str(action_shape)[:40]}")
         low, high = (np.array(described[name], np.float32) for name in ("action_low", "action_high"))
-        spec = cls(observation_shape, action_shape, low, high, described.get("observation_parts"))
+        goal_size, parts = described.get("goal_size", 0), described.get("observation_parts")
+        if not _end_in_goals(parts, goal_size, math.prod(observation_shape)):
+            raise ValueError(f"goals of {str(goal_size)[:40]} numbers in {str(parts)[:60]}")
+        spec = cls(observation_shape, action_shape, low, high, parts, goal_size)
         if not low.shape == high.shape == (spec.action_size,):
             raise ValueError(f"action bounds of shape {low.shape} and {high.shape} for {spec.action_size} actions")
         return spec
@@ -126,6 +155,17 @@ class Spec:
         """Map actions [..., A] in environment units to [-1, 1]; the inverse of `to_environment`."""
         normalized: Float = (action - self.action_low) / self.action_half_range - np.float32(1)
         return np.clip(normalized, np.float32(-1), np.float32(1))
+
+
+def _end_in_goals(parts: Any, size: Any, observation_size: int) -> bool:
+    """Whether an observation of so many numbers, by its parts, ends in two goals of `size` each, or `size` is 0."""
+    if type(size) is not int or size <= 0:
+        return type(size) is int and size == 0
+    match parts:
+        case ["dict", [_, ["desired_goal", ["array", [*desired], _]], ["achieved_goal", ["array", [*achieved], _]]]]:
+            return 2 * size < observation_size and desired == achieved and math.prod(desired) == size
+        case _:
+            return False
 
 
 class Transitions(NamedTuple):

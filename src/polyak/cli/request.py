@@ -207,7 +207,7 @@ def replay_needed(plan: Plan) -> int:
         require_writable(store_at(plan.mirror))
     spec = spec_of_instance(plan.environment, plan.vectorization, plan.config.max_episode_steps, plan.additions)
     config = plan.with_fractions(spec.action_half_range).config
-    require_parts(plan.algorithm, spec, config)
+    require_parts(plan.algorithm, spec.seen, config)
     make_replay(plan, spec, plan.side_by_side)
     return memory_needed(min(config.replay_size, config.steps), spec.observation_size, spec.action_size)
 

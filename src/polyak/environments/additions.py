@@ -30,6 +30,10 @@ class Additions:
     """`module:Class` of each wrapper, the innermost first; of ids alone."""
     action_repeat: int = 1
     """Its own steps that each action is taken for, where it is stepped (`Guard`)."""
+    hindsight: bool = False
+    """Whether it is to have goals, which are read for others to be set in hindsight (`polyak.environments.goals`)."""
+    parts: tuple[str, ...] = ()
+    """Otherwise, where it shows a dictionary that has them all: the parts that are read, in this order."""
 
 
 NOTHING = Additions()

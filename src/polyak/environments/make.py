@@ -17,6 +17,7 @@ from polyak.environments.closing import close
 from polyak.environments.construction import complete, make_by_call, make_registered, name_of, not_made
 from polyak.environments.distinct import Claim, parts_of
 from polyak.environments.elsewhere import Elsewhere
+from polyak.environments.goals import of_parts, with_goals
 from polyak.environments.guard import Guard
 from polyak.environments.handed import Given, Handed, Lent, callable_of
 from polyak.environments.history import NONE, Isolation, isolated
@@ -258,11 +259,14 @@ def _made(
             made = make_by_call(environment, render_mode, additions.settings)
         try:
             complete(made, name)
+            if additions.hindsight:
+                made = with_goals(made, name)
             if isinstance(made, VectorEnv):
                 _require_once(additions, "a VectorEnv steps all its environments by itself")
                 return _keeping_its_limit(made, max_episode_steps)
             require_flattenable(made.observation_space)
-            return made if max_episode_steps is None else _limited(made, max_episode_steps)
+            limited = made if max_episode_steps is None else _limited(made, max_episode_steps)
+            return of_parts(limited, additions.parts)
         except BaseException:
             close(made)
             raise

@@ -47,6 +47,10 @@ class Flat(spaces.Box):
         return repr(self.declared)
 
 
+class WithGoals(spaces.Dict):
+    """What is observed where goals are set in hindsight: an observation, the desired goal and the achieved one."""
+
+
 def spec_of(observation_space: Space[Any], action_space: Space[Any]) -> Spec:
     """The Spec of one environment (not of a vector), its observation space a Box.
 
@@ -58,12 +62,14 @@ def spec_of(observation_space: Space[Any], action_space: Space[Any]) -> Spec:
     if not isinstance(observation_space, spaces.Box) or shape is None or int(np.prod(shape)) == 0:
         raise UsageError(f"the observation space {observation_space} holds no number to observe")
     flat = observation_space if isinstance(observation_space, Flat) else None
+    goals = flat.declared if flat is not None and isinstance(flat.declared, WithGoals) else None
     return Spec(
         observation_shape=shape if flat is None else flat.shape_shown,
         action_shape=box.shape,
         action_low=box.low.astype(np.float32).reshape(-1),
         action_high=box.high.astype(np.float32).reshape(-1),
         observation_parts=None if flat is None else flat.parts_shown,
+        goal_size=0 if goals is None else spaces.flatdim(goals["desired_goal"]),
     )
 
 

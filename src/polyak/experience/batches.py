@@ -1,7 +1,7 @@
 """From what replay holds to what a learner learns from, in five stages.
 
 1. choose: which transitions (`choosers`).
-2. relabel: what would have been rewarded had another goal been meant. Nobody does yet.
+2. relabel: what would have been rewarded had another goal been meant (`hindsight`).
 3. accumulate: from raw transitions to targets' parts, as (8.5) has them, of one step or n: reward, next observation,
    discount.
 4. mix: of each batch, a share of demonstrations behind that of replay, each chosen and accumulated by itself, in this
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from polyak.experience import moments
 from polyak.experience.choosers import Chooser, Chosen, Uniform
+from polyak.experience.hindsight import Hindsight, Outcomes
 from polyak.experience.moments import Statistics
 from polyak.experience.replay import Replay
 from polyak.policies.normalizer import RAW, Snapshot
@@ -42,6 +43,7 @@ class Batches:
         demonstrations: Replay | None = None,
         demonstrated: int = 0,
         statistics: Statistics | None = None,
+        hindsight: Hindsight | None = None,
     ) -> None:
         """Make batches of what `replay` holds, and `demonstrated` rows of each of what `demonstrations` do.
 
@@ -50,7 +52,7 @@ class Batches:
         self.replay, self.demonstrations = replay, demonstrations
         self._discount, self._n_step, self._chooser = discount, n_step, chooser
         self._demonstrated = demonstrated
-        self._statistics = statistics
+        self._statistics, self._hindsight = statistics, hindsight
 
     def add(self, transitions: Transitions) -> None:
         """Transitions enter replay, in their order."""
@@ -63,18 +65,27 @@ class Batches:
 
         Raises:
             UsageError: replay is empty.
+            TrainingError: the environment's functions of goals failed.
         """
         batch = self._drawn(generator, updates, batch_size)
         return batch if self._statistics is None else self._statistics.normalize(batch)
 
     def _drawn(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
         """All stages but the last."""
-        ahead = self._discount, self._n_step
         if self.demonstrations is None:
-            return sample_batch(self.replay, generator, updates, batch_size, *ahead, self._chooser)
+            return self._of(self.replay, generator, updates, batch_size, self._chooser)
         own, shown = batch_size - self._demonstrated, self._demonstrated
         shares = [(self.replay, own, self._chooser)] * (own > 0) + [(self.demonstrations, shown, UNIFORM)]
-        return mixed([sample_batch(replay, generator, updates, rows, *ahead, by) for replay, rows, by in shares])
+        return mixed([self._of(replay, generator, updates, rows, by) for replay, rows, by in shares])
+
+    def _of(
+        self, replay: Replay, generator: np.random.Generator, updates: int, batch_size: int, chooser: Chooser
+    ) -> Batch:
+        """A share, of one replay."""
+        chosen = chooser.choose(replay, generator, updates, batch_size)
+        if self._hindsight is not None:
+            return self._hindsight.batch(replay, chosen, generator, self._discount, self._n_step)
+        return accumulated(replay, chosen, self._discount, self._n_step)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -117,15 +128,24 @@ class Batches:
 
 
 def batches_of(
-    config: Settings, spec: Spec, envs: int, replay: Replay, demonstrations: Replay | None = None
+    config: Settings,
+    spec: Spec,
+    envs: int,
+    replay: Replay,
+    demonstrations: Replay | None = None,
+    goals: Outcomes | None = None,
 ) -> Batches:
-    """What these settings make of a replay that so many environments fill, and of demonstrations."""
+    """What these settings make of a replay that so many environments fill, and of demonstrations.
+
+    With what says of `goals` how they are rewarded, some are set in hindsight, in demonstrations too.
+    """
     shown = 0 if demonstrations is None else config.demonstrated(config.batch_size)
-    statistics, sizes = None, (spec.observation_size, envs, config.discount)
+    statistics, sizes = None, (spec.seen.observation_size, envs, config.discount)
     if config.normalize_observations or config.normalize_rewards:
         wanted = {"observations": config.normalize_observations, "rewards": config.normalize_rewards}
         statistics = Statistics(*sizes, **wanted)
-    return Batches(replay, config.discount, config.n_step, UNIFORM, demonstrations, shown, statistics)
+    hindsight = None if goals is None else Hindsight(goals, spec, config.hindsight_goals)
+    return Batches(replay, config.discount, config.n_step, UNIFORM, demonstrations, shown, statistics, hindsight)
 
 
 STATISTICS = "statistics"
@@ -145,7 +165,7 @@ def parted(prefix: str, arrays: Arrays) -> Arrays:
 
 def first_snapshot(config: Settings, spec: Spec) -> Snapshot:
     """What the settings show networks through before there were any batches."""
-    return moments.first(spec.observation_size if config.normalize_observations else None)
+    return moments.first(spec.seen.observation_size if config.normalize_observations else None)
 
 
 def snapshot_in(arrays: Arrays, config: Settings, spec: Spec) -> Snapshot:

@@ -95,7 +95,7 @@ class Collecting:
         for name, value in order.settings.items():
             self._environments.set(name, value)
         if order.policy is not None:
-            head, spec = self._beginning.head, self._environments.spec
+            head, spec = self._beginning.head, self._environments.spec.seen
             through = {"body": head.body, "normalizer": order.normalizer}
             self._policy = Policy(order.policy, spec, head.kind, head.exploration_noise, **through)  # pyright: ignore[reportArgumentType]
         if order.steps == 0:

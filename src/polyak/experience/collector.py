@@ -80,6 +80,8 @@ class Collector:
         """[N]: the numbers of the running episodes; its emitted ones keep their array."""
         self._episodes: list[Episode] = []
         self._observation: Float = np.zeros((environments.count, environments.spec.observation_size), np.float32)
+        self._hidden = environments.spec.goal_size
+        """Of how many numbers at an observation's end the policy knows nothing."""
 
     def begin(self) -> None:
         """Start the first episodes; a collector that is `restore`d goes on with those that were running.
@@ -115,7 +117,8 @@ class Collector:
                 raise
             lap("environment")
         else:
-            action = policy.explore(self._observation, self._exploration.noise, self._exploration.spread)
+            seen = self._observation[:, : -self._hidden] if self._hidden else self._observation
+            action = policy.explore(seen, self._exploration.noise, self._exploration.spread)
             lap("acting")
             result = self.environments.step(action)
             lap("environment")

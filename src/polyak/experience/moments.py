@@ -92,9 +92,10 @@ class Statistics:
         """Transitions enter replay, in their order."""
         begins, returns = self._advanced(transitions.episode.tolist(), transitions.reward.tolist())
         if self._observed is not None:
-            shown = transitions.next_observation
+            seen = slice(len(self._observed.mean))  # what is achieved of goals is not
+            shown = transitions.next_observation[:, seen]
             if any(begins):
-                shown = np.concatenate([transitions.observation[begins], shown])
+                shown = np.concatenate([transitions.observation[begins, seen], shown])
             self._observed.add(shown)
         if self._returned is not None:
             self._returned.add(np.array(returns)[:, np.newaxis])

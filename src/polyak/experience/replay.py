@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyak.errors import UsageError
-from polyak.experience.links import Links
+from polyak.experience.links import Futures, Links
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.types import Bool, Float, Integers, Layout, Transitions
 
@@ -37,7 +37,8 @@ class Replay:
         self.added = 0
         """Transitions ever added; the next one goes to row `added % capacity`."""
         self._links: Links | None = None
-        """Made when they are first asked for."""
+        self._futures: Futures | None = None
+        """Both made when they are first asked for."""
         try:
             self._records: Float = np.zeros((rows, self.layout.width), np.float32)
             self._episodes: NDArray[np.int32] = np.zeros(rows, np.int32)
@@ -78,10 +79,10 @@ class Replay:
             packed = np.empty((count, self.layout.width), np.float32)
             self.layout.pack(transitions, packed)
             self._put(self.added, packed, transitions.episode)
-        if self._links is not None:
-            self._links.append(
-                self.added, transitions.episode, np.logical_or(transitions.terminated, transitions.truncated)
-            )
+        for known in (self._links, self._futures):
+            if known is not None:
+                ended = np.logical_or(transitions.terminated, transitions.truncated)
+                known.append(self.added, transitions.episode, ended)
         self._count(self.added + count)
 
     def gathered(self, numbers: Integers) -> Float:
@@ -102,11 +103,46 @@ class Replay:
         stored. The first call makes `Links` of all that is held.
         """
         if self._links is None:
-            held = self.oldest, self.added
-            ended = cast(Bool, self.records(*held)[:, self.layout.terminated :].any(axis=1))
             self._links = Links(len(self._records))
-            self._links.append(self.oldest, self.episodes(*held), ended)
+            self._links.append(self.oldest, *self._episodes_and_ends())
         return self._links.after(numbers)
+
+    def _known_futures(self) -> Futures:
+        if self._futures is None:
+            self._futures = Futures(len(self._records))
+            self._futures.append(self.oldest, *self._episodes_and_ends())
+        return self._futures
+
+    def _episodes_and_ends(self) -> tuple[NDArray[np.int32], Bool]:
+        """Of all that is held, in order."""
+        held = self.oldest, self.added
+        return self.episodes(*held), cast(Bool, self.records(*held)[:, self.layout.terminated :].any(axis=1))
+
+    def followers(self, numbers: Integers) -> NDArray[np.int64]:
+        """How many held transitions of their episodes come after held ones of `numbers` [...]: [...].
+
+        The first call makes `Futures` of all that is held.
+        """
+        return self._known_futures().count(numbers)
+
+    def later(self, numbers: Integers, steps: Integers) -> NDArray[np.int64]:
+        """The numbers of what came `steps` [n] later in the episodes of held transitions, by their numbers [n].
+
+        Of each as many are held. Where environments take turns, as all do but collectors that are free, a look at how
+        far apart two neighbours are tells where the wanted one is; elsewhere one goes from each to the next.
+        """
+        futures, found, left = self._known_futures(), np.array(numbers, np.int64), np.array(steps, np.int64)
+        while True:
+            open_ = np.flatnonzero(left)
+            if not len(open_):
+                return found
+            near, far = found[open_], left[open_]
+            following = self.successors(near)
+            guess = near + far * (following - near)
+            right = guess < self.added
+            right[right] = futures.are(guess[right], far[right], near[right])
+            found[open_] = np.where(right, guess, following)
+            left[open_] = np.where(right, 0, far - 1)
 
     def records(self, first: int, end: int) -> Float:
         """Records number `first` to `end` (exclusive): [end - first, 2 O + A + 3].
@@ -128,7 +164,7 @@ class Replay:
         """Put back what `records(first, end)` and `episodes` gave; the last one restored is the newest of all."""
         self._put(first, records, episodes)
         self._count(first + len(records))
-        self._links = None
+        self._links = self._futures = None
 
     def _put(self, first: int, records: Float, episodes: NDArray[np.int32]) -> None:
         kept = slice(-self.capacity, None)

@@ -138,12 +138,12 @@ def evaluate(
         return _moment(results, running, episodes)
 
     with _told_as(environments, lambda: f"{occasion}, {moment()}"):
-        observation = environments.reset()
+        observation = _seen(policy, environments.reset())
         running += [_Episode(first) for first in observation]
         while any(len(result) < share for result, share in zip(results, quota, strict=True)):
             if watched is not None:
                 watched(moment)
-            step = environments.step(_actions(policy, observation, generator))
+            step = _step_seen(policy, environments.step(_actions(policy, observation, generator)))
             for index in np.flatnonzero(step.valid):
                 running[index].add(float(step.reward[index]), discount)
             too_long = _too_long(environments, step, running)
@@ -153,13 +153,24 @@ def evaluate(
                     results[index].append(running[index])
             observation = step.observation
             if too_long.any() and environments.every_episode_has_a_seed:
-                observation = environments.start_anew(too_long)
+                observation = _seen(policy, environments.start_anew(too_long))
             for index in np.flatnonzero(step.ended | too_long | ~step.valid):
                 running[index] = _Episode(observation[index])  # a reset step gives the first observation once more
             if until():
                 _cut_off(results, running, quota, observation)
                 break
     return _result([episode for result in results for episode in result], seed, value, info_metrics)
+
+
+def _seen(policy: Policy, observation: Float) -> Float:
+    """Of observations [N, O], what the policy sees: all but the achieved goal, which is last where there is one."""
+    size = policy.spec.observation_size
+    return observation if observation.shape[1] == size else observation[:, :size]
+
+
+def _step_seen(policy: Policy, step: Step) -> Step:
+    shown = {name: _seen(policy, getattr(step, name)) for name in ("observation", "next_observation")}
+    return step._replace(**shown)
 
 
 def _actions(policy: Policy, observation: Float, generator: np.random.Generator | None) -> Float:
@@ -287,7 +298,7 @@ def require_same_spaces(policy: Policy, environments: Environments) -> None:
     Raises:
         UsageError: they do not; both are named.
     """
-    ours, theirs = policy.spec, environments.spec
+    ours, theirs = policy.spec, environments.spec.seen
     if ours.observation_size != theirs.observation_size or ours.action_shape != theirs.action_shape:
         raise UsageError(
             f"the policy takes observations {ours.observation_shape} and gives actions {ours.action_shape}, but the "

@@ -96,7 +96,7 @@ class Player:
         """
         said = self.acting.made_for.get("action_repeat", 1) if self.action_repeat is None else self.action_repeat
         repeat = checked("the policy's action_repeat", said, Annotated[int, REPEATED])
-        return Additions(self.environment_settings, self.wrappers, repeat)
+        return Additions(self.environment_settings, self.wrappers, repeat, parts=self.acting.spec.keys)
 
     @property
     def kept_apart(self) -> Isolation:

@@ -79,7 +79,7 @@ def _on_cluster(stack: ExitStack, plan: Plan, on: str) -> Place:
 
 def _beginnings(plan: Plan, environments: Elsewhere) -> list[Beginning]:
     head = plan.algorithm.head(plan.config)
-    body = policy_body(plan.algorithm.state(environments.spec, plan.config))
+    body = policy_body(plan.algorithm.state(environments.spec.seen, plan.config))
     return [
         Beginning(
             number=number,

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
+from polyak.environments.goals import Goals
 from polyak.environments.traits import Traits
 from polyak.experience.collector import Episode
 from polyak.experience.replay import Replay
@@ -31,6 +32,27 @@ def told_of(plan: Plan, traits: Traits) -> dict[str, str]:
             "--normalize-rewards instead"
         )
     return found
+
+
+ENDS = {
+    "environment": "whether one ends the episode is asked of the environment",
+    "never": "none ends an episode",
+    "reward": "one ends the episode where the greatest reward is given",
+}
+
+
+def told_of_goals(plan: Plan, goals: Goals | None) -> dict[str, str]:
+    """What is worth knowing where goals are set in hindsight."""
+    if goals is None:
+        return {}
+    others = plan.config.hindsight_goals
+    told = f"{others} of {others + 1} transitions are of a goal achieved later in their episode; "
+    told += ENDS[plan.config.goal_ends]
+    if goals.rows_apart:
+        told += f"; {' and '.join(goals.rows_apart)} row by row, as they do not take many at once"
+    if goals.more:
+        told += f"; there is more in rewards than theirs, which has no part in it ({goals.more})"
+    return {"hindsight": told}
 
 
 EVALUATED = {

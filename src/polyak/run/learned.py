@@ -38,7 +38,7 @@ def newest_learner(folder: Path, algorithm: Algorithm, settings: Mapping[str, An
     def read(made: Manifest) -> Known:
         with sensible(folder / made.name):
             config = _config(algorithm, made.run["settings"])
-            spec = Spec.from_json(made.state["spec"])
+            spec = Spec.from_json(made.state["spec"]).seen
             require_parts(algorithm, spec, config)
             expected = expected_learner(algorithm, spec, config, checkpoints.size(made.files["learner"]))
             arrays = checkpoints.learner(made, algorithm.name, expected)

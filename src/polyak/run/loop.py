@@ -311,7 +311,7 @@ class Loop:
         updates, launched = self.updates.state()
         ledger, measured = self.ledger.state()
         state = {
-            "spec": self.updates.policy.spec.to_json(),
+            "spec": self.collector.environments.spec.to_json(),
             "collector": collector,
             "environments": self.collector.environments.state(),
             "test_environments": self.evaluations.state(),

@@ -66,9 +66,10 @@ def put_right(run: Run, saved: Saved, plan: Plan, found: Mapping[str, str]) -> N
 
 def last_policy(saved: Saved, plan: Plan) -> Policy:
     """The policy of a checkpoint's learner."""
-    actor = actor_in(plan.algorithm.state(saved.spec, plan.config), saved.learner)
-    normalizer = snapshot_in(saved.batches, plan.config, saved.spec).normalizer
-    return policy_of(plan.algorithm, plan.config, saved.spec, actor, made_for(saved.manifest.run), normalizer)
+    spec = saved.spec.seen
+    actor = actor_in(plan.algorithm.state(spec, plan.config), saved.learner)
+    normalizer = snapshot_in(saved.batches, plan.config, spec).normalizer
+    return policy_of(plan.algorithm, plan.config, spec, actor, made_for(saved.manifest.run), normalizer)
 
 
 def _fault(run: Run, saved: Saved, plan: Plan, file: Path, over: bool) -> str:

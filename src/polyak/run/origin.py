@@ -57,8 +57,8 @@ def require_own(policy: Policy, settings: Mapping[str, Any], file: Path) -> None
     found = [f"{name} {policy.made_for[name]!r}, not {ours[name]!r}" for name in wrong]
     if not found and algorithms.is_built_in(algorithm) and policy.kind != _kind_of(algorithm):
         found = [f"a {policy.kind} policy, which {algorithm} does not learn"]
-    if not found and space is not None and not space.agrees_with(policy.spec):
-        found = [f"the spaces {policy.spec.to_json()}, not {space.to_json()}"]
+    if not found and space is not None and not space.seen.agrees_with(policy.spec):
+        found = [f"the spaces {policy.spec.to_json()}, not {space.seen.to_json()}"]
     if found:
         raise UsageError(
             f"{file} is the policy of another run than settings.json beside it: it has {'; '.join(found)}; put the "

@@ -73,7 +73,8 @@ class Plan(Options):
     @property
     def additions(self) -> Additions:
         """What the environment has besides what its id says."""
-        return Additions(self.environment_settings, self.wrappers, self.config.action_repeat)
+        config = self.config
+        return Additions(self.environment_settings, self.wrappers, config.action_repeat, config.hindsight)
 
     @property
     def label(self) -> str:

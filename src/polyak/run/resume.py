@@ -20,6 +20,7 @@ from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.collecting import Collecting, collector_of, on_other_processors
 from polyak.run.description import is_text, stamped, write_settings
+from polyak.run.facts import told_of_goals
 from polyak.run.folder import Run
 from polyak.run.learned import sensible
 from polyak.run.loop import Loop
@@ -110,11 +111,12 @@ def _restored(
     """
     before, plan = plans
     run, manifest, streams = asked.run, saved.manifest, Streams(plan.seed)
-    environments, evaluation = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
+    limit = stack.enter_context(time_limit(plan.step_timeout))
+    environments, evaluation, goals = make_worlds(stack, plan, streams, limit)
     collector = collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
-        batches = make_batches(plan, saved.spec, environments.count, saved.replay, saved.demonstrations)
+        batches = make_batches(plan, saved.spec, environments.count, saved.replay, saved.demonstrations, goals)
         batches.restore(manifest.state.get("batches", {}), saved.batches)
         if evaluation is not None and plan.evaluate_in != "training":
             restore_evaluation(evaluation, saved)
@@ -125,6 +127,7 @@ def _restored(
     if inexact := on_other_processors(collector):
         notes["not exact"] = "; ".join(filter(None, [notes.get("not exact"), inexact]))
         description["machine"] |= {"not_exact": inexact}
+    notes |= told_of_goals(plan, goals)
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(run.folder)
     remove_leftovers(checkpoints.folder)

@@ -70,10 +70,11 @@ def read_checkpoint(checkpoints: Checkpoints, of: Manifest, steps: int | None = 
     with sensible(checkpoints.folder / of.name):
         algorithm = algorithm_of(str(of.run["algorithm"]), checkpoints.folder.parent)
         plan, spec = plan_of(of.run, str(of.run["environment"]), algorithm), Spec.from_json(of.state["spec"])
-        require_parts(algorithm, spec, plan.config)
+        seen = spec.seen
+        require_parts(algorithm, seen, plan.config)
         require_description(of.run, str(checkpoints.folder / of.name))
         loop = checkpoints.loop(of, _loop_arrays(plan, spec, of.state))
-        expected = expected_learner(algorithm, spec, plan.config, checkpoints.size(of.files["learner"]))
+        expected = expected_learner(algorithm, seen, plan.config, checkpoints.size(of.files["learner"]))
         learner = checkpoints.learner(of, algorithm.name, expected)
         at_once = plan.config.update_every if plan.collectors else plan.envs  # of a round, or of a step
         ahead = 0 if plan.config.offline else max((steps or plan.config.steps) - of.step, 0) + at_once
@@ -104,9 +105,9 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
         shapes["observation"] = (plan.side_by_side, spec.observation_size)
     if "launched" in state:
         shapes["launched"] = (int(state["launched"]), metrics)
-        shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec).items()}
+        shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec.seen).items()}
         if plan.config.normalize_observations:
-            shapes |= dict.fromkeys(("normalizer/mean", "normalizer/scale"), (spec.observation_size,))
+            shapes |= dict.fromkeys(("normalizer/mean", "normalizer/scale"), (spec.seen.observation_size,))
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
 
 

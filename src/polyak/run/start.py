@@ -9,6 +9,7 @@ from polyak.algorithm import first_state
 from polyak.algorithms import is_built_in, require_page
 from polyak.algorithms.checks import require_parts
 from polyak.algorithms.trial import require_working
+from polyak.environments.goals import Goals
 from polyak.environments.history import generators_kept
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
@@ -25,7 +26,7 @@ from polyak.run.collecting import Collecting, collector_of, on_other_processors,
 from polyak.run.demonstrations import demonstrations_of
 from polyak.run.description import spaces_of
 from polyak.run.evaluating import Evaluations
-from polyak.run.facts import facts, told_of
+from polyak.run.facts import facts, told_of, told_of_goals
 from polyak.run.folder import Run
 from polyak.run.learned import sensible
 from polyak.run.learning import Updates
@@ -91,18 +92,18 @@ def new_loop(
             "(--collectors 2), or for several runs (--seeds 0-4)"
         )
     streams = Streams(plan.seed)
-    plan, (environments, evaluation) = probed_worlds(stack, plan, streams, limit)
+    plan, (environments, evaluation, goals) = probed_worlds(stack, plan, streams, limit)
     spec = environments.spec
     plan = plan.with_fractions(spec.action_half_range)
-    require_parts(plan.algorithm, spec, plan.config)
+    require_parts(plan.algorithm, spec.seen, plan.config)
     if not is_built_in(plan.algorithm.name):
-        require_working(plan.algorithm, plan.backend, spec, plan.config, plan.execution)
-    learner = first_state(plan.algorithm.state(spec, plan.config), streams.weights)
+        require_working(plan.algorithm, plan.backend, spec.seen, plan.config, plan.execution)
+    learner = first_state(plan.algorithm.state(spec.seen, plan.config), streams.weights)
     demonstrations = demonstrations_of(plan, spec)
     replay = make_replay(plan, spec, environments.count, runs)
-    batches = make_batches(plan, spec, environments.count, replay, demonstrations)
+    batches = make_batches(plan, spec, environments.count, replay, demonstrations, goals)
     if plan.from_run is not None:
-        learner = _gone_on_from(Run(plan.from_run), plan, spec, learner, batches)
+        learner = _gone_on_from(Run(plan.from_run), plan, spec.seen, learner, batches)
     batches.begin()
     collector = collector_of(stack, plan, streams, environments, replay)
     description = plan.description(plan.envs if plan.collectors else environments.count) | {"spaces": spec.to_json()}
@@ -118,6 +119,7 @@ def new_loop(
     parts = Parts(plan, run, streams, collector, evaluation, batches, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
     parts.notes |= {"not exact": inexact} if inexact else {}
+    parts.notes |= told_of_goals(plan, goals)
     if plan.found is not None and plan.found.said:
         parts.notes["probe"] = plan.found.said
         if plan.found.wrong and isinstance(observer, Silent):  # who watches is told with all else
@@ -142,7 +144,8 @@ def _gone_on_from(earlier: Run, plan: Plan, spec: Spec, first: Arrays, batches: 
 
 
 def _require_same_spaces(earlier: Run, plan: Plan, spec: Spec) -> None:
-    before = spaces_of(earlier.settings)
+    shown = spaces_of(earlier.settings)
+    before = None if shown is None else shown.seen
     sizes = (spec.observation_size, spec.action_size)
     if before is not None and (before.observation_size, before.action_size) != sizes:
         raise UsageError(
@@ -181,9 +184,16 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int 
     return replay
 
 
-def make_batches(plan: Plan, spec: Spec, envs: int, replay: Replay, demonstrations: Replay | None = None) -> Batches:
+def make_batches(
+    plan: Plan,
+    spec: Spec,
+    envs: int,
+    replay: Replay,
+    demonstrations: Replay | None = None,
+    goals: Goals | None = None,
+) -> Batches:
     """What the learner learns from, out of a replay that is empty or restored, before anything of it has advanced."""
-    return batches_of(plan.config, spec, envs, replay, demonstrations)
+    return batches_of(plan.config, spec, envs, replay, demonstrations, goals)
 
 
 @dataclass
@@ -229,10 +239,11 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
         _warn(plan, progress.untrained, stacklevel=7)
     observer.started(progress)
     stack.callback(tell_ended, observer, progress)
-    described = plan.algorithm, environments.spec, plan.config, parts.learner, plan.execution
+    seen = environments.spec.seen
+    described = plan.algorithm, seen, plan.config, parts.learner, plan.execution
     learner = frameworks.make_learner(plan.backend, *described) if group is None else group.learner(*described)
-    seen = made_for(run.settings), parts.batches.snapshot.normalizer
-    policy = policy_of(plan.algorithm, plan.config, environments.spec, learner.actor(), *seen)
+    marks = made_for(run.settings), parts.batches.snapshot.normalizer
+    policy = policy_of(plan.algorithm, plan.config, seen, learner.actor(), *marks)
     ledger = Ledger(plan.algorithm.metrics, plan.info_metrics)
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every

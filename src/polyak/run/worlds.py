@@ -4,11 +4,14 @@ import dataclasses
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
+from polyak.environments.closing import close
 from polyak.environments.elsewhere import Elsewhere
+from polyak.environments.goals import Goals
 from polyak.environments.handed import Handed
 from polyak.environments.history import generators_kept
 from polyak.environments.make import make_apart, make_elsewhere, make_environment, make_environments
 from polyak.environments.probe import Found, probe, unknown
+from polyak.environments.sidebyside import SideBySide
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.run.plan import Plan
@@ -23,6 +26,8 @@ class Worlds(NamedTuple):
     """The latter with collectors, whose processes have them."""
     evaluation: Environments | None
     """The same simulator as `training` where it is evaluated there; None where it is not evaluated."""
+    goals: Goals | None = None
+    """What says of goals that are set in hindsight how they would have been rewarded, where any are."""
 
 
 def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) -> Worlds:
@@ -46,7 +51,20 @@ def make_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) ->
     evaluation = None if plan.evaluate_in == "never" else _evaluation(plan, training, streams, limit)
     if evaluation is not None:
         stack.callback(evaluation.close)
-    return Worlds(training, evaluation)
+    return Worlds(training, evaluation, _goals(stack, plan, training) if plan.config.hindsight else None)
+
+
+def _goals(stack: ExitStack, plan: Plan, training: Environments | Elsewhere) -> Goals:
+    """Of an environment kept for that; where there can be one alone in this process, it is the one that trains."""
+    if plan.evaluate_in != "own" and isinstance(training.vector, SideBySide):
+        guard: Any = training.vector.envs[0]
+        return Goals(guard.env, plan.name, plan.config.goal_ends, kept=False)
+    with generators_kept():
+        made = make_environment(
+            plan.environment, max_episode_steps=plan.config.max_episode_steps, additions=plan.additions
+        )
+        stack.callback(close, made)
+        return Goals(made, plan.name, plan.config.goal_ends)
 
 
 def probed_worlds(stack: ExitStack, plan: Plan, streams: Streams, limit: Limit) -> tuple[Plan, Worlds]:

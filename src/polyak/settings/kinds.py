@@ -55,6 +55,8 @@ URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.ASCII)
 
 Seed = Annotated[int, AT_LEAST_0]
 Count = Annotated[int, AT_LEAST_1]
+GoalEnds = Literal["environment", "never", "reward"]
+"""What says whether a goal that was not meant would have ended an episode."""
 
 
 def require(name: str, value: object, holds: bool, limit: str) -> None:

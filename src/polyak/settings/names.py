@@ -66,8 +66,13 @@ _TABLE = {
     "buffer_size buffer_length memory_size replay_buffer_size replay_capacity capacity": _ours("replay_size"),
     "batch minibatch_size mini_batch_size train_batch_size": _ours("batch_size"),
     "n_steps nstep multi_step n_step_returns": _ours("n_step"),
-    "replay_buffer_class replay_buffer_kwargs prioritized_replay per her": Ours(
-        (), "polyak draws from replay uniformly; it has neither priorities nor hindsight yet"
+    "her use_her hindsight_replay": _ours("hindsight"),
+    "n_sampled_goal n_sampled_goals replay_k": _ours("hindsight_goals", ", of hindsight_goals + 1 transitions"),
+    "goal_selection_strategy": Ours(
+        (), "polyak's hindsight takes goals that were achieved later in an episode: future"
+    ),
+    "replay_buffer_class replay_buffer_kwargs prioritized_replay per": Ours(
+        (), "polyak draws from replay uniformly, with hindsight where it is asked for; it has no priorities yet"
     ),
     "optimize_memory_usage": Ours((), "polyak stores a transition once, and has no other way"),
     "handle_timeout_termination": Ours((), "polyak never takes a time limit for a termination"),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from polyak.networks.layers import ActivationKind, NetworkKind
-from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, Limit, check_fields, require
+from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, GoalEnds, Limit, check_fields, require
 
 Schedule = Literal["constant", "linear", "cosine"]
 Decayed = Literal["kernels", "all"]
@@ -95,6 +95,14 @@ class Settings:
     """Show networks observations less their running mean, by their standard deviation, at most 10 of it."""
     normalize_rewards: bool = False
     """Divide rewards by the running spread of the discounted return, for the learner alone; returns are told raw."""
+    hindsight: bool = False
+    """Let k of k + 1 transitions be of another goal, one that was achieved later in their episode: for environments
+    with observation, achieved_goal, desired_goal and compute_reward."""
+    hindsight_goals: Count = 4
+    """k."""
+    goal_ends: GoalEnds = "environment"
+    """What ends an episode at a goal set in hindsight: environment (its compute_terminated), never, or reward (that the
+    greatest reward is given)."""
     polyak: Annotated[float, BELOW_1] = 0.995
     """rho of the target networks (8.2): target <- rho target + (1 - rho) network."""
     actor_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 1e-3
@@ -144,6 +152,12 @@ class Settings:
         )
         self._require_length()
         self._require_blocks()
+        require(
+            "action_repeat",
+            self.action_repeat,
+            self.action_repeat == 1 or not self.hindsight,
+            "1 with hindsight: of the steps within a repeated one, no goals are kept to ask their rewards for",
+        )
         require(
             "exploration_hold",
             self.exploration_hold,
