@@ -115,8 +115,8 @@ def test_what_was_chosen_for_some_algorithms_reaches_no_other(tmp_path: Path) ->
 
 
 def test_names_lists_the_general_presets_and_then_environments_that_exist() -> None:
-    assert presets.names()[:5] == ("book", "defaults", "offline", "paper", "sbx")
-    tuned = presets.names()[5:]
+    assert presets.names()[:6] == ("book", "defaults", "offline", "paper", "sbx", "simba")
+    tuned = presets.names()[6:]
     assert {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3", "MountainCarContinuous-v0"} < set(tuned)
     mujoco = {
         spec.id for spec in gymnasium.registry.values() if "mujoco" in str(spec.entry_point) and spec.version == 5

@@ -14,7 +14,7 @@ import polyak
 from backends import Framework, learner_of, module_of, native_network, parts_of, plain, updated
 from polyak import Policy, Run, UsageError
 from polyak.algorithm import STEP, Algorithm, Entries, Net
-from polyak.algorithms import checks, redq, sac
+from polyak.algorithms import algorithm, checks, redq, sac
 from polyak.networks import layers
 from polyak.networks.folding import folded, folded_body
 from polyak.networks.forward import forward, forward_of_any
@@ -39,6 +39,7 @@ from polyak.networks.layers import (
 )
 from polyak.networks.weights import first_statistics, first_weights, shapes
 from polyak.run import loop
+from polyak.settings import presets
 from polyak.types import Spec
 from reference import common as oracle
 from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
@@ -499,6 +500,28 @@ def test_its_policy_acts_from_its_file(run: Run) -> None:
     assert b"residual" in content
     assert b"orthogonal" not in content
     assert policy.content() == path.read_bytes()
+
+
+def test_the_preset_is_the_authors(tmp_path: Path) -> None:
+    """And normalizes observations, by statistics that are in the policy's file."""
+    found = presets.load("simba", algorithm("sac"), "Hopper-v5")
+    config = sac.Config(**found.values)
+    spec = Spec((11,), (3,), -np.ones(3, np.float32), np.ones(3, np.float32))
+    entries = sac.state(spec, config)
+    assert entries["actor"] == Net(11, (*body_of((128,), 6, "simba"), TanhBounds()))
+    assert entries["critic_1"] == Net(14, body_of((512, 512), 1, "simba"))
+    assert (config.wanted_entropy(3), config.alpha, config.updates_per_step, config.discount) == (
+        -1.5,
+        0.01,
+        2.0,
+        0.995,
+    )
+    optimizers = [config.optimizer(name) for name in ("actor", "critic_2", "log_alpha")]
+    assert {(each.rate, each.decay, each.decayed) for each in optimizers} == {(1e-4, 1e-2, "all")}
+    small = {**OPTIONS, "hidden_sizes": (3,), "critic_hidden_sizes": (4,), "steps": 14, "steps_per_epoch": 14}
+    made = polyak.train("sac", Uneven, preset="simba", run_dir=tmp_path, **small)
+    assert Policy.load(made.folder / "policy.safetensors").normalizer is not None
+    assert made.metrics[-1]["learner/updates"] == 16  # two a step
 
 
 @pytest.mark.parametrize("name", ["ddpg", "crossq", "tqc", "redq"])

@@ -1,6 +1,7 @@
 """Presets: named sets of settings, each value with its source, as the TOML files beside this one.
 
-`book` is the chapter's, `paper` each paper's, `sbx` CrossQ's of two other libraries, `defaults` what an algorithm has
+`book` is the chapter's, `paper` each paper's, `sbx` CrossQ's of two other libraries, `simba` SAC's with
+residual blocks, `defaults` what an algorithm has
 without any; every other name is an environment that a file is tuned for. A file reads
 
     environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
