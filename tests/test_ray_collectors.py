@@ -22,7 +22,9 @@ from polyak.many.cluster import connect
 from polyak.run import collecting as run_collecting
 from polyak.run.progress import Progress, Silent
 from polyak.system.threads import processor
-from tiny_cli import PATIENCE, process_environment, start_cli
+from test_combined import ALL, COLLECTORS, GOALS
+from test_combined import CONFIG as COMBINED
+from tiny_cli import PATIENCE, process_environment, start_cli, untrained_run
 from whole_runs import assert_same, saved
 
 MODULE = '''
@@ -135,6 +137,17 @@ def test_actors_give_what_local_collectors_give_bit_for_bit(
     assert_same(run, whole)
     assert run.settings["on"] == joined
     assert len(made) == 2
+
+
+def test_all_that_makes_experience_better_is_the_same_with_actors(
+    joined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics, priorities and goals where rounds enter replay; held noise and its spread with the environment."""
+    asked: dict[str, Any] = {**COMBINED, **COLLECTORS, **ALL, "run_dir": tmp_path / "runs"}
+    shown = untrained_run(tmp_path / "shown", GOALS, hindsight=True, preset="defaults", probe=False)
+    run = polyak.train("td3", GOALS, on=joined, demonstrations=shown.folder, **asked)
+    put_here(monkeypatch)
+    assert_same(run, polyak.train("td3", GOALS, demonstrations=shown.folder, **asked))
 
 
 def test_another_kind_of_processor_is_said(

@@ -120,6 +120,7 @@ DECAY = ("--log-sigma", "tanh", "--weight-decay", "0.01", "--weight-decay-of", "
 EXPLORED = ("--exploration-correlation", "0", "--exploration-hold", "16", "--exploration-spread", "0.05", "0.4")
 COLLECTORS = ("--collectors", "2", "--envs", "2", "--update-every", "40")
 NORMALIZED = ("--normalize-observations", "--normalize-rewards")
+TOGETHER = ("--n-step", "3", *NORMALIZED, *EXPLORED)
 CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100),
     Configuration("td3", LANDER, 4000, 1000, 250, extra=("--exploration-correlation", "0.9")),
@@ -153,6 +154,8 @@ CONFIGURATIONS = (
     Configuration(
         *("td3", PENDULUM, 4000, 500, 100, "torch", (*BURSTS, "--behaviour-cloning", "2.5")), shown=True, offline=True
     ),
+    Configuration("td3", PENDULUM, 3000, 500, 37, backend="torch", extra=(*TOGETHER, "--lag", "1"), shown=True),
+    Configuration("sac", PENDULUM, 3000, 500, 100, extra=(*TOGETHER, *COLLECTORS), shown=True),
     Configuration("droq", PENDULUM, 1200, 300, 37, extra=("--critics", "3", "--lag", "1")),  # subsets and dropped units
     Configuration("sac", PENDULUM, 3000, 500, 37, backend="torch", extra=(*SIMBA, *DECAY)),
 )
