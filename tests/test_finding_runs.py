@@ -124,6 +124,8 @@ def test_from_latest_is_a_folder_before_anything_begins(runs: list[Run], capsys:
     assert with_from_named(["--run-dir", "runs", "--from=latest"]) == ["--run-dir", "runs", f"--from={latest}"]
     assert capsys.readouterr().err == 2 * f"latest is {latest}\n"
     assert with_from_named(["--from", "./latest"]) == ["--from", "./latest"]
+    both = with_from_named(["--demonstrations=latest", "--from", "latest"])
+    assert both == [f"--demonstrations={latest}", "--from", latest]
     code, _, errors = call_cli("train", "ddpg", TINY, "--from", "latest", "--run-dir", "nowhere")
     assert (code, "there is no run in nowhere" in errors) == (2, True)
 

@@ -100,6 +100,20 @@ class Source:
     settings: dict[str, Any]
 
 
+def recorded() -> dict[str, Any]:
+    """Demonstrations: six episodes of five steps, as the tiny environment shows and takes them."""
+    generator = np.random.default_rng(0)
+    shown = generator.normal(size=(6, 6, 2)).astype(np.float32)
+    return {
+        "observation": shown[:, :-1].reshape(30, 2),
+        "action": generator.uniform(-1, 3, (30, 1)),
+        "reward": generator.normal(size=30),
+        "next_observation": shown[:, 1:].reshape(30, 2),
+        "terminated": np.zeros(30, np.bool_),
+        "truncated": np.arange(30) % 5 == 4,
+    }
+
+
 TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2, "callbacks": ["callers:Counts()"]}
 EXPLORED = {"exploration_correlation": 0.0, "exploration_hold": 9, "exploration_spread": (0.1, 0.9)}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
@@ -110,6 +124,14 @@ SOURCES = (
         "ring", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **EXPLORED, "replay_size": 40, "envs": 1, "action_repeat": 2}
     ),
     Source("normalized", "td3", "tiny_cli:Tiny-v0", 7, {**TINY, **NORMALIZED, "lag": 1}),
+    Source("shown", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, "envs": 1, "demonstrations": recorded()}),
+    Source(
+        "offline",
+        "td3",
+        "tiny_cli:Tiny-v0",
+        7,
+        {**TINY, **NORMALIZED, "steps": 0, "offline_updates": 80, "demonstrations": recorded()},
+    ),
     Source("pendulum", "td3", "Pendulum-v1", 7, {**TINY, **PENDULUM, "replay_size": 1000, "checkpoint_every": 60}),
     Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **EXPLORED, "collectors": 2}),
     Source("ended", "sac", "tiny_cli:Tiny-v0", None, {**TINY, "steps": 43}),
@@ -188,6 +210,8 @@ def _digest(saved: Saved, text: str, *files: bytes) -> str:
     replay = saved.replay
     held = replay.oldest, replay.added
     replayed = {"replay": replay.records(*held), "episodes": replay.episodes(*held)}
+    if (shown := saved.demonstrations) is not None:
+        replayed["demonstrations"] = shown.records(shown.oldest, shown.added)
     arrays = {**saved.learner, **saved.loop, **replayed, **saved.batches, **saved.callbacks}
     digest = hashlib.sha256(text.encode())
     for name, value in sorted(arrays.items()):
@@ -642,7 +666,7 @@ def refiled(scene: Scene) -> Damage:
     body = json.loads(manifest_file.read_text())
     places = [
         *(body["files"][role] for role in ("learner", "loop", "batches", "callbacks") if role in body["files"]),
-        *(each["file"] for each in body["segments"]),
+        *(each["file"] for each in (*body["segments"], *body.get("demonstrations", []))),
     ]
     place = scene.draw.choice(places)
     file = manifest_file.with_name(place["name"])

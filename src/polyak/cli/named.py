@@ -66,14 +66,18 @@ def player_named(name: str, run_dir: Path, *, best: bool = False, environment: s
 def with_from_named(arguments: list[str]) -> list[str]:
     """The arguments of `train` with the folder in place of `--from latest`: what starts later must not be meant by it.
 
+    The same goes for `--demonstrations latest`.
+
     Raises:
         UsageError: there is none.
     """
-    if value_in(arguments, "--from") != LATEST:
-        return arguments
-    folder = str(run_named(LATEST, Path(value_in(arguments, "--run-dir") or "runs")).folder)
-    found, before = list[str](), ""
-    for word in arguments:
-        found.append(f"--from={folder}" if word == f"--from={LATEST}" else folder if before == "--from" else word)
-        before = word
+    found = arguments
+    for flag in ("--from", "--demonstrations"):
+        if value_in(found, flag) == LATEST:
+            folder = str(run_named(LATEST, Path(value_in(found, "--run-dir") or "runs")).folder)
+            before = ["", *found]
+            found = [
+                f"{flag}={folder}" if word == f"{flag}={LATEST}" else folder if earlier == flag else word
+                for earlier, word in zip(before, found, strict=False)
+            ]
     return found
