@@ -101,8 +101,8 @@ def _look(policy: Policy, player: Callable[[], Player], wanted: int) -> _World:
                 low, high = _bounds_of(environments.vector.single_observation_space, policy)
                 shown = [environments.reset()] if wanted else []
                 while len(shown) < wanted:
-                    shown.append(environments.step(policy.mean(shown[-1])).observation)
-                return _World(low, high, np.concatenate([nothing, *shown])[:, :size])
+                    shown.append(environments.step(policy.mean(shown[-1][:, :size])).observation)
+                return _World(low, high, np.concatenate([nothing, *(rows[:, :size] for rows in shown)]))
             finally:
                 environments.close()
     except (UsageError, TrainingError) as error:
