@@ -13,6 +13,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import gymnasium
+import onnx  # noqa: F401 - with the next: neither can be imported again once it was forgotten
+import onnxruntime  # noqa: F401
 import pytest
 
 import polyak
@@ -149,6 +151,7 @@ def refused(run: str | Path) -> None:
         assert (code, output) == (2, ""), errors
         assert "would be imported from the run's own folder" in errors
         assert errors.count("\n") == 1
+    assert call_cli("export", str(run))[0] == 0  # which does without an environment
     assert not {name for name in set(sys.modules) - before if name.partition(".")[0] in ("runs", "evil", "pack", "a")}
 
 
@@ -229,7 +232,7 @@ def test_a_name_of_an_odd_form_runs_nothing(name: str, stranger: Path) -> None:
     (stranger / ".py").write_text(EVIL)
     (stranger / "evil:x.py").write_text(EVIL)
     name_as_its_environment(stranger, name)
-    for command in ("evaluate", "record", "resume"):
+    for command in ("evaluate", "record", "export", "resume"):
         code, _, errors = call_cli(command, str(stranger))
         assert code in (0, 2), errors
         assert code == 0 or errors.count("\n") == 1, errors  # nothing is left to do for `resume`

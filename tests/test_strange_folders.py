@@ -77,7 +77,7 @@ def fields(settings: dict[str, Any]) -> list[tuple[str, ...]]:
     return [*((name,) for name in [*settings, "resumed", "together", "spaces", "\ud800"]), *inner]
 
 
-COMMANDS = ["report", "evaluate", "runs", "record"]
+COMMANDS = ["report", "evaluate", "runs", "record", "export"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
