@@ -608,3 +608,25 @@ def test_the_snippets_of_the_page_do_what_it_says(tmp_path: Path, monkeypatch: p
     assert call_cli("export", "policy.safetensors", *name)[0] == 0
     for said in ("int arm_act(", "#define ARM_OBSERVATION_SIZE 3\n", "#define ARM_ACTION_SIZE 1\n"):
         assert said in (tmp_path / "arm.h").read_text()
+
+
+def test_a_policy_that_sees_no_achieved_goal_is_tried_on_what_it_sees(tmp_path: Path) -> None:
+    """Replay and environment show one more part, or another order, than the policy takes."""
+    settings = {"hindsight": True, "goal_ends": "environment", "max_episode_steps": 10}
+    trained = untrained_run(tmp_path, "tiny_goals:Points-v0", "ddpg", **settings)
+    policy = trained.policy
+    assert [key for key, _ in policy.spec.observation_parts[1]] == ["observation", "desired_goal"]
+    copied = tmp_path / "copied"
+    shutil.copytree(trained.folder, copied, ignore=shutil.ignore_patterns("checkpoints"))
+    for folder, source in ((trained.folder, "replay"), (copied, "fresh episodes")):
+        of = polyak.load(folder)
+        seen, bounds, _ = observations_for(of.policy, of, of.player)
+        assert seen.name.startswith(f"seen, from {source}")
+        assert seen.rows.shape == (600, policy.spec.observation_size)
+        assert bounds.rows.shape == (200, policy.spec.observation_size)
+        code, _, errors = call_cli("export", str(folder))
+        assert code == 0, errors
+    model = onnx.load(str(trained.folder / "policy.onnx"))
+    told = {each.key: each.value for each in model.metadata_props}
+    assert told["observation"].startswith("the vector of its parts: observation [0:")
+    assert "achieved_goal" not in told["observation"]
