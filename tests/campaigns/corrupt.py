@@ -132,6 +132,7 @@ SOURCES = (
         7,
         {**TINY, **NORMALIZED, "steps": 0, "offline_updates": 80, "demonstrations": recorded()},
     ),
+    Source("goals", "sac", "tiny_goals:Points-v0", 7, {**TINY, "hindsight": True, "n_step": 2}),
     Source("pendulum", "td3", "Pendulum-v1", 7, {**TINY, **PENDULUM, "replay_size": 1000, "checkpoint_every": 60}),
     Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **EXPLORED, "collectors": 2}),
     Source("ended", "sac", "tiny_cli:Tiny-v0", None, {**TINY, "steps": 43}),

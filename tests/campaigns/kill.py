@@ -121,6 +121,8 @@ EXPLORED = ("--exploration-correlation", "0", "--exploration-hold", "16", "--exp
 COLLECTORS = ("--collectors", "2", "--envs", "2", "--update-every", "40")
 NORMALIZED = ("--normalize-observations", "--normalize-rewards")
 TOGETHER = ("--n-step", "3", *NORMALIZED, *EXPLORED)
+POINTS = "tiny_goals:Points-v0"
+HINDSIGHT = ("--hindsight", "--start-steps", "200", "--update-after", "300", "--hidden-sizes", "32")
 CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100),
     Configuration("td3", LANDER, 4000, 1000, 250, extra=("--exploration-correlation", "0.9")),
@@ -151,6 +153,12 @@ CONFIGURATIONS = (
     Configuration("sac", LANDER, 3000, 700, 100, backend="torch", extra=(*EXPLORED, "--action-repeat", "2", *BURSTS)),
     Configuration("td3", PENDULUM, 3000, 500, 100, backend="torch", extra=(*EXPLORED, *COLLECTORS)),
     Configuration("sac", PENDULUM, 3700, 500, 37, backend="torch", extra=(*BURSTS, "--n-step", "3"), shown=True),
+    Configuration("td3", POINTS, 3000, 500, 37, backend="torch", extra=(*HINDSIGHT, *RING, *BURSTS)),
+    Configuration(
+        *("sac", POINTS, 3000, 500, 100, "torch"),
+        (*HINDSIGHT, "--envs", "3", "--n-step", "3", "--lag", "1", *WIDE_RING, *NORMALIZED, *BURSTS),
+    ),
+    Configuration("sac", POINTS, 3000, 500, 100, backend="torch", extra=(*HINDSIGHT, *COLLECTORS)),
     Configuration(
         *("td3", PENDULUM, 4000, 500, 100, "torch", (*BURSTS, "--behaviour-cloning", "2.5")), shown=True, offline=True
     ),
