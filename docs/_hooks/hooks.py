@@ -48,6 +48,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "scale_most": scale.most,
     "scale_projected": scale.projected,
     "collectors": measured_tables.collectors,
+    "drive": measured_tables.drive,
     "collectors_setting": measured_tables.collectors_setting,
 }
 """What a marker may ask for; the words behind it are the arguments."""

@@ -7,6 +7,7 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
 COLLECTORS = RESULTS / "collectors.json"
+DRIVE = RESULTS / "drive.json"
 WAYS = ("collect", "step", "round")
 PEERS = ("Stable-Baselines3", "SBX")
 AGAINST = [(ours, theirs) for ours in ("polyak", "polyak lag 1") for theirs in PEERS] + [("polyak torch", PEERS[0])]
@@ -56,6 +57,29 @@ def collectors_setting() -> str:
     return (
         f"{told['processor']}, {told['cores']} cores, Python {told['python']}, the median of {told['rounds']} rounds; "
         "[raw numbers](results/collectors.json)."
+    )
+
+
+def drive() -> str:
+    """How late the steps of a control loop began, and how fast a learner beside it was."""
+    if not DRIVE.exists():
+        return "Nothing has been measured yet: `python benchmarks/drive.py` does."
+    told = json.loads(DRIVE.read_text(encoding="utf-8"))
+    setting = told["setting"]
+    limit = f"at most {1000 * setting['late']:g} ms late"
+    head = ["", "p50", "p99", "worst", limit, "late policies", "overruns", "updates a second"]
+    body: list[list[str]] = []
+    for row in told["rows"]:
+        late = [f"{row[name]:.2f} ms" if name in row else "" for name in ("p50", "p99", "worst")]
+        share = f"{row['within']:.2%}" if "within" in row else ""
+        counts = [str(row.get(name, "")) for name in ("late", "overruns")]
+        speed = f"{row['updates_per_second']:.0f}" if "updates_per_second" in row else ""
+        body.append([row["way"], *late, share, *counts, speed])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---", *["---:"] * 7], *body])
+    return (
+        f"{table}\n\nPendulum-v1 at {setting['rate']:g} Hz, SAC in JAX {setting['jax']} with four updates a step, "
+        f"{setting['processor']}, {setting['cores']} cores, Python {setting['python']}, the median of "
+        f"{setting['rounds']} rounds of {setting['seconds']:g} s; [raw numbers](results/drive.json)."
     )
 
 

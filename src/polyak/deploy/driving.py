@@ -7,19 +7,21 @@ from typing import Any, cast
 from polyak.deploy.drive.asked import Asked
 from polyak.deploy.drive.clock import Clock, Monotonic, switching_soon
 from polyak.deploy.drive.control import Control, Unchanging, best, drawn, made
+from polyak.deploy.drive.learning import learned
 from polyak.deploy.drive.observer import Observer, Silent
 from polyak.deploy.drive.pilot import WhenLate
 from polyak.deploy.drive.report import Drive
 from polyak.deploy.drive.steered import StopOn
 from polyak.deploy.drive.thinking import Thinking, Thread
+from polyak.deploy.drive.words import facts, failed
 from polyak.environments.handed import Given
-from polyak.errors import NonFiniteError, TrainingError
+from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.policies.player import Player
 from polyak.run.folder import Run
 from polyak.run.runs import named
 from polyak.settings.door import door
-from polyak.settings.kinds import require
+from polyak.settings.kinds import checked, require
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked, signals_noted
 from polyak.system.threads import one_numpy_thread
@@ -39,6 +41,8 @@ def drive(
     seed: int = 0,
     deterministic: bool = True,
     step_timeout: float | None = 600.0,
+    learn: bool = False,
+    queue_size: int = 1_000,
     run_dir: str | Path = "runs",
     observer: Observer | None = None,
 ) -> Drive:
@@ -50,11 +54,15 @@ def drive(
     a period before its first step, however long the reset took. Nothing is reset once the loop is to end, and the
     environment is closed.
 
+    With `learn`, a run is trained meanwhile, in another process, which the loop never waits for: it is sent each
+    transition, and sends each new actor. A run that such a loop began goes on in its folder, with its learner, replay
+    and streams; of any other, a new run is begun `--from` it, below `run_dir`. Actions explore.
+
     Args:
         run: the run, or its folder, or "latest"; or a Player, which has a policy and an environment of its own.
         environment: an id, `module:Id`, a callable that makes one, or one as an object; the run's own by default.
         rate: steps a second.
-        steps: after how many it ends.
+        steps: after how many it ends; with `learn`, those of the run in all, by default as its settings have it.
         episodes: after how many it ends.
         when_late: what is done where the policy's action is not there in time: "repeat" the last one, give the "middle"
             of the action box, or "stop". Before an episode's first action, the last one is the middle.
@@ -65,6 +73,9 @@ def drive(
         seed: from which the episodes' seeds are drawn: those of `evaluate`.
         deterministic: whether the policy takes its best action, or draws one.
         step_timeout: seconds after which an environment that does not answer ends the loop.
+        learn: train at the same time.
+        queue_size: transitions that wait for the learner at most; those for which there is no room are dropped and
+            counted, and what follows them is learned from as what follows nothing.
         run_dir: where "latest" is looked for.
         observer: is told of each step, each episode and the end.
 
@@ -86,7 +97,14 @@ def drive(
         seed=seed,
         deterministic=deterministic,
         step_timeout=step_timeout,
+        learn=learn,
+        queue_size=queue_size,
     )
+    if asked.learn:
+        if isinstance(run, Player):
+            raise UsageError("learn is True, but a policy alone was given, which has no learner: give its run")
+        whole_run = named(run, run_dir, acting=True).placed()
+        return learned(asked, whole_run, environment, checked("run_dir", run_dir, Path), observer or Silent())
     player = run if isinstance(run, Player) else named(run, run_dir, acting=True).player(environment=environment)
     return driven(asked, player, observer or Silent(), Monotonic())
 
@@ -105,7 +123,7 @@ def driven(asked: Asked, player: Player, observer: Observer, clock: Clock, think
             moving = made(environment, asked, player, clock, signals, streams.evaluation)
             collector = Collector(moving.environments, streams.warm_up, streams.exploration)
             control = Control(asked, moving, collector, Unchanging(player.acting), acting, thread, clock, observer)
-            observer.started(facts(asked, player))
+            observer.started(facts(asked))
             with switching_soon():
                 control.run(collector.begin)
     report = control.report(None, signals)
@@ -113,31 +131,3 @@ def driven(asked: Asked, player: Player, observer: Observer, clock: Clock, think
     if control.error is not None:
         raise failed(control.error, report)
     return report
-
-
-def failed(error: Exception, report: Drive) -> Exception:
-    """The error of a loop that has ended, as it is raised: a number that is not finite is no wrong call here."""
-    if not isinstance(error, NonFiniteError):
-        return error
-    made = TrainingError(f"{error}, after {report.steps:,} steps: the loop has ended")
-    made.__cause__ = error
-    return made
-
-
-LATE = {
-    "repeat": "the last action once more",
-    "middle": "the middle of the action box",
-    "stop": "the end",
-}
-"""What a late policy is answered with, in words."""
-
-
-def facts(asked: Asked, player: Player) -> dict[str, str]:
-    """What is worth knowing before the loop begins."""
-    said = {
-        "rate": f"{asked.rate:g} steps a second, {1000 / asked.rate:g} ms each, by the clock: not bit for bit",
-        "late policy": LATE[asked.when_late],
-    }
-    if asked.action_rate_limit is not None:
-        said["actions"] = f"change by at most {asked.action_rate_limit:g} a second, in their own units"
-    return said

@@ -182,6 +182,10 @@ class Collector:
         """
         self._observation = self.environments.start(self.environments.seeds)
 
+    def cut(self) -> None:
+        """What the running episodes bring from now on follows none of what they have brought: it has been lost."""
+        self._numbers = ((self._numbers.astype(np.int64) + self._stride) % EPISODES).astype(np.int32)
+
     def start_anew(self, which: Bool) -> None:
         """Give up the running episodes of the environments `which` [N] and start others there.
 

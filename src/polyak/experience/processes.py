@@ -74,7 +74,7 @@ class Process:
                 f"collectors do not start: each of them first runs this script again, to know its classes: put what "
                 f"trains below {GUARD}"
             )
-        return Lost(f"its process ended ({_told(code)})")
+        return Lost(f"its process ended ({how_it_ended(code)})")
 
     def kill(self) -> None:
         """By force."""
@@ -137,7 +137,8 @@ def serve(pipe: Connection, beginning: Beginning) -> None:
         collecting.close()
 
 
-def _told(code: int | None) -> str:
+def how_it_ended(code: int | None) -> str:
+    """By an exit code."""
     if code is not None and code < 0:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"

@@ -14,6 +14,7 @@ import json
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,33 +46,102 @@ class Rhythm(NamedTuple):
         return min([*ends, *(each for each in self.at if each > steps)])
 
 
-class Collectors(ABC):
-    """W collectors with N environments each; what they do in step and free alike."""
+class Remote(ABC):
+    """A collector whose environments are in other processes, as a run's loop sees it."""
 
-    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
-        self.environments, self.rhythm = environments, rhythm
-        self._crew = crew
-        self._each = environments.count // len(crew)
-        """N"""
+    inexact = ""
+    """Why the run is not what another of the same seed would be, if it is not."""
+    described: Mapping[str, Any] = MappingProxyType({})
+    """What the run's settings say of it."""
+
+    def __init__(self, environments: Elsewhere) -> None:
+        self.environments = environments
         self._episodes: list[Episode] = []
-        self._fresh = False
         self._counts: Counts | None = None
-        self._seen: dict[int, int | None] = {}
-        """Of each collector's order: the updates that its policy had seen; None where there was no policy."""
 
     def measured_by(self, counts: Counts) -> None:
         """Measure how old policies are by the run's updates."""
         self._counts = counts
 
     @property
-    def other_processors(self) -> list[str]:
-        """The kinds that collectors have computed on, but for that of this process."""
-        return sorted(self._crew.processors - {processor()})
-
-    @property
     def steps(self) -> int:
         """Environment steps so far, summed over all environments."""
         return self.environments.steps
+
+    def start(self) -> None:
+        """Start what is to begin a new run, so that what cannot be is said before there is a folder.
+
+        Raises:
+            UsageError, TrainingError: it cannot be.
+        """
+        return
+
+    @abstractmethod
+    def step(self, policy: Policy | None, lap: Callable[[str], None] = no_lap) -> Transitions:
+        """Take over what there is next, and let what comes be taken with this policy, or at random: [n] rows.
+
+        `lap` is told when what was to be waited for is there, and when it has been dealt with.
+
+        Raises:
+            TrainingError, Interrupted: there is nothing more; all is as it was before.
+        """
+
+    def begin(self) -> None:
+        """The first episodes are to begin."""
+        return
+
+    def finished(self) -> list[Episode]:
+        """The episodes finished since the last call, in order."""
+        episodes, self._episodes = self._episodes, []
+        return episodes
+
+    def measured(self) -> dict[str, float]:
+        """What was measured since the last call, as a record has it."""
+        return {}
+
+    def given_up(self) -> int:
+        """Episodes given up since the last call."""
+        return 0
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """What `go_on` needs, as JSON can hold it and as arrays, beside the environments' own state."""
+
+    @abstractmethod
+    def go_on(self, state: Mapping[str, Any], arrays: Arrays, seconds: float) -> Mapping[int, str]:
+        """Go on from a `state`, where `seconds` is the longest that running episodes may take to be enacted again.
+
+        Returns:
+            For each environment that does not show the same again: why; a new episode is begun there.
+
+        Raises:
+            UsageError, TrainingError, ValueError, TypeError, KeyError: it cannot, or this is no state.
+        """
+
+
+class Collectors(Remote):
+    """W collectors with N environments each; what they do in step and free alike."""
+
+    def __init__(self, environments: Elsewhere, crew: Crew, rhythm: Rhythm) -> None:
+        super().__init__(environments)
+        self.rhythm = rhythm
+        self._crew = crew
+        self._each = environments.count // len(crew)
+        """N"""
+        self._fresh = False
+        self._seen: dict[int, int | None] = {}
+        """Of each collector's order: the updates that its policy had seen; None where there was no policy."""
+
+    @property
+    def inexact(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - which processes tell
+        """That collectors compute on another kind of processor than this process, if some do."""
+        others = sorted(self._crew.processors - {processor()})
+        if not others:
+            return ""
+        return (
+            f"collectors compute on {', '.join(others)}, this process on {processor()}: another kind may round "
+            "otherwise, so that the run need not be the one that all on one kind would be"
+        )
 
     def start(self) -> None:
         """Start the processes, which begin their first episodes.
@@ -117,11 +187,6 @@ class Collectors(ABC):
         seen = self._seen.pop(index)
         begun = 0 if self._counts is None else self._counts.begun
         self._crew.took(index, made, None if seen is None else begun - seen)
-
-    def finished(self) -> list[Episode]:
-        """The episodes finished since the last call, in order."""
-        episodes, self._episodes = self._episodes, []
-        return episodes
 
     def measured(self) -> dict[str, float]:
         """What the collectors did since the last call, as a record has it."""

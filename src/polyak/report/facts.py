@@ -62,6 +62,11 @@ def _told_of(run: Run) -> Iterator[str]:
     """That a run is not reproducible, and what was another each time that it was resumed, as its settings say."""
     if run.settings.get("collectors") and run.settings.get("collection") == "free":
         yield f"{run.folder.resolve().name}: its collectors were free, so that the same seed would give other numbers"
+    driven: Any = run.settings.get("driven")
+    if isinstance(driven, dict):
+        rate: Any = cast(dict[str, Any], driven).get("rate")
+        how = f" at {rate:g} Hz" if isinstance(rate, int | float) else ""
+        yield f"{run.folder.resolve().name}: driven by a control loop{how}: the same seed would give other numbers"
     for entry in run.settings.get("resumed", []):
         changed: Any = entry.get("changed")
         if isinstance(changed, list) and changed:

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from typing import Any
 
 from polyak.algorithm import policy_body
 from polyak.environments.elsewhere import Elsewhere
@@ -11,15 +12,14 @@ from polyak.experience.crew import Crew
 from polyak.experience.exploration import Manner
 from polyak.experience.offline import Offline
 from polyak.experience.processes import Processes
-from polyak.experience.remote import Collectors, Free, InStep, Rhythm
+from polyak.experience.remote import Free, InStep, Remote, Rhythm
 from polyak.experience.replay import Replay
 from polyak.experience.rounds import Beginning, Head, Place
 from polyak.run.plan import Plan
 from polyak.settings.shared import Settings
 from polyak.system.randomness import Streams
-from polyak.system.threads import processor
 
-Collecting = Collector | Collectors | Offline
+Collecting = Collector | Remote | Offline
 
 
 def collector_of(
@@ -29,7 +29,7 @@ def collector_of(
     if isinstance(environments, Environments) and plan.config.offline:
         return Offline(environments, plan.config.update_every)
     if isinstance(environments, Environments):
-        return Collector(environments, streams.warm_up, streams.exploration, manner_of(plan.config))
+        return here(plan.config, streams, environments)
     place = _place(plan) if plan.on is None else _on_cluster(stack, plan, plan.on)
     crew = Crew(place, _beginnings(plan, environments), environments.states, replay)
     stack.callback(crew.close)
@@ -45,25 +45,29 @@ def manner_of(config: Settings) -> Manner:
     return Manner(config.exploration_correlation, config.exploration_hold, config.exploration_spread)
 
 
+def here(config: Settings, streams: Streams, environments: Environments) -> Collector:
+    """One in this process, which has not begun."""
+    return Collector(environments, streams.warm_up, streams.exploration, manner_of(config))
+
+
 def started(collector: Collecting) -> None:
     """Let collectors start that are to begin a new run, so that what cannot be is said before there is a folder.
 
     Raises:
         UsageError, TrainingError: as `Crew.start` says.
     """
-    if isinstance(collector, Collectors):
+    if isinstance(collector, Remote):
         collector.start()
 
 
-def on_other_processors(collector: Collecting) -> str:
-    """What is worth knowing of collectors that compute on another kind of processor than this process; else empty."""
-    others = collector.other_processors if isinstance(collector, Collectors) else []
-    if not others:
-        return ""
-    return (
-        f"collectors compute on {', '.join(others)}, this process on {processor()}: another kind may round otherwise, "
-        "so that the run need not be the one that all on one kind would be"
-    )
+def inexact(collector: Collecting) -> str:
+    """Why its run is not what another of the same seed would be; empty where it is."""
+    return collector.inexact if isinstance(collector, Remote) else ""
+
+
+def described(collector: Collecting) -> dict[str, Any]:
+    """What a run's settings say of its collector."""
+    return dict(collector.described) if isinstance(collector, Remote) else {}
 
 
 def _place(plan: Plan) -> Place:

@@ -10,7 +10,7 @@ import numpy as np
 
 from polyak.errors import Interrupted, SavingError, TrainingError
 from polyak.experience.offline import Offline
-from polyak.experience.remote import Collectors, InStep
+from polyak.experience.remote import InStep, Remote
 from polyak.policies.policy import Policy
 from polyak.run.callbacks import Callbacks
 from polyak.run.callbacks.view import Training
@@ -177,7 +177,7 @@ class Loop:
             self.progress.steps = self.collector.steps
             return
         transitions = self.collector.step(self._acting, self.ledger.stopwatch.lap)
-        if isinstance(self.collector, Collectors):
+        if isinstance(self.collector, Remote):
             self.ledger.given_up += self.collector.given_up()
         if isinstance(self.collector, InStep):
             self._go_ahead(self.collector, before)
@@ -252,7 +252,7 @@ class Loop:
             self.training.recorded(record, done=False)
             self._tell("evaluated")
         record |= self.updates.batches.measured()
-        if isinstance(self.collector, Collectors):
+        if isinstance(self.collector, Remote):
             record |= self.collector.measured()
         record |= self.ledger.logged()
         self.training.recorded(record, done=True)
@@ -395,5 +395,9 @@ class _Torn(AbstractContextManager[None]):
         self._before, self._loop.state.whole = self._loop.collector.steps, False
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        refused = self._stepping and isinstance(error, TrainingError) and self._loop.collector.steps == self._before
+        refused = (
+            self._stepping
+            and isinstance(error, TrainingError | Interrupted)
+            and self._loop.collector.steps == self._before
+        )
         self._loop.state.whole = error is None or refused

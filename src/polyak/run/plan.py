@@ -84,10 +84,7 @@ class Plan(Options):
     @property
     def name(self) -> str:
         """The environment in a word."""
-        if isinstance(self.environment, str):
-            return self.environment
-        called = getattr(self.environment, "__qualname__", type(self.environment).__name__)
-        return str(called).replace("<", "").replace(">", "")
+        return name_of(self.environment)
 
     @property
     def title(self) -> str:
@@ -174,6 +171,14 @@ def require_demonstrations(config: Settings, options: Options) -> None:
         raise UsageError(
             f"collectors is {options.collectors}, but a run of offline_updates takes no steps: leave collectors out"
         )
+
+
+def name_of(environment: Environment) -> str:
+    """What a run calls its environment: an id, or a callable by its name."""
+    if isinstance(environment, str):
+        return environment
+    called = getattr(environment, "__qualname__", type(environment).__name__)
+    return str(called).replace("<", "").replace(">", "")
 
 
 def require_rounds(config: Settings, side_by_side: int) -> None:

@@ -14,11 +14,12 @@ from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.experience.offline import Offline
 from polyak.experience.reenactment import SHOWED, InReplay, brought_back
+from polyak.experience.remote import Remote
 from polyak.run import mending
 from polyak.run.callbacks import Callbacks, making
 from polyak.run.changes import Changes, Told, told
 from polyak.run.checkpoints import Checkpoints
-from polyak.run.collecting import Collecting, collector_of, on_other_processors
+from polyak.run.collecting import Collecting, collector_of, described, inexact
 from polyak.run.description import is_text, stamped, write_settings
 from polyak.run.facts import told_of_goals
 from polyak.run.folder import Run
@@ -32,7 +33,7 @@ from polyak.run.progress import Observer, Progress, tell_ended
 from polyak.run.saved import Saved, newest
 from polyak.run.start import Parts, make_batches, put_together, settled
 from polyak.run.states import standing_of
-from polyak.run.worlds import make_worlds
+from polyak.run.worlds import Worlds, make_worlds
 from polyak.system.files import remove_leftovers
 from polyak.system.locking import locked
 from polyak.system.randomness import Streams
@@ -50,6 +51,8 @@ class Asked:
     replay_seconds: float
     fetched: Fetched | None = None
     """Where the run was brought from, if it was: there it goes on too, unless it is to have another mirror."""
+    fed: Remote | None = None
+    """What collects for it elsewhere, so that no environment is made."""
 
 
 def resume(asked: Asked, observer: Observer) -> Run:
@@ -111,9 +114,12 @@ def _restored(
     """
     before, plan = plans
     run, manifest, streams = asked.run, saved.manifest, Streams(plan.seed)
-    limit = stack.enter_context(time_limit(plan.step_timeout))
-    environments, evaluation, goals = make_worlds(stack, plan, streams, limit)
-    collector = collector_of(stack, plan, streams, environments, saved.replay)
+    if asked.fed is None:
+        worlds = make_worlds(stack, plan, streams, stack.enter_context(time_limit(plan.step_timeout)))
+    else:
+        worlds = Worlds(asked.fed.environments, None)
+    environments, evaluation, goals = worlds
+    collector = asked.fed or collector_of(stack, plan, streams, environments, saved.replay)
     with sensible(checkpoints.folder / manifest.name):
         given_up = restore_episodes(collector, saved, asked.replay_seconds)
         batches = make_batches(plan, saved.spec, environments.count, saved.replay, saved.demonstrations, goals)
@@ -124,9 +130,10 @@ def _restored(
         notes, description = notes_and_description(checkpoints, saved, plan, others, given_up)
         description |= going_on.told(run, plan.mirror, asked.fetched, manifest.run)
     notes |= {"fetched": f"from {asked.fetched.mirror}/{asked.fetched.place}"} if asked.fetched else {}
-    if inexact := on_other_processors(collector):
-        notes["not exact"] = "; ".join(filter(None, [notes.get("not exact"), inexact]))
-        description["machine"] |= {"not_exact": inexact}
+    if why := inexact(collector):
+        notes["not exact"] = "; ".join(filter(None, [notes.get("not exact"), why]))
+        description["machine"] |= {"not_exact": why}
+    description |= described(collector)
     notes |= told_of_goals(plan, goals)
     notes |= {"put right": mending.told(wrong)} if wrong else {}
     remove_leftovers(run.folder)

@@ -1,5 +1,6 @@
 """From a plan to a loop that is ready to run; what a run that goes on is put together from is the same."""
 
+import dataclasses
 import warnings
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from polyak.algorithms.checks import require_parts
 from polyak.algorithms.trial import require_working
 from polyak.environments.goals import Goals
 from polyak.environments.history import generators_kept
+from polyak.environments.probe import Found
 from polyak.environments.stepping import Environments
 from polyak.errors import UsageError
 from polyak.experience.batches import Batches, batches_of
-from polyak.experience.remote import Collectors
+from polyak.experience.remote import Remote
 from polyak.experience.replay import Replay, memory_needed
 from polyak.frameworks import Group
 from polyak.policies.policy import policy_of
@@ -22,7 +24,7 @@ from polyak.run.callbacks import Callbacks, making
 from polyak.run.callbacks.view import Training
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.checkpoints.manifest import Manifest
-from polyak.run.collecting import Collecting, collector_of, on_other_processors, started
+from polyak.run.collecting import Collecting, collector_of, described, inexact, started
 from polyak.run.demonstrations import demonstrations_of
 from polyak.run.description import spaces_of
 from polyak.run.evaluating import Evaluations
@@ -39,7 +41,7 @@ from polyak.run.plan import Plan
 from polyak.run.progress import Observer, Progress, Silent, tell_ended
 from polyak.run.runs import new_run
 from polyak.run.states import ending_kept
-from polyak.run.worlds import probed_worlds
+from polyak.run.worlds import Worlds, probed_worlds
 from polyak.system.locking import locked
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
@@ -48,8 +50,8 @@ from polyak.system.threads import one_numpy_thread
 from polyak.types import Arrays, Spec
 
 
-def train(plan: Plan, observer: Observer) -> Run:
-    """Train a new run to its end.
+def train(plan: Plan, observer: Observer, fed: Remote | None = None) -> Run:
+    """Train a new run to its end; one that is `fed` from elsewhere makes no environments.
 
     Raises:
         UsageError: something asked for cannot be; nothing has been trained.
@@ -58,7 +60,7 @@ def train(plan: Plan, observer: Observer) -> Run:
     with signals_marked(), one_numpy_thread(), ExitStack() as stack:
         plan = settled(plan)
         limit = stack.enter_context(time_limit(plan.step_timeout))
-        loop = new_loop(stack, plan, limit, observer)
+        loop = new_loop(stack, plan, limit, observer, fed=fed)
         loop.collector.begin()
         loop.run_to_the_end()
     return loop.run
@@ -77,7 +79,13 @@ def settled(plan: Plan) -> Plan:
 
 
 def new_loop(
-    stack: ExitStack, plan: Plan, limit: Limit, observer: Observer, group: Group | None = None, runs: int = 1
+    stack: ExitStack,
+    plan: Plan,
+    limit: Limit,
+    observer: Observer,
+    group: Group | None = None,
+    runs: int = 1,
+    fed: Remote | None = None,
 ) -> Loop:
     """The loop of a new run, whose folder has been made; its collector has not begun. `stack` ends it.
 
@@ -92,7 +100,11 @@ def new_loop(
             "(--collectors 2), or for several runs (--seeds 0-4)"
         )
     streams = Streams(plan.seed)
-    plan, (environments, evaluation, goals) = probed_worlds(stack, plan, streams, limit)
+    if fed is None:
+        plan, worlds = probed_worlds(stack, plan, streams, limit)
+    else:
+        plan, worlds = dataclasses.replace(plan, found=Found()), Worlds(fed.environments, None)
+    environments, evaluation, goals = worlds
     spec = environments.spec
     plan = plan.with_fractions(spec.action_half_range)
     require_parts(plan.algorithm, spec.seen, plan.config)
@@ -105,20 +117,20 @@ def new_loop(
     if plan.from_run is not None:
         learner = _gone_on_from(Run(plan.from_run), plan, spec.seen, learner, batches)
     batches.begin()
-    collector = collector_of(stack, plan, streams, environments, replay)
+    collector = fed or collector_of(stack, plan, streams, environments, replay)
     description = plan.description(plan.envs if plan.collectors else environments.count) | {"spaces": spec.to_json()}
     if group is not None and not group.exact:
         description["together"] = runs
     callbacks = making.made(plan.callbacks)
     started(collector)
-    inexact = on_other_processors(collector)
-    description |= {"machine": {"not_exact": inexact}} if inexact else {}
+    why = inexact(collector)
+    description |= described(collector) | ({"machine": {"not_exact": why}} if why else {})
     called = "+".join([plan.name, *added_of(description)])
     run = stack.enter_context(new_run(plan.run_dir, called, plan.algorithm.name, plan.seed, description))
     stack.enter_context(locked(run.folder))
     parts = Parts(plan, run, streams, collector, evaluation, batches, learner, Checkpoints(run.checkpoints))
     parts.callbacks = callbacks
-    parts.notes |= {"not exact": inexact} if inexact else {}
+    parts.notes |= {"not exact": why} if why else {}
     parts.notes |= told_of_goals(plan, goals)
     if plan.found is not None and plan.found.said:
         parts.notes["probe"] = plan.found.said
@@ -248,7 +260,7 @@ def put_together(stack: ExitStack, parts: Parts, observer: Observer, group: Grou
     # Where some environments spend steps on resets, bursts are of as many lengths as there are environments.
     cut = environments.resets_take_steps and environments.count > plan.config.update_every
     updates = Updates(plan, parts.streams, parts.batches, learner, policy, ledger, run.folder, in_pieces=cut)
-    if isinstance(parts.collector, Collectors):
+    if isinstance(parts.collector, Remote):
         parts.collector.measured_by(updates)
     training = Training(plan, run.folder, parts.collector, updates, ledger, progress)
     stack.callback(parts.callbacks.end, training)

@@ -51,6 +51,8 @@ class Asked:
     seed: Seed = 0
     deterministic: bool = True
     step_timeout: Annotated[float | None, IN_TIME] = 600.0
+    learn: bool = False
+    queue_size: Count = 1_000
 
     def __post_init__(self) -> None:
         check_fields(self, Asked)

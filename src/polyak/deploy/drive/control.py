@@ -71,6 +71,12 @@ def made(
     Raises:
         UsageError: it cannot be made, is a whole VectorEnv, or does not fit the policy.
     """
+    if player.additions.action_repeat > 1:
+        raise UsageError(
+            f"the policy was trained with action_repeat {player.additions.action_repeat}, but a control loop gives an "
+            "action to each step: drive an environment whose step is as long as the policy's, with a Player of "
+            "action_repeat=1"
+        )
     environment = make_environment(
         cast(Environment, player.environment),
         max_episode_steps=player.max_episode_steps,

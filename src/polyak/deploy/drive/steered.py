@@ -27,6 +27,10 @@ class Ending:
         self.reason: Ended | None = None
         """What ended it otherwise."""
 
+    def after(self, steps: int) -> None:
+        """End after so many steps from the beginning."""
+        self._steps = steps
+
     def now(self) -> Ended | None:
         """What ends it now, if anything does."""
         if self.reason is not None:
