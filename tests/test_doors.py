@@ -113,7 +113,8 @@ TAKEN["tune"] = {
 TAKEN["drive"] = {
     "environment": {"None", *MADE},
     "rate": NUMBERS,
-    **dict.fromkeys(("steps", "episodes", "seed"), POSITIVE),
+    **dict.fromkeys(("steps", "episodes", "seed", "queue_size"), POSITIVE),
+    "learn": TRUE,
     "action_rate_limit": NUMBERS,
     "stop_on": {repr(print)},
     "deterministic": TRUE,

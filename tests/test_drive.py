@@ -1,7 +1,9 @@
 """The control loop, by a clock that the tests drive: when each step comes, with which action, and what ends it."""
 
 import json
+import re
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,11 @@ from polyak.deploy.drive.clock import Monotonic, switching_soon
 from polyak.deploy.drive.schedule import Lateness
 from polyak.deploy.drive.thinking import Thread
 from polyak.deploy.driving import driven
+from snippets import blocks
+from test_docs import DOCS, workplace
 from tiny_cli import PATIENCE, TINY, call_cli, untrained_run
 
+__all__ = ["workplace"]  # a fixture
 PERIOD = 0.125
 MIDDLE = 1.0
 """Of Tiny's actions, which are from -1 to 3."""
@@ -259,8 +264,6 @@ def test_lateness_is_counted() -> None:
 
 
 def test_the_system_s_clock_waits_and_python_s_switching_is_put_back() -> None:
-    import sys
-
     clock = Monotonic()
     clock.wait_until(soon := clock.now() + 0.001)
     assert clock.now() >= soon
@@ -367,3 +370,19 @@ def test_it_is_put_together_with_the_system_s_clock_and_a_thread(run: Run, monke
     assert isinstance(seen[0][3], Monotonic)
     assert driven.__defaults__ == (None,)
     assert isinstance(Thought(Time()), Thought)
+
+
+def test_the_page_s_robot_is_driven_as_it_says(workplace: Path) -> None:
+    scripts = blocks("deploy.md", "python")
+    (workplace / "my_robot.py").write_text(scripts["my_robot.py"])
+    small = "steps=10, start_steps=10, update_after=1_000, hidden_sizes=(4,), evaluate_in='never', probe=False"
+    script = scripts["a loop of 50 Hz"].replace("steps=20_000", small).replace("rate=50", "rate=5_000")
+    names: dict[str, Any] = {}
+    with pytest.warns(UserWarning, match="nothing is learned"):
+        exec(script, names)
+    assert names["drive"].ended in ("episodes", "stop_on")
+    command = re.search(r"polyak (drive RUN my_robot:Arm-v0 .*too_fast)", (DOCS / "deploy.md").read_text())
+    assert command is not None
+    words = command[1].replace("RUN", str(names["run"].folder)).replace("--rate 50", "--rate 5000").split()
+    code, output, _ = call_cli(*words, "--steps", "20", "--json")
+    assert (code, json.loads(output)["steps"] > 0) == (0, True)

@@ -28,6 +28,8 @@ from polyak.types import Arrays, Transitions
 
 LEARNER = "the learner"
 """What a message calls it."""
+NICE = 10
+"""How far behind the loop the learner stands where both want the same core."""
 GIVEN_UP = "a control loop's episode is not enacted again"
 
 
@@ -143,6 +145,7 @@ class Fed(Remote):
 def serve(pipe: Connection, of: Beginning) -> None:
     """What the learner's process does, until the loop has ended, or its process is gone."""
     os.setpgrp()  # so that a terminal's Ctrl-C is the loop's to note alone
+    os.nice(NICE)
     relay = Relay()
     answer: Any
     try:
