@@ -144,8 +144,9 @@ class Fed(Remote):
 
 def serve(pipe: Connection, of: Beginning) -> None:
     """What the learner's process does, until the loop has ended, or its process is gone."""
-    os.setpgrp()  # so that a terminal's Ctrl-C is the loop's to note alone
-    os.nice(NICE)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # so that a terminal's Ctrl-C is the loop's to note alone
+        os.nice(NICE)
     relay = Relay()
     answer: Any
     try:
