@@ -20,6 +20,7 @@ from polyak.deploy.drive.thinking import Thinking, Thread
 from polyak.deploy.drive.words import facts, failed
 from polyak.environments.handed import Given
 from polyak.environments.make import Environment
+from polyak.errors import UsageError
 from polyak.experience.collector import Collector
 from polyak.policies.player import Player
 from polyak.run.collecting import here
@@ -77,6 +78,11 @@ def learned(
 
 def beginning_of(asked: Asked, run: Run, player: Player, moving: Moving, run_dir: Path) -> Beginning:
     """What a learner begins from: it goes on with a run that a control loop has begun in the same environment."""
+    if config_of(run).hindsight:
+        raise UsageError(
+            f"{run.folder} learns with hindsight, for which it asks an environment of its own what other goals would "
+            "have been rewarded with: a control loop has none; leave --learn out"
+        )
     name = name_of(cast(Environment, player.environment))
     environments, described = moving.environments, run.settings
     options = {
