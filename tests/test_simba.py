@@ -294,6 +294,15 @@ def test_the_fast_path_of_pytorch_equals_the_plain_one(name: str) -> None:
     assert_agree(fast.arrays(), slow.arrays(), 2e-5)
 
 
+def test_it_matters_not_how_arrays_lie_in_memory() -> None:
+    case = make_case("sac", updates=1)
+    turned = {name: np.array(value, order="F") for name, value in case.arrays.items()}
+    one, other = (learner_of(case, "torch", arrays=arrays) for arrays in (case.arrays, turned))
+    for learner in (one, other):
+        play(learner, case, [1])
+    assert_agree(other.arrays(), one.arrays(), EXACT)
+
+
 @pytest.mark.parametrize("framework", backends.NAMES, indirect=True)
 def test_tanh_keeps_log_sigma_in_its_bounds(framework: Framework) -> None:
     """Ten sigmas out, and a gradient that a clipped one would not have."""

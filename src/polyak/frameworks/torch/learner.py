@@ -36,7 +36,10 @@ class TorchLearner:
         self._metrics, self._every = algorithm.metrics, algorithm.every(config)
         self._carriage = Carriage(algorithm.draws(spec, config), spec.layout)
         self._device, self._fast = torch.device(execution.device), execution.fast
-        tensors = {name: torch.tensor(value, device=self._device) for name, value in sorted(arrays.items())}
+        alike = {
+            name: np.asarray(value, order="C") for name, value in sorted(arrays.items())
+        }  # as fused kernels take them
+        tensors = {name: torch.tensor(value, device=self._device) for name, value in alike.items()}
         self._entries = algorithm.state(spec, config)
         self._body = body_in(self._entries, "actor") or ()
         state = state_of(self._entries, tensors)
