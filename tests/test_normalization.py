@@ -17,6 +17,7 @@ from collecting_here import put_here
 from polyak import Policy, Run, UsageError, parts
 from polyak.experience.batches import Batches, accumulated, batches_of
 from polyak.experience.choosers import Uniform
+from polyak.experience.collecting import Collecting
 from polyak.experience.moments import BOUND, CLIP, EPSILON, Moments, Statistics, normalizer_of
 from polyak.experience.replay import Replay
 from polyak.policies.normalizer import Normalizer
@@ -245,7 +246,7 @@ def test_demonstrations_count_once_whatever_the_order_of_their_rows() -> None:
     assert statistics._observed.variance == pytest.approx(np.var(frames))
     assert statistics._returned.variance == pytest.approx(np.var(returns))
     assert statistics._largest == 10.5
-    batches.add(rows_of(POINT, [(0, 5.0, 1.0)]))  # the run's own episode 0 begins
+    batches.add(rows_of(POINT, [(7, 5.0, 1.0)]))  # an episode of the run's own, of the number of a recorded one
     assert statistics._observed.count == len(frames) + 2
 
 
@@ -540,12 +541,32 @@ def test_collectors_get_the_snapshot_with_the_policy_and_it_matters_not_who_coll
     others = [train(collectors=each, envs=4 // each, start_steps=64, **options) for each in (2, 4)]  # at random
     one, two = (bits(saved(run).batches) for run in others)
     assert one == two
-    whole = train(collectors=2, envs=2, **options)
+    acted, taken = list[Any](), list[Any]()
+    answered, sample = Collecting.answered, Batches.sample
+
+    def answering(self: Collecting, order: Any) -> Any:
+        answer = answered(self, order)
+        if not order.uniform and self._policy is not None:
+            acted.append(self._policy.normalizer)
+        return answer
+
+    def sampling(self: Batches, *how: Any) -> Any:
+        batch = sample(self, *how)
+        taken.append(batch.snapshot)
+        return batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Collecting, "answered", answering)
+        patch.setattr(Batches, "sample", sampling)
+        whole = train(collectors=2, envs=2, **options)
+    seen = [number for number, each in enumerate(taken) if any(each.normalizer.same(one) for one in acted)]
+    assert len(seen) >= 3
+    assert all(one is not None for one in acted)
     normalizers(whole)
     here.loses = {(1, 4)}
-    taken = snapshots(monkeypatch, tmp_path, 5).taken
+    kept = snapshots(monkeypatch, tmp_path, 5).taken
     assert_same(train(collectors=2, envs=2, **options), whole)
-    assert_same(polyak.resume(taken[5]), whole)
+    assert_same(polyak.resume(kept[5]), whole)
 
 
 def test_runs_that_train_together_are_those_that_train_alone(tmp_path: Path) -> None:

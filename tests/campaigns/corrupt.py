@@ -637,8 +637,10 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "noise spread by NaN": put("state.collector.exploration_spread", [float("nan")]),
     "noise spread by nobody": put("state.collector.exploration_spread", []),
     **{f"the {role}'s name {name[:20]}": put(f"files.{role}.name", name)
-       for role in ("learner", "loop", "metrics", "batches", "callbacks")
+       for role in ("learner", "loop", "metrics", "callbacks")
        for name in ("../../outside/outside.txt", "/etc/passwd", "../settings.json", "settings.json", "learner-1", "")},
+    **{f"what batches keep in {name[:20]}": put("files.batches", {"name": name, "bytes": 1, "sha256": "0" * 64})
+       for name in ("../../outside/outside.txt", "/etc/passwd", "../settings.json", "learner-1")},
     "a segment's name ../x": put("segments.0.file.name", "../../outside/outside.txt"),
 }  # fmt: skip
 
