@@ -250,6 +250,23 @@ def test_demonstrations_count_once_whatever_the_order_of_their_rows() -> None:
     assert statistics._observed.count == len(frames) + 2
 
 
+def test_goals_that_were_meant_and_achieved_share_a_scale() -> None:
+    """Shown are a place, a goal that never changes, and what was achieved, which must not be seen at the clip."""
+    statistics = Statistics(2, 1, 0.9, observations=True, rewards=False, goals=1)
+    frames = np.float32([[place, 5.0, place / 10] for place in range(40)])
+    for step in range(39):
+        made = rows_of(POINT, [(0, 0.0, 0.0)])
+        statistics.add(made._replace(observation=frames[step : step + 1], next_observation=frames[step + 1 : step + 2]))
+    assert statistics._observed is not None
+    seen = normalizer_of(statistics._observed, statistics._goals)
+    goals = np.append(frames[:, 1], frames[:, 2]).astype(np.float64)
+    np.testing.assert_allclose(seen.mean, [frames[:, 0].mean(), goals.mean()], rtol=1e-6)
+    np.testing.assert_allclose(1 / seen.scale, [frames[:, 0].std(), goals.std()], rtol=1e-6)
+    again = Statistics(2, 1, 0.9, observations=True, rewards=False, goals=1)
+    again.restore(statistics.state())
+    assert bits(again.state()) == bits(statistics.state())
+
+
 def test_what_is_learned_offline_is_normalized_by_its_data(train: Callable[..., Run]) -> None:
     shown = np.random.default_rng(0).normal(size=(21, 2)).astype(np.float32) * np.float32([1e-3, 1e3])
     flags = np.arange(20) % 5 == 4

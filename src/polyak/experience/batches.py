@@ -143,7 +143,7 @@ def batches_of(
     statistics, sizes = None, (spec.seen.observation_size, envs, config.discount)
     if config.normalize_observations or config.normalize_rewards:
         wanted = {"observations": config.normalize_observations, "rewards": config.normalize_rewards}
-        statistics = Statistics(*sizes, **wanted)
+        statistics = Statistics(*sizes, **wanted, goals=spec.observation_size - spec.seen.observation_size)
     hindsight = None if goals is None else Hindsight(goals, spec, config.hindsight_goals)
     return Batches(replay, config.discount, config.n_step, UNIFORM, demonstrations, shown, statistics, hindsight)
 

@@ -76,9 +76,16 @@ class Statistics:
     2025, SimbaV2); no mean is taken from them, which would change what an episode's length is worth.
     """
 
-    def __init__(self, size: int, envs: int, discount: float, *, observations: bool, rewards: bool) -> None:
-        """Of observations of `size` numbers in `envs` environments; of nothing else than what is to be normalized."""
+    def __init__(
+        self, size: int, envs: int, discount: float, *, observations: bool, rewards: bool, goals: int = 0
+    ) -> None:
+        """Of observations of `size` numbers in `envs` environments; of nothing else than what is to be normalized.
+
+        Where what was achieved is stored behind them, the last `goals` of these are those of a goal, which what was
+        achieved may become: both count alike, so that a goal that never changed has a scale.
+        """
         self._observed = Moments(size) if observations else None
+        self._goals = Moments(goals) if observations and goals else None
         self._returned = Moments(1) if rewards else None
         self._discount = discount
         self._largest = 0.0
@@ -92,11 +99,13 @@ class Statistics:
         """Transitions enter replay, in their order."""
         begins, returns = self._advanced(transitions.episode.tolist(), transitions.reward.tolist())
         if self._observed is not None:
-            seen = slice(len(self._observed.mean))  # what is achieved of goals is not
-            shown = transitions.next_observation[:, seen]
+            shown, size = transitions.next_observation, len(self._observed.mean)
             if any(begins):
-                shown = np.concatenate([transitions.observation[begins, seen], shown])
-            self._observed.add(shown)
+                shown = np.concatenate([transitions.observation[begins], shown])
+            self._observed.add(shown[:, :size])
+            if self._goals is not None:
+                goals = len(self._goals.mean)
+                self._goals.add(shown[:, size - goals :].reshape(-1, goals))  # desired, achieved
         if self._returned is not None:
             self._returned.add(np.array(returns)[:, np.newaxis])
             self._largest = max([self._largest, *map(abs, returns)])
@@ -125,7 +134,7 @@ class Statistics:
 
     def normalize(self, batch: Batch) -> Batch:
         """Normalize batches in place, by a snapshot of what is known now, which they carry from here on."""
-        normalizer = None if self._observed is None else normalizer_of(self._observed)
+        normalizer = None if self._observed is None else normalizer_of(self._observed, self._goals)
         self.snapshot = Snapshot(normalizer, self._reward_scale())
         return normalized(batch, self.snapshot)
 
@@ -168,7 +177,7 @@ class Statistics:
             moments.restore({each: rest.pop(f"{name}/{each}") for each in moments.state()})
         if self._observed is not None:
             with np.errstate(over="ignore"):  # what is beyond float32 is no observation's
-                normalizer_of(self._observed).require_sound(len(self._observed.mean))
+                normalizer_of(self._observed, self._goals).require_sound(len(self._observed.mean))
         self._largest = float(taken(rest, "largest", np.float64, ()))
         if self._largest < 0:
             raise ValueError(f"a largest return of {self._largest}")
@@ -177,14 +186,18 @@ class Statistics:
             raise ValueError(f"statistics have no {sorted(rest)}")
 
     def _moments(self) -> Mapping[str, Moments]:
-        kept = {"observations": self._observed, "rewards": self._returned}
+        kept = {"observations": self._observed, "goals": self._goals, "rewards": self._returned}
         return {name: moments for name, moments in kept.items() if moments is not None}
 
 
-def normalizer_of(observed: Moments) -> Normalizer:
-    """A snapshot of the moments of observations, in float32."""
-    scale = 1.0 / np.sqrt(observed.variance + EPSILON)
-    return Normalizer(observed.mean.astype(np.float32), scale.astype(np.float32), CLIP)
+def normalizer_of(observed: Moments, goals: Moments | None = None) -> Normalizer:
+    """A snapshot of the moments of observations, in float32; the last numbers are `goals`, if there are any."""
+    mean, variance = observed.mean, observed.variance
+    if goals is not None:
+        rest = slice(len(mean) - len(goals.mean))
+        mean, variance = np.append(mean[rest], goals.mean), np.append(variance[rest], goals.variance)
+    scale = 1.0 / np.sqrt(variance + EPSILON)
+    return Normalizer(mean.astype(np.float32), scale.astype(np.float32), CLIP)
 
 
 def normalized(batch: Batch, snapshot: Snapshot) -> Batch:
