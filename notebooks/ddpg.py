@@ -115,13 +115,13 @@ helpers.compare(ddpg.target(state, ended), r)
 helpers.code(ddpg.critic_loss)
 
 # %%
-helpers.compare(ddpg.critic_loss(critic, batch, helpers.tensors(y, BACKEND))[0], np.mean((q - y) ** 2))
+helpers.compare(ddpg.critic_loss(critic, batch, helpers.tensors(y, BACKEND), config)[0], np.mean((q - y) ** 2))
 
 # %% [markdown]
 # Its gradient in the last bias, which adds to every $Q$, can be written down: $\frac{2}{|B|} \sum (Q - y)$.
 
 # %%
-gradient = helpers.gradient_of(ddpg.critic_loss, BACKEND)(critic, batch, helpers.tensors(y, BACKEND))
+gradient = helpers.gradient_of(ddpg.critic_loss, BACKEND, config=config)(critic, batch, helpers.tensors(y, BACKEND))
 helpers.compare(gradient.arrays["2"]["bias"], [2 * np.mean(q - y)], 1e-4)
 
 # %% [markdown]

@@ -115,12 +115,15 @@ def example(algorithm: str, environment: str, backend: str, *, updates: int = 10
     return Example(config, state, batch, tensors(noise, backend), arrays, data, noise)
 
 
-def gradient_of(function: Callable[..., Any], backend: str) -> Callable[..., Any]:
-    """The gradient in its first argument of a loss of the learners, which returns (loss, what else it computed)."""
+def gradient_of(function: Callable[..., Any], backend: str, **fixed: Any) -> Callable[..., Any]:
+    """The gradient in its first argument of a loss of the learners, which returns (loss, what else it computed).
+
+    `fixed` are arguments that are no arrays, by name.
+    """
     common = importlib.import_module(f"polyak.frameworks.{backend}.parts")
 
     def gradient(*arguments: Any) -> Any:
-        return common.value_and_gradient(function, *arguments)[1]
+        return common.value_and_gradient(functools.partial(function, **fixed), *arguments)[1]
 
     return importlib.import_module("jax").jit(gradient) if backend == "jax" else gradient
 

@@ -222,7 +222,8 @@ helpers.code(sac.critic_loss)
 # %%
 critics, target = (state.critic_1.parameters, state.critic_2.parameters), helpers.tensors(y, BACKEND)
 q = [forward(example.part(f"critic_{i}"), np.hstack([s, a]))[:, 0] for i in (1, 2)]
-helpers.compare(sac.critic_loss(critics, batch, target)[0], np.mean((q[0] - y) ** 2) + np.mean((q[1] - y) ** 2))
+loss = np.mean((q[0] - y) ** 2) + np.mean((q[1] - y) ** 2)
+helpers.compare(sac.critic_loss(critics, batch, target, config)[0], loss)
 
 # %% [markdown]
 # ## Actor

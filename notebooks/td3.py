@@ -167,8 +167,9 @@ helpers.code(td3.critic_loss)
 # %%
 critics, target = (state.critic_1.parameters, state.critic_2.parameters), helpers.tensors(y, BACKEND)
 q = [forward(example.part(f"critic_{i}"), np.hstack([s, a]))[:, 0] for i in (1, 2)]
-helpers.compare(td3.critic_loss(critics, batch, target)[0], np.mean((q[0] - y) ** 2) + np.mean((q[1] - y) ** 2))
-gradient = helpers.gradient_of(td3.critic_loss, BACKEND)(critics, batch, target)
+loss = np.mean((q[0] - y) ** 2) + np.mean((q[1] - y) ** 2)
+helpers.compare(td3.critic_loss(critics, batch, target, config)[0], loss)
+gradient = helpers.gradient_of(td3.critic_loss, BACKEND, config=config)(critics, batch, target)
 for i in (0, 1):  # in the last bias, which adds to every Q of its critic
     helpers.compare(gradient[i].arrays["2"]["bias"], [2 * np.mean(q[i] - y)], 1e-4)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import polyak
 import tiny_cli
 from polyak.errors import UsageError
-from polyak.experience.batches import Batches, accumulated
+from polyak.experience.batches import UNIFORM, Batches, Share, accumulated
 from polyak.experience.choosers import Uniform
 from polyak.experience.datasets import of_arrays
 from polyak.experience.replay import Replay
@@ -142,7 +142,7 @@ def test_what_are_no_demonstrations_is_said_at_once(given: Any) -> None:
 def test_a_batch_has_its_share_of_both_in_order_from_one_stream() -> None:
     own, shown = full(columns(seed=1)), full(columns(seed=2))
     for n_step in (1, 3):
-        made = Batches(own, 0.9, n_step, demonstrations=shown, demonstrated=3).sample(np.random.default_rng(4), 5, 8)
+        made = Batches(own, 0.9, n_step, demonstrated=Share(shown, UNIFORM, 3)).sample(np.random.default_rng(4), 5, 8)
         generator, uniform = np.random.default_rng(4), Uniform()
         for replay, rows, part in ((own, 5, slice(0, 5)), (shown, 3, slice(5, 8))):
             chosen = uniform.choose(replay, generator, 5, rows)

@@ -114,7 +114,7 @@ def through(framework: Framework, body: Body, arrays: Arrays, inputs: Any) -> tu
 
     def loss(both: tuple[Any, Any]) -> tuple[Any, Any]:
         outputs = parts.network(*both)
-        return parts.regression(outputs * (outputs + 2.0), 0.0 * outputs + 1.0), outputs
+        return parts.regression(outputs * (outputs + 2.0), 0.0 * outputs + 1.0, Settings()), outputs
 
     both = native_network(arrays, body, framework), framework.tensor(inputs)
     (_, outputs), (gradient, slope) = parts.value_and_gradient(loss, both)
@@ -135,7 +135,7 @@ def regressing(name: str, *, together: bool) -> Algorithm:
 
         def loss(critics: Any, batch: Any) -> Any:
             errors = [parts.network(each, batch.observation)[..., 0] - batch.reward for each in critics]
-            return (MEMBERS if together else 1) * sum(parts.regression(error, batch.weight) for error in errors)
+            return (MEMBERS if together else 1) * sum(parts.regression(error, batch.weight, config) for error in errors)
 
         value, gradients = parts.value_and_gradient(
             loss, tuple(getattr(state, each).parameters for each in names), batch

@@ -38,7 +38,17 @@ from reference import common as oracle
 from reference import ddpg as oracle_ddpg
 from reference import sac as oracle_sac
 from reference import td3 as oracle_td3
-from reference.cases import Case, assert_agree, make_case, play, relative_error, solve, warmed_up, wide_policy
+from reference.cases import (
+    Case,
+    assert_agree,
+    errors_of,
+    make_case,
+    play,
+    relative_error,
+    solve,
+    warmed_up,
+    wide_policy,
+)
 
 OTHERS = tuple(name for name in ALGORITHMS if name != "crossq")
 """Where one algorithm would do: CrossQ's updates take JAX longest to compile."""
@@ -94,22 +104,24 @@ def test_critic_loss_of_one(precise: Framework) -> None:
     case = make_case("ddpg")
     critic, y = oracle.part(case.arrays, "critic"), case.batch(1).reward
     function = module_of(case, precise).critic_loss
-    (loss, q), gradients = gradients_of(precise, function, critic, batch_of(case, precise), y)
-    expected_loss, expected, expected_q = oracle.critic_loss(critic, case.batch(0), y)
+    (loss, q), gradients = gradients_of(precise, function, critic, batch_of(case, precise), y, case.config)
+    expected_loss, expected, expected_q = oracle.critic_loss(critic, case.batch(0), y, case.config)
     assert_agree({"loss": loss, "q": q}, {"loss": expected_loss, "q": expected_q}, EXACT)
     assert_agree(gradients, expected, EXACT)
 
 
-@pytest.mark.parametrize("name", ["td3", "sac"])
+@pytest.mark.parametrize("name", ["td3", "sac", "sac lap"])
 def test_critic_loss_of_two(name: str, precise: Framework) -> None:
-    case = make_case(name)
+    case = make_case("sac", prioritized="lap") if name == "sac lap" else make_case(name)
     critics, y = tuple(oracle.part(case.arrays, f"critic_{i}") for i in (1, 2)), case.batch(1).reward
     function = module_of(case, precise).critic_loss
-    (loss, q), both = gradients_of(precise, function, critics, batch_of(case, precise), y)
-    (loss_1, expected_1, expected_q), (loss_2, expected_2, _) = (
-        oracle.critic_loss(c, case.batch(0), y) for c in critics
+    (loss, q), both = gradients_of(precise, function, critics, batch_of(case, precise), y, case.config)
+    (loss_1, expected_1, q_1), (loss_2, expected_2, q_2) = (
+        oracle.critic_loss(c, case.batch(0), y, case.config) for c in critics
     )
-    assert_agree({"loss": loss, "q": q}, {"loss": loss_1 + loss_2, "q": expected_q}, EXACT)
+    assert_agree({"loss": loss, "1": q[0], "2": q[1]}, {"loss": loss_1 + loss_2, "1": q_1, "2": q_2}, EXACT)
+    if name == "sac lap":
+        assert 0.1 < np.mean(np.abs(q_1 - y) > 1.0) < 0.9, "both parts of the loss are at work"
     assert_agree(both[0], expected_1, EXACT)
     assert_agree(both[1], expected_2, EXACT)
 
@@ -234,7 +246,7 @@ UPDATES = {
     "sac": make_case("sac"),
     "sac fixed alpha": make_case("sac", action_size=1, hidden_sizes=(8,), learn_alpha=False, alpha=0.2),
     "tqc": make_case("tqc"),
-    "sac target entropy": make_case("sac", alpha=0.3, target_entropy=0.5, alpha_learning_rate=1e-2),
+    "sac target entropy": make_case("sac", alpha=0.3, target_entropy=0.5, alpha_learning_rate=1e-2, prioritized="lap"),
 }
 AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy", "ddpg tanh decay")
 """Settings that change numbers and not a page's course: TensorFlow, which compiles slowest, does not compile these."""
@@ -244,10 +256,11 @@ AS_WRITTEN = ("ddpg one action", "td3 delay 3", "sac target entropy", "ddpg tanh
 def test_one_and_ten_updates(name: str, framework: Framework) -> None:
     case, fast = UPDATES[name], framework.name != "tensorflow" or name not in AS_WRITTEN
     states, expected = solve(case)
-    learner, rows = learner_of(case, framework.name, fast=fast), []
+    learner, rows, errors = learner_of(case, framework.name, fast=fast), [], errors_of(case)
     for index, state in enumerate(states):
-        metrics = learner.update(*case.burst(index, index + 1))
+        metrics, _, found = learner.launch(*case.burst(index, index + 1))()
         rows.append(metrics.values[0])
+        assert relative_error(found, errors[index : index + 1]) < TEN_UPDATES
         assert_agree(learner.arrays(), state, ONE_UPDATE if index == 0 else TEN_UPDATES)
     assert_agree(dict(zip(metrics.names, np.array(rows).T, strict=True)), expected, TEN_UPDATES)
 
@@ -283,9 +296,10 @@ def test_what_a_burst_brought_stays_though_others_follow(framework: Framework) -
     ahead, waiting = learner_of(case, framework.name), learner_of(case, framework.name)
     launched = [ahead.launch(*case.burst(index, index + 1)) for index in range(3)]
     for index, learned in enumerate(launched):
-        metrics, actor = learned()
-        np.testing.assert_array_equal(metrics.values, waiting.update(*case.burst(index, index + 1)).values)
-        assert_same_bits(actor, waiting.actor())
+        brought, at_once = learned(), waiting.launch(*case.burst(index, index + 1))()
+        np.testing.assert_array_equal(brought.metrics.values, at_once.metrics.values)
+        np.testing.assert_array_equal(brought.errors, at_once.errors)
+        assert_same_bits(brought.actor, waiting.actor())
 
 
 @in_each(ALGORITHMS)

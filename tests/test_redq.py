@@ -25,7 +25,7 @@ from polyak.report.page import write_report
 from polyak.run import loop
 from polyak.settings import presets
 from reference import redq as oracle
-from reference.cases import Case, assert_agree, make_case, play, relative_error, solve
+from reference.cases import Case, assert_agree, errors_of, make_case, play, relative_error, solve
 from reference.common import part, q_value
 from tiny_cli import TINY, Uneven, call_cli
 from whole_runs import assert_same, saved, snapshots
@@ -91,10 +91,11 @@ def precise(double: None) -> Iterator[Framework]:
 def test_one_and_ten_updates(name: str, framework: Framework) -> None:
     case = CASES[name]
     states, expected = solve(case)
-    learner, rows = learner_of(case, framework.name), []
+    learner, rows, errors = learner_of(case, framework.name), [], errors_of(case)
     for index, state in enumerate(states):
-        metrics = learner.update(*case.burst(index, index + 1))
+        metrics, _, found = learner.launch(*case.burst(index, index + 1))()
         rows.append(metrics.values[0])
+        assert relative_error(found, errors[index : index + 1]) < TEN_UPDATES
         assert_agree(learner.arrays(), state, ONE_UPDATE if index == 0 else TEN_UPDATES)
     assert_agree(dict(zip(metrics.names, np.array(rows).T, strict=True)), expected, TEN_UPDATES)
 

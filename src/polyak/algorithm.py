@@ -34,6 +34,10 @@ ACTOR_METRICS = ("actor_loss", "actor_gradient_norm", "saturated")
 """What every actor step measures: its loss; the norm of its gradient; and the fraction of saturated components among
 the policy's actions."""
 
+ERROR = "error"
+"""What an update may measure besides: how far each transition's value was from its target before it, [B], at least 0;
+of several critics the furthest. It goes where a batch wants it: to priorities."""
+
 
 # State
 

@@ -282,6 +282,8 @@ class Batch:
     """Whether a weight may be another than 1."""
     snapshot: "Snapshot | None" = None
     """By what observations and rewards were normalized, if they were."""
+    wants_errors: bool = False
+    """Whether the errors that the updates find are to come back: `Learned.errors`."""
 
     @property
     def observation(self) -> Float:
@@ -328,6 +330,8 @@ class Learned(NamedTuple):
     metrics: Metrics
     actor: Arrays
     """The policy's network after the last of them (`0/kernel`, `0/bias`, ...): `polyak.algorithm.actor_in`."""
+    errors: Float | None = None
+    """[K, B]: how far each transition's value was from its target before the update, where the batch wants to know."""
 
 
 class Learner(Protocol):

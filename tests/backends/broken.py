@@ -555,7 +555,7 @@ def target_by_the_critics_that_learn(module: ModuleType, framework: Framework) -
 
 def critic_loss_without_the_half(module: ModuleType, framework: Framework) -> Replacements:
     right = module.regression
-    return {"regression": lambda error, weight: 2.0 * right(error, weight)}
+    return {"regression": lambda *given: 2.0 * right(*given)}
 
 
 def usual_beta_1(module: ModuleType, framework: Framework) -> Replacements:

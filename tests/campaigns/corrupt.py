@@ -116,6 +116,7 @@ def recorded() -> dict[str, Any]:
 
 TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2, "callbacks": ["callers:Counts()"]}
 EXPLORED = {"exploration_correlation": 0.0, "exploration_hold": 9, "exploration_spread": (0.1, 0.9)}
+PRIORITIZED = {"prioritized": "proportional", "lag": 1, "replay_size": 60, "backend": "torch"}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
 NORMALIZED = {"normalize_observations": True, "normalize_rewards": True}
 SOURCES = (
@@ -134,6 +135,7 @@ SOURCES = (
     ),
     Source("goals", "sac", "tiny_goals:Points-v0", 7, {**TINY, "hindsight": True, "n_step": 2}),
     Source("pendulum", "td3", "Pendulum-v1", 7, {**TINY, **PENDULUM, "replay_size": 1000, "checkpoint_every": 60}),
+    Source("prioritized", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **PRIORITIZED}),
     Source("collectors", "ddpg", "tiny_cli:Tiny-v0", 7, {**TINY, **EXPLORED, "collectors": 2}),
     Source("ended", "sac", "tiny_cli:Tiny-v0", None, {**TINY, "steps": 43}),
 )
@@ -636,6 +638,12 @@ ATTACKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "noise held by a text": put("state.collector.exploration_clock", "x"),
     "noise spread by NaN": put("state.collector.exploration_spread", [float("nan")]),
     "noise spread by nobody": put("state.collector.exploration_spread", []),
+    "batches that keep nothing": put("state.batches", {}),
+    "batches a text": put("state.batches", "x"),
+    "priorities that no update was chosen by": put("state.batches", {"chooser": {"chosen": -1, "largest": 1e9}}),
+    "the largest priority NaN": put("state.batches", {"chooser": {"chosen": 1, "largest": float("nan")}}),
+    "the largest priority a text": put("state.batches", {"chooser": {"chosen": 1, "largest": "x"}}),
+    "the largest priority 0": put("state.batches", {"chooser": {"chosen": 1, "largest": 0.0}}),
     **{f"the {role}'s name {name[:20]}": put(f"files.{role}.name", name)
        for role in ("learner", "loop", "metrics", "callbacks")
        for name in ("../../outside/outside.txt", "/etc/passwd", "../settings.json", "settings.json", "learner-1", "")},

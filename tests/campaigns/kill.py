@@ -149,6 +149,10 @@ CONFIGURATIONS = (
     Configuration("sac", PENDULUM, 4000, 500, 100, backend="torch", extra=(*COLLECTORS, "--n-step", "3")),
     Configuration("td3", PENDULUM, 3700, 500, 37, backend="torch", extra=(*RING, *NORMALIZED, "--lag", "1")),
     Configuration("sac", LANDER, 3000, 500, 100, extra=("--envs", "3", "--n-step", "3", *BURSTS, *NORMALIZED)),
+    Configuration("td3", PENDULUM, 3700, 500, 37, extra=("--prioritized", "--lag", "1", *RING)),
+    Configuration(
+        "sac", LANDER, 3000, 700, 100, backend="torch", extra=("--prioritized", "lap", "--n-step", "3", *BURSTS)
+    ),
     Configuration("td3", PENDULUM, 3700, 500, 37, extra=(*EXPLORED, "--envs", "2")),
     Configuration("sac", LANDER, 3000, 700, 100, backend="torch", extra=(*EXPLORED, "--action-repeat", "2", *BURSTS)),
     Configuration("td3", PENDULUM, 3000, 500, 100, backend="torch", extra=(*EXPLORED, *COLLECTORS)),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import Algorithm, drawn, first_state
+from polyak.algorithm import ERROR, Algorithm, drawn, first_state
 from polyak.algorithms import algorithm
 from polyak.settings.shared import Settings
 from polyak.types import Batch, Learner, Spec
@@ -41,7 +41,7 @@ class Case:
 
     def burst(self, start: int, stop: int) -> tuple[Batch, Arrays]:
         """The arguments of `Learner.update` for these updates."""
-        batch = Batch(self.records[start:stop], self.spec.layout, weighted=True)
+        batch = Batch(self.records[start:stop], self.spec.layout, weighted=True, wants_errors=True)
         return batch, {name: value[start:stop] for name, value in self.noise.items()}
 
     def batch(self, index: int) -> common.Batch:
@@ -146,7 +146,18 @@ def solve(case: Case) -> tuple[list[Arrays], dict[str, Array]]:
         state, metrics = oracle.update(state, case.batch(index), noise, case.config)
         states.append(state)
         rows.append(metrics)
-    return states, {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return states, {name: np.array([row[name] for row in rows]) for name in rows[0] if name != ERROR}
+
+
+def errors_of(case: Case) -> Array:
+    """The errors of each transition that the oracle finds in the case's updates, [K, B]."""
+    oracle = importlib.import_module(f"reference.{case.algorithm}")
+    state, rows = case.arrays, []
+    for index in range(len(case.records)):
+        noise = {name: value[index] for name, value in case.noise.items()}
+        state, metrics = oracle.update(state, case.batch(index), noise, case.config)
+        rows.append(metrics[ERROR])
+    return np.array(rows)
 
 
 def play(learner: Learner, case: Case, bursts: Iterable[int]) -> dict[str, Array]:

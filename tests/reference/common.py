@@ -164,11 +164,26 @@ def action_gradient(critic: Arrays, trace: Trace, action_size: int) -> Array:
     return gradient[:, -action_size:]
 
 
-def critic_loss(critic: Arrays, batch: Batch, y: Array) -> tuple[float, Arrays, Array]:
-    """(8.5), weighted: mean w (Q(s, a) - y)^2, its gradients, and Q [B]."""
+def critic_loss(critic: Arrays, batch: Batch, y: Array, config: Any = None) -> tuple[float, Arrays, Array]:
+    """(8.5), weighted: mean w (Q(s, a) - y)^2, its gradients, and Q [B]; by LAP, of twice Huber's loss."""
     q, trace = q_value(critic, batch.observation, batch.action)
-    gradients, _ = backward(critic, trace, (2.0 * batch.weight * (q - y) / len(y))[:, None])
-    return np.mean(batch.weight * (q - y) ** 2), gradients, q
+    loss, slope = penalty(q - y, config)
+    gradients, _ = backward(critic, trace, (batch.weight * slope / len(y))[:, None])
+    return np.mean(batch.weight * loss), gradients, q
+
+
+def penalty(error: Array, config: Any) -> tuple[Array, Array]:
+    """Squares and their derivatives; by LAP, from an error of 1 on, 2 |error| - 1 and its derivative."""
+    loss, slope = error**2, 2.0 * error
+    if getattr(config, "prioritized", "none") == "lap":
+        straight = np.abs(error) > 1.0
+        loss[straight], slope[straight] = 2.0 * np.abs(error[straight]) - 1.0, 2.0 * np.sign(error[straight])
+    return loss, slope
+
+
+def td_error(y: Array, *values: Array) -> Array:
+    """max_i |Q_i(s, a) - y| of each transition, [B]."""
+    return np.max([np.abs(each - y) for each in values], axis=0)
 
 
 def critic_metrics(loss: float, q: Array, y: Array, *gradients: Arrays) -> dict[str, float]:

@@ -15,6 +15,8 @@ from reference.common import (
     adam_step,
     critic_metrics,
     part,
+    penalty,
+    td_error,
 )
 
 EPSILON, DECAY, MOST_SCALED, MOST_SHIFTED, WARM_UP = 1e-3, 0.99, 3.0, 5.0, 100_000
@@ -129,21 +131,22 @@ def joint(state: Arrays, name: str, batch: Batch, next_action: Array) -> Pass:
 
 
 def critic_losses(
-    state: Arrays, batch: Batch, next_action: Array, bonus: Array
-) -> tuple[float, dict[str, Arrays], Array, Array, dict[str, Arrays]]:
-    """Loss, gradients by critic, Q_1(s, a), y, and statistics by critic: no gradient goes through y."""
+    state: Arrays, batch: Batch, next_action: Array, bonus: Array, config: Any
+) -> tuple[float, dict[str, Arrays], list[Array], Array, dict[str, Arrays]]:
+    """Loss, gradients by critic, both Q(s, a), y, and statistics by critic: no gradient goes through y."""
     names, size = ("critic_1", "critic_2"), len(batch.reward)
     passes = {name: joint(state, name, batch, next_action) for name in names}
     next_q = np.minimum(*(passes[name].output[size:, 0] for name in names))
     y = batch.reward + batch.discount * (next_q + bonus)
-    loss, gradients = 0.0, dict[str, Arrays]()
+    loss, gradients, values = 0.0, dict[str, Arrays](), list[Array]()
     for name in names:
-        error = passes[name].output[:size, 0] - y
-        loss += 0.5 * np.mean(batch.weight * error**2)
-        upstream = np.concatenate([batch.weight * error / size, np.zeros(size)])[:, None]
+        values.append(passes[name].output[:size, 0])
+        each, slope = penalty(values[-1] - y, config)
+        loss += 0.5 * np.mean(batch.weight * each)
+        upstream = np.concatenate([0.5 * batch.weight * slope / size, np.zeros(size)])[:, None]
         gradients[name], _ = back(part(state, name), passes[name].trace, upstream)
     after = {name: passes[name].after for name in names}
-    return loss, gradients, passes["critic_1"].output[:size, 0], y, after
+    return loss, gradients, values, y, after
 
 
 def actor_loss(
@@ -175,12 +178,12 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     alpha = np.exp(state["log_alpha"])
     sample, _ = policy(state, batch.next_observation, noise["next_action"], training=False)
     bonus = -alpha * sample.log_probability
-    loss, gradients, q, y, after = critic_losses(state, batch, sample.action, bonus)
+    loss, gradients, q, y, after = critic_losses(state, batch, sample.action, bonus, config)
     for name in ("critic_1", "critic_2"):
         state = state | adam_step(state, name, gradients[name], config.critic_learning_rate, config)
         state = state | kept(name, after[name])
     state = state | {"step": state["step"] + 1}
-    metrics = critic_metrics(loss, q, y, *gradients.values())
+    metrics = critic_metrics(loss, q[0], y, *gradients.values()) | {"error": td_error(y, *q)}
     delayed = ("actor_loss", "actor_gradient_norm", "saturated", "alpha", "alpha_loss", "entropy")
     metrics |= dict.fromkeys(delayed, np.nan)
     if state["step"] % config.policy_delay == 0:

@@ -19,6 +19,7 @@ from reference.common import (
     part,
     polyak_step,
     q_value,
+    td_error,
 )
 
 
@@ -47,8 +48,8 @@ def actor_loss(actor: Arrays, critic: Arrays, observation: Array) -> tuple[float
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic step, actor step, Polyak step of both targets."""
     y = target(state, batch, config)
-    loss, gradients, q = critic_loss(part(state, "critic", config), batch, y)
-    metrics = critic_metrics(loss, q, y, gradients)
+    loss, gradients, q = critic_loss(part(state, "critic", config), batch, y, config)
+    metrics = critic_metrics(loss, q, y, gradients) | {"error": td_error(y, q)}
     state = state | adam_step(state, "critic", gradients, config.critic_learning_rate, config)
     policy_loss, gradients, action = actor_loss(
         part(state, "actor", config), part(state, "critic", config), batch.observation

@@ -19,6 +19,7 @@ from reference.common import (
     part,
     polyak_step,
     q_value,
+    td_error,
 )
 from reference.sac import sample_action, temperature_loss
 
@@ -62,11 +63,13 @@ def target(state: Arrays, batch: Batch, draws: Arrays, config: Any) -> Array:
 
 
 def critics_loss(state: Arrays, batch: Batch, y: Array, config: Any, sent: Array | None) -> tuple[float, Arrays, Array]:
-    """The sum of each critic's own loss, the gradients side by side, and the mean of all Q(s, a), [B]."""
-    each = [critic_loss(one, batch, y) for one in critics(state, "critics", config, range(config.critics), sent)]
+    """The sum of each critic's own loss, the gradients side by side, and all Q(s, a), [N, B]."""
+    each = [
+        critic_loss(one, batch, y, config) for one in critics(state, "critics", config, range(config.critics), sent)
+    ]
     losses, gradients, q = zip(*each, strict=True)
     stacked = {path: np.stack([one[path] for one in gradients]) for path in gradients[0]}
-    return sum(losses), stacked, np.mean(q, axis=0)
+    return sum(losses), stacked, np.array(q)
 
 
 def actor_loss(
@@ -98,7 +101,7 @@ def update(state: Arrays, batch: Batch, draws: Arrays, config: Any) -> tuple[Arr
     alpha, number = np.exp(state["log_alpha"]), int(state["step"]) + 1
     y = target(state, batch, draws, config)
     loss, gradients, q = critics_loss(state, batch, y, config, draws.get("critic_dropped"))
-    metrics = critic_metrics(loss, q, y, gradients)
+    metrics = critic_metrics(loss, np.mean(q, axis=0), y, gradients) | {"error": td_error(y, *q)}
     state = state | adam_step(state, "critics", gradients, config.critic_learning_rate, config)
     late = dict.fromkeys(("actor_loss", "actor_gradient_norm", "saturated", "alpha", "alpha_loss", "entropy"), np.nan)
     if number % config.policy_delay == 0:

@@ -19,6 +19,7 @@ from reference.common import (
     part,
     polyak_step,
     q_value,
+    td_error,
 )
 
 
@@ -93,8 +94,8 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
     """Critic steps, actor step, temperature step, Polyak step of the critics' targets."""
     alpha = np.exp(state["log_alpha"])
     y = target(state, batch, noise["next_action"], config)
-    loss_1, gradients_1, q = critic_loss(part(state, "critic_1", config), batch, y)
-    loss_2, gradients_2, _ = critic_loss(part(state, "critic_2", config), batch, y)
+    loss_1, gradients_1, q = critic_loss(part(state, "critic_1", config), batch, y, config)
+    loss_2, gradients_2, q_2 = critic_loss(part(state, "critic_2", config), batch, y, config)
     state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate, config)
     state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate, config)
     networks = (part(state, name, config) for name in ("actor", "critic_1", "critic_2"))
@@ -107,7 +108,7 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
         alpha_loss, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
         state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate, config)
     state = state | polyak_step(state, "critic_1", config.polyak) | polyak_step(state, "critic_2", config.polyak)
-    metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
+    metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2) | {"error": td_error(y, q, q_2)}
     metrics |= actor_metrics(policy_loss, action, gradients)
     metrics |= {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}
     return state | {"step": state["step"] + 1}, metrics

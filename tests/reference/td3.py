@@ -17,6 +17,7 @@ from reference.common import (
     part,
     polyak_step,
     q_value,
+    td_error,
 )
 from reference.ddpg import actor_loss, mu  # (8.12) is DDPG's actor loss with the first critic
 
@@ -49,12 +50,12 @@ def cloning_loss(
 def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arrays, dict[str, float]]:
     """Critic steps; then, on every `policy_delay`-th update of the run, actor step and Polyak step of the targets."""
     y = target(state, batch, noise["target_action"], config)
-    loss_1, gradients_1, q = critic_loss(part(state, "critic_1", config), batch, y)
-    loss_2, gradients_2, _ = critic_loss(part(state, "critic_2", config), batch, y)
+    loss_1, gradients_1, q = critic_loss(part(state, "critic_1", config), batch, y, config)
+    loss_2, gradients_2, q_2 = critic_loss(part(state, "critic_2", config), batch, y, config)
     state = state | adam_step(state, "critic_1", gradients_1, config.critic_learning_rate, config)
     state = state | adam_step(state, "critic_2", gradients_2, config.critic_learning_rate, config)
     state = state | {"step": state["step"] + 1}
-    metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2)
+    metrics = critic_metrics(loss_1 + loss_2, q, y, gradients_1, gradients_2) | {"error": td_error(y, q, q_2)}
     metrics |= dict.fromkeys(("actor_loss", "actor_gradient_norm", "saturated"), np.nan)
     if state["step"] % config.policy_delay == 0:
         networks = part(state, "actor", config), part(state, "critic_1", config)

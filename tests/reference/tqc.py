@@ -16,6 +16,7 @@ from reference.common import (
     forward,
     part,
     polyak_step,
+    td_error,
 )
 from reference.sac import sample_action, temperature_loss
 
@@ -69,7 +70,7 @@ def quantile_huber(theta: Array, y: Array) -> tuple[Array, Array]:
 
 
 def critic_loss(critics: Network, batch: Batch, y: Array) -> tuple[float, Arrays, Array]:
-    """The mean of the critics' mean losses, each transition weighted; its gradients; and the mean of all atoms, [B]."""
+    """The mean of the critics' losses, each transition weighted; its gradients; and their means of atoms, [N, B]."""
     losses, gradients, values = [], [], []
     networks = members(critics)
     for critic in networks:
@@ -79,7 +80,7 @@ def critic_loss(critics: Network, batch: Batch, y: Array) -> tuple[float, Arrays
         losses.append(np.mean(batch.weight * loss))
         gradients.append(backward(critic, trace, upstream)[0])
         values.append(theta.mean(axis=1))
-    return np.mean(losses), together(gradients), np.mean(values, axis=0)
+    return np.mean(losses), together(gradients), np.array(values)
 
 
 def actor_loss(
@@ -116,6 +117,11 @@ def update(state: Arrays, batch: Batch, noise: Arrays, config: Any) -> tuple[Arr
         alpha_loss, gradient = temperature_loss(state["log_alpha"], log_probability, target_entropy)
         state = state | adam_step(state, "log_alpha", {"": gradient}, config.alpha_learning_rate, config)
     state = state | polyak_step(state, "critics", config.polyak)
-    metrics = critic_metrics(loss, q, y, critic_gradients) | actor_metrics(policy_loss, action, gradients)
-    metrics |= {"alpha": alpha, "alpha_loss": alpha_loss, "entropy": -log_probability}
+    metrics = critic_metrics(loss, q.mean(axis=0), y, critic_gradients) | actor_metrics(policy_loss, action, gradients)
+    metrics |= {
+        "error": td_error(y.mean(axis=1), *q),
+        "alpha": alpha,
+        "alpha_loss": alpha_loss,
+        "entropy": -log_probability,
+    }
     return state | {"step": state["step"] + 1}, metrics

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import Algorithm, first_state, networks_of
+from polyak.algorithm import ERROR, Algorithm, first_state, networks_of
 from polyak.algorithms.checks import LOSS, called, raised
 from polyak.errors import UsageError
 from polyak.frameworks import follow
@@ -14,9 +14,6 @@ from polyak.frameworks.execution import Execution
 from polyak.settings.shared import Settings
 from polyak.system.foreign import foreign
 from polyak.types import Spec
-
-ERROR = "error"
-"""What an update may give besides its metrics: the error of each transition, [B]."""
 
 
 def require_working(algorithm: Algorithm, framework: str, spec: Spec, config: Settings, execution: Execution) -> None:
@@ -47,7 +44,7 @@ def _require_update(algorithm: Algorithm, framework: str, spec: Spec, config: Se
 
     with foreign(lambda error: raised(algorithm, f"its page for {framework}", error)):
         follow(framework, replace(algorithm, pages={framework: noted}), spec, config, execution)
-    for fault in _in_update(algorithm, measured, due):
+    for fault in _in_update(algorithm, measured, due, config):
         raise UsageError(f"algorithm {algorithm.name!r}: its page for {framework} {fault}")
 
 
@@ -68,12 +65,22 @@ class _Asked(Mapping[str, Any]):
         return len(self.flags)
 
 
-def _in_update(algorithm: Algorithm, measured: Mapping[str, Any], due: _Asked) -> Iterator[str]:
+def _in_update(algorithm: Algorithm, measured: Mapping[str, Any], due: _Asked, config: Settings) -> Iterator[str]:
     if LOSS not in measured:
         yield f"measures no {LOSS!r}, by which a run is known to have diverged"
     for name in measured:
         if name not in (*algorithm.metrics, ERROR):
             yield f"measures {name!r}, which is not among metrics: {', '.join(algorithm.metrics)}"
+    if config.prioritized != "none":
+        yield from _in_error(measured.get(ERROR), config)
     for name in due:
         if name not in due.asked:
             yield f"never asks whether {name!r} is due, which every has"
+
+
+def _in_error(error: Any, config: Settings) -> Iterator[str]:
+    wanted = f"how far each transition's value is from its target, which prioritized {config.prioritized} goes by"
+    if error is None:
+        yield f"measures no {ERROR!r}, {wanted}: without it transitions are drawn uniformly (prioritized none)"
+    elif tuple(error.shape) != (config.batch_size,):
+        yield f"measures {ERROR!r} of shape {tuple(error.shape)}, but must have ({config.batch_size},): {wanted}"

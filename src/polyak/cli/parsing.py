@@ -13,7 +13,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from polyak.errors import UsageError
-from polyak.settings.kinds import meanings
+from polyak.settings.kinds import Bare, meanings
 from polyak.settings.names import hint
 
 T = TypeVar("T")
@@ -112,8 +112,29 @@ def hinted(kind: type[Any]) -> type[Any]:
     fields: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(kind):
         told_as = tyro.conf.arg(help=told.get(field.name), help_behavior_hint=_default)
-        fields.append((field.name, Annotated[hints[field.name], told_as], dataclasses.field(default=field.default)))
+        given: Any = Annotated[hints[field.name], told_as]
+        for note in get_args(hints[field.name])[1:]:
+            if isinstance(note, Bare):
+                given = Annotated[given, _choice_or_bare(get_args(get_args(hints[field.name])[0]), note.choice)]
+        fields.append((field.name, given, dataclasses.field(default=field.default)))
     return dataclasses.make_dataclass(kind.__name__, fields, frozen=True)
+
+
+def _choice_or_bare(choices: tuple[str, ...], bare: str) -> Spec:
+    """One of these words, or none at all, which stands for `bare`."""
+
+    def chosen(words: list[str]) -> str:
+        if len(words) > 1 or not set(words) <= set(choices):
+            raise ValueError(f"{' '.join(words)!r} is none of {', '.join(choices)}")
+        return words[0] if words else bare
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar=f"[{{{','.join(choices)}}}]",
+        instance_from_str=chosen,
+        is_instance=lambda value: value in choices,
+        str_from_instance=lambda value: [value],
+    )
 
 
 # What is unknown

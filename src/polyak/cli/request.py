@@ -20,7 +20,7 @@ from polyak.errors import UsageError
 from polyak.experience.replay import memory_needed
 from polyak.run.callbacks import making
 from polyak.run.plan import Plan, asked_algorithm, plan_with, resolve
-from polyak.run.start import make_replay
+from polyak.run.start import bytes_beside, make_replay
 from polyak.settings.kinds import require
 from polyak.settings.options import BACKENDS, Options, Vectorization, options_of
 from polyak.settings.shared import Settings
@@ -209,7 +209,8 @@ def replay_needed(plan: Plan) -> int:
     config = plan.with_fractions(spec.action_half_range).config
     require_parts(plan.algorithm, spec.seen, config)
     make_replay(plan, spec, plan.side_by_side)
-    return memory_needed(min(config.replay_size, config.steps), spec.observation_size, spec.action_size)
+    sizes = spec.observation_size, spec.action_size, bytes_beside(config)
+    return memory_needed(min(config.replay_size, config.steps), *sizes)
 
 
 def require_memory(needed: int, runs: str, remedy: str) -> None:

@@ -1,6 +1,6 @@
 """From what replay holds to what a learner learns from, in five stages.
 
-1. choose: which transitions (`choosers`).
+1. choose: which transitions (`choosers`; by their errors: `priorities`).
 2. relabel: what would have been rewarded had another goal been meant (`hindsight`).
 3. accumulate: from raw transitions to targets' parts, as (8.5) has them, of one step or n: reward, next observation,
    discount.
@@ -9,8 +9,9 @@
 5. normalize: observations and rewards, by what has been seen of them up to now (`moments`).
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,21 @@ from polyak.experience import moments
 from polyak.experience.choosers import Chooser, Chosen, Uniform
 from polyak.experience.hindsight import Hindsight, Outcomes
 from polyak.experience.moments import Statistics
+from polyak.experience.priorities import Prioritized
 from polyak.experience.replay import Replay
 from polyak.policies.normalizer import RAW, Snapshot
 from polyak.settings.shared import Settings
 from polyak.types import Arrays, Batch, Float, Spec, Transitions
 
 UNIFORM = Uniform()
+
+
+class Share(NamedTuple):
+    """A part of each batch: so many rows of a replay, chosen by itself."""
+
+    replay: Replay
+    chooser: Chooser
+    rows: int
 
 
 class Batches:
@@ -40,23 +50,30 @@ class Batches:
         discount: float,
         n_step: int = 1,
         chooser: Chooser = UNIFORM,
-        demonstrations: Replay | None = None,
-        demonstrated: int = 0,
+        demonstrated: Share | None = None,
         statistics: Statistics | None = None,
         hindsight: Hindsight | None = None,
     ) -> None:
-        """Make batches of what `replay` holds, and `demonstrated` rows of each of what `demonstrations` do.
+        """Make batches of what `replay` holds, by `chooser`, and of what is `demonstrated`.
 
         Without `statistics`, observations and rewards are as they are.
         """
-        self.replay, self.demonstrations = replay, demonstrations
-        self._discount, self._n_step, self._chooser = discount, n_step, chooser
-        self._demonstrated = demonstrated
+        self.replay = replay
+        self.demonstrations = None if demonstrated is None else demonstrated.replay
+        self._discount, self._n_step, self._chooser, self._demonstrated = discount, n_step, chooser, demonstrated
         self._statistics, self._hindsight = statistics, hindsight
+        self._choosers = {"chooser": chooser}
+        """By their names in a checkpoint."""
+        if demonstrated is not None:
+            self._choosers["chooser_of_demonstrations"] = demonstrated.chooser
+        self._wants_errors = any(each.wants_errors for each in self._choosers.values())
+        self._sampled: list[NDArray[np.int64]] = []
+        """The numbers [K, B] of the bursts whose errors are still to come, the oldest first."""
 
     def add(self, transitions: Transitions) -> None:
         """Transitions enter replay, in their order."""
         self.replay.add(transitions)
+        self._chooser.entered(len(transitions.reward))
         if self._statistics is not None:
             self._statistics.add(transitions)
 
@@ -72,20 +89,35 @@ class Batches:
 
     def _drawn(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
         """All stages but the last."""
-        if self.demonstrations is None:
-            return self._of(self.replay, generator, updates, batch_size, self._chooser)
-        own, shown = batch_size - self._demonstrated, self._demonstrated
-        shares = [(self.replay, own, self._chooser)] * (own > 0) + [(self.demonstrations, shown, UNIFORM)]
-        return mixed([self._of(replay, generator, updates, rows, by) for replay, rows, by in shares])
+        numbers, shares = list[NDArray[np.int64]](), list[Batch]()
+        for replay, chooser, rows in self._shares(batch_size):
+            chosen = chooser.choose(replay, generator, updates, rows)
+            numbers.append(chosen.numbers)
+            shares.append(self._of(replay, chosen, generator))
+        if not self._wants_errors:
+            return mixed(shares)
+        self._sampled.append(np.concatenate(numbers, axis=1))
+        return dataclasses.replace(mixed(shares), wants_errors=True)
 
-    def _of(
-        self, replay: Replay, generator: np.random.Generator, updates: int, batch_size: int, chooser: Chooser
-    ) -> Batch:
+    def _of(self, replay: Replay, chosen: Chosen, generator: np.random.Generator) -> Batch:
         """A share, of one replay."""
-        chosen = chooser.choose(replay, generator, updates, batch_size)
-        if self._hindsight is not None:
-            return self._hindsight.batch(replay, chosen, generator, self._discount, self._n_step)
-        return accumulated(replay, chosen, self._discount, self._n_step)
+        if self._hindsight is None:
+            return accumulated(replay, chosen, self._discount, self._n_step)
+        return self._hindsight.batch(replay, chosen, generator, self._discount, self._n_step)
+
+    def _shares(self, batch_size: int) -> list[Share]:
+        """Of what a batch is made, in the order of its rows."""
+        shown = self._demonstrated
+        own = Share(self.replay, self._chooser, batch_size - (0 if shown is None else shown.rows))
+        return [share for share in (own, shown) if share is not None and share.rows > 0]
+
+    def learned(self, errors: Float) -> None:
+        """The errors of a burst whose batch wanted them, [K, B]; once for each, in the order of their sampling."""
+        numbers, first = self._sampled.pop(0), 0
+        for share in self._shares(numbers.shape[1]):
+            rows = slice(first, first + share.rows)
+            share.chooser.learned(numbers[:, rows], errors[:, rows])
+            first += share.rows
 
     @property
     def snapshot(self) -> Snapshot:
@@ -98,7 +130,16 @@ class Batches:
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         """What `restore` needs beside replay: as JSON can hold it, and as arrays of any kind."""
-        return {}, {} if self._statistics is None else named(STATISTICS, self._statistics.state())
+        state, arrays = dict[str, Any](), Arrays()
+        for name, chooser in self._choosers.items():
+            told, kept = chooser.state()
+            state |= {name: told} if told else {}
+            arrays |= named(name, kept)
+        if self._statistics is not None:
+            arrays |= named(STATISTICS, self._statistics.state())
+        for numbers in self._sampled:  # one at most: between two steps, no more bursts are on their way
+            arrays["sampled"] = numbers
+        return state, arrays
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
         """Go on from a `state()`, with a replay that is restored already.
@@ -106,11 +147,33 @@ class Batches:
         Raises:
             ValueError, TypeError, KeyError: this is no state of what the stages keep.
         """
-        rest = dict(arrays)
+        told, rest = dict(state), dict(arrays)
+        for (name, chooser), replay in zip(self._choosers.items(), (self.replay, self.demonstrations), strict=False):
+            if replay is not None:
+                chooser.restore(replay, told.pop(name, {}), parted(name, rest))
         if self._statistics is not None:
             self._statistics.restore(parted(STATISTICS, rest))
-        if state or rest:
-            raise ValueError(f"batches keep {sorted({*state, *rest})}, of which the settings say nothing")
+        if "sampled" in rest:
+            self._sampled = [self._require_numbers(rest.pop("sampled"))]
+        if told or rest:
+            raise ValueError(f"batches keep {sorted({*told, *rest})}, of which the settings say nothing")
+
+    def _require_numbers(self, sampled: NDArray[Any]) -> NDArray[np.int64]:
+        """What a burst on its way was sampled from: [K, B], each a number of a transition."""
+        if sampled.dtype != np.int64 or sampled.ndim != 2 or not self._wants_errors:
+            raise ValueError(f"a burst on its way has transitions {sampled.dtype} {sampled.shape}")
+        first = 0
+        for share in self._shares(sampled.shape[1]):
+            numbers = sampled[:, first : first + share.rows]
+            if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= share.replay.added:
+                raise ValueError(f"a burst on its way has a transition that is none of {share.replay.added:,}")
+            first += share.rows
+        return sampled
+
+    @property
+    def awaited(self) -> list[tuple[int, ...]]:
+        """The shapes [K, B] of the bursts whose errors are still to come."""
+        return [numbers.shape for numbers in self._sampled]
 
     def begin(self) -> None:
         """Count what there is before a run's first step: demonstrations, as if they were entering replay."""
@@ -139,13 +202,22 @@ def batches_of(
 
     With what says of `goals` how they are rewarded, some are set in hindsight, in demonstrations too.
     """
-    shown = 0 if demonstrations is None else config.demonstrated(config.batch_size)
+    shown = None
+    if demonstrations is not None:
+        shown = Share(demonstrations, chooser_of(config, demonstrations), config.demonstrated(config.batch_size))
     statistics, sizes = None, (spec.seen.observation_size, envs, config.discount)
     if config.normalize_observations or config.normalize_rewards:
         wanted = {"observations": config.normalize_observations, "rewards": config.normalize_rewards}
         statistics = Statistics(*sizes, **wanted, goals=spec.observation_size - spec.seen.observation_size)
     hindsight = None if goals is None else Hindsight(goals, spec, config.hindsight_goals)
-    return Batches(replay, config.discount, config.n_step, UNIFORM, demonstrations, shown, statistics, hindsight)
+    return Batches(replay, config.discount, config.n_step, chooser_of(config, replay), shown, statistics, hindsight)
+
+
+def chooser_of(config: Settings, replay: Replay) -> Chooser:
+    """What chooses transitions of a replay, as the settings say."""
+    if config.prioritized == "none":
+        return UNIFORM
+    return Prioritized(replay, config.prioritized, *config.priority_exponents, config.updates)
 
 
 STATISTICS = "statistics"
@@ -219,7 +291,7 @@ def accumulated(replay: Replay, chosen: Chosen, discount: float, n_step: int = 1
     going_on = 1 - records[..., layout.terminated]
     np.multiply(power, going_on, out=records[..., layout.discount])
     records[..., layout.weight] = chosen.weight
-    return Batch(records, layout)
+    return Batch(records, layout, weighted=chosen.weighted)
 
 
 def _ahead(replay: Replay, numbers: NDArray[np.int64], records: Float, discount: float, n_step: int) -> Float:

@@ -1,13 +1,14 @@
 """Which of the transitions in replay a learner learns from."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyak.errors import UsageError
 from polyak.experience.replay import Replay
-from polyak.types import Float
+from polyak.types import Arrays, Float
 
 
 class Chosen(NamedTuple):
@@ -17,10 +18,21 @@ class Chosen(NamedTuple):
     """[K, B], counted from the first ever added."""
     weight: Float
     """[K, B]: how much each counts in the critics' losses."""
+    weighted: bool = False
+    """Whether a weight may be another than 1."""
 
 
 class Chooser(Protocol):
-    """Chooses transitions; `generator` is all the chance there is."""
+    """Chooses transitions of one replay; `generator` is all the chance there is."""
+
+    @property
+    def wants_errors(self) -> bool:
+        """Whether it is to be told what errors the updates found."""
+        ...
+
+    def entered(self, count: int) -> None:
+        """So many transitions have just been added to replay."""
+        ...
 
     def choose(self, replay: Replay, generator: np.random.Generator, updates: int, batch_size: int) -> Chosen:
         """For K updates at once, B transitions each.
@@ -30,9 +42,36 @@ class Chooser(Protocol):
         """
         ...
 
+    def learned(self, numbers: NDArray[np.int64], errors: Float) -> None:
+        """What a burst found, as the bursts were chosen: the numbers of its transitions [K, B], their errors [K, B].
+
+        Transitions that were overwritten since are passed over.
+        """
+        ...
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """What `restore` needs beside replay: as JSON can hold it, and as arrays of any kind."""
+        ...
+
+    def restore(self, replay: Replay, state: Mapping[str, Any], arrays: Arrays) -> None:
+        """Go on from a `state()`, with a replay that is restored already.
+
+        Raises:
+            ValueError, TypeError, KeyError: this is no state of what the chooser keeps.
+        """
+        ...
+
 
 class Uniform:
-    """Each transition that is held, with equal probability and replacement, and of weight 1 (Lin 1992)."""
+    """Each transition that is held, with equal probability and replacement, and of weight 1 (Lin 1992).
+
+    What it keeps is nothing.
+    """
+
+    wants_errors = False
+
+    def entered(self, count: int) -> None:
+        """As `Chooser.entered`."""
 
     def choose(self, replay: Replay, generator: np.random.Generator, updates: int, batch_size: int) -> Chosen:
         """As `Chooser.choose`."""
@@ -43,3 +82,15 @@ class Uniform:
             newest = replay.added - 1
             numbers = newest - (newest - numbers) % replay.capacity
         return Chosen(numbers, np.ones(numbers.shape, np.float32))
+
+    def learned(self, numbers: NDArray[np.int64], errors: Float) -> None:
+        """As `Chooser.learned`."""
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """As `Chooser.state`."""
+        return {}, {}
+
+    def restore(self, replay: Replay, state: Mapping[str, Any], arrays: Arrays) -> None:
+        """As `Chooser.restore`."""
+        if state or arrays:
+            raise ValueError(f"a uniform choice keeps {sorted({*state, *arrays})}, but it keeps nothing")

@@ -57,7 +57,7 @@ class Hindsight:
         power = np.float32(discount) if n_step == 1 else self._ahead(replay, chosen, records, meant, discount, n_step)
         records[..., layout.discount] = power * (1 - records[..., layout.terminated])
         records[..., layout.weight] = chosen.weight
-        return Batch(_narrowed(records, layout, self._seen), self._seen)
+        return Batch(_narrowed(records, layout, self._seen), self._seen, weighted=chosen.weighted)
 
     def _meant(self, replay: Replay, numbers: NDArray[np.int64], generator: np.random.Generator) -> Meant:
         given = generator.random(numbers.shape) < self._fraction

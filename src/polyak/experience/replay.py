@@ -18,20 +18,26 @@ class Replay:
     counted from the first ever added: an overwritten one's is not given to another.
     """
 
-    def __init__(self, capacity: int, observation_size: int, action_size: int, expected: int | None = None) -> None:
+    def __init__(
+        self, capacity: int, observation_size: int, action_size: int, expected: int | None = None, beside: int = 0
+    ) -> None:
         """Reserve `capacity * (2 O + A + 4) * 4` bytes; the system hands them over as transitions arrive.
 
         Where no more than so many transitions are `expected` ever, memory is reserved for these alone, and no more of
-        them may be added.
+        them may be added. `beside` are the bytes that others will keep of each, such as its priority.
 
         Raises:
             UsageError: more than the memory that is free.
         """
         rows = capacity if expected is None else min(capacity, expected)
-        require_memory(capacity, observation_size, action_size, expected)
+        require_memory(capacity, observation_size, action_size, expected, beside)
         self._remedy = "lower one of them" if expected is None else "free some"  # a run that goes on keeps its settings
         self.layout = Layout(observation_size, action_size)
         self.capacity = capacity
+        self.rows = rows
+        """Transitions that there is memory for."""
+        self.row_bytes = memory_needed(1, observation_size, action_size, beside)
+        """Bytes of one transition, with what others keep of it."""
         self.size = 0
         """Transitions held."""
         self.added = 0
@@ -50,11 +56,6 @@ class Replay:
     def oldest(self) -> int:
         """The number of the oldest transition that is held."""
         return self.added - self.size
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one transition."""
-        return memory_needed(1, self.layout.observation_size, self.layout.action_size)
 
     def require_burst(self, updates: float, batch_size: int) -> None:
         """Check that the batches of so many updates, sampled at once, fit into the memory that is free.
@@ -176,21 +177,24 @@ class Replay:
         self.size = min(added, self.capacity)
 
 
-def memory_needed(capacity: int, observation_size: int, action_size: int) -> int:
-    """Bytes that a replay of this capacity takes when full."""
-    return capacity * (Layout(observation_size, action_size).width + 1) * 4  # float32, and int32 for the episode
+def memory_needed(capacity: int, observation_size: int, action_size: int, beside: int = 0) -> int:
+    """Bytes that a replay of this capacity takes when full, with `beside` of each transition that others keep."""
+    own = (Layout(observation_size, action_size).width + 1) * 4  # float32, and int32 for the episode
+    return capacity * (own + beside)
 
 
-def require_memory(capacity: int, observation_size: int, action_size: int, expected: int | None = None) -> None:
+def require_memory(
+    capacity: int, observation_size: int, action_size: int, expected: int | None = None, beside: int = 0
+) -> None:
     """Check that a full replay, or as many transitions as are `expected` in it, fits into the memory that is free.
 
     Raises:
         UsageError: it does not; the message says how many transitions would.
     """
     rows = capacity if expected is None else min(capacity, expected)
-    needed, free = memory_needed(rows, observation_size, action_size), memory_free()
+    needed, free = memory_needed(rows, observation_size, action_size, beside), memory_free()
     if needed > free:
-        fits = free // memory_needed(1, observation_size, action_size)
+        fits = free // memory_needed(1, observation_size, action_size, beside)
         what = f"replay_size {capacity:,} needs" if expected is None else f"the run will keep {rows:,} transitions, for"
         remedy = "lower replay_size" if expected is None else "free some, or ask for fewer steps"
         raise UsageError(

@@ -93,7 +93,7 @@ class Told:
     exact: list[str]
     """What changes no number."""
     horizon: list[str]
-    """Step sizes that fall toward another end."""
+    """Step sizes, and a beta, that go toward another end."""
 
     @property
     def all(self) -> list[str]:
@@ -108,7 +108,7 @@ class Told:
                 f"{', '.join(self.other)}: from here on it is not the run that either would have been from the start"
             )
         if self.horizon:
-            inexact.append(f"{self.horizon[0]}, which a run of {steps:,} from the start would not have")
+            inexact.append(f"{'; '.join(self.horizon)}, which a run of {steps:,} from the start would not have")
         return {
             **({"not exact": "; ".join(inexact)} if inexact else {}),
             **({"changed": ", ".join(self.exact)} if self.exact else {}),
@@ -160,9 +160,12 @@ def _elsewhere(description: Mapping[str, Any]) -> list[str]:
 
 
 def _another_horizon(before: Plan, plan: Plan) -> list[str]:
-    """That step sizes fall toward another end from now on, where a run of other length has any that fall."""
+    """What comes to another end from now on, where the run has another length: step sizes that fall, and beta."""
     then, config = before.config.length, plan.config
-    if config.learning_rate_schedule == "constant" or config.length == then:
+    if config.length == then:
         return []
-    ends = f"{config.length:,} {config.unit} now, {then:,} before"
-    return [f"learning_rate_schedule {config.learning_rate_schedule} ends at {ends}"]
+    schedule = config.learning_rate_schedule
+    moved = [] if schedule == "constant" else [f"learning_rate_schedule {schedule} ends"]
+    if config.prioritized == "proportional":
+        moved.append("priority_correction comes to 1")
+    return [f"{what} at {config.length:,} {config.unit} now, {then:,} before" for what in moved]

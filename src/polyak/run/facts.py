@@ -74,13 +74,15 @@ def facts(plan: Plan, envs: int, replay: Replay, demonstrations: Replay | None =
         "arguments": ", ".join(f"{name}={value}" for name, value in plan.environment_settings.items()),
         "wrappers": ", ".join(plan.wrappers),
     }
+    by_error = {"proportional": ", drawn by their errors, with weights", "lap": ", drawn by their errors (LAP)"}
+    drawn = by_error.get(config.prioritized, "")
     return {
         "preset": str(plan.preset) + (", tuned without what is added below" if any(added.values()) else ""),
         **({"from": str(plan.from_run)} if plan.from_run else {}),
         **_of_demonstrations(plan, demonstrations),
         **({"mirror": plan.mirror} if plan.mirror else {}),
         "backend": f"{plan.backend} on {device}" + ("" if execution.fast else ", plain"),
-        **({} if config.offline else {"replay": f"{replay.capacity:,} transitions; replay will use {memory}"}),
+        **({} if config.offline else {"replay": f"{replay.capacity:,} transitions{drawn}; replay will use {memory}"}),
         "environments": _environments(plan, envs) + (", each episode's made anew" if plan.isolation.afresh else ""),
         **{name: said for name, said in added.items() if said},
         **_repeated(config),

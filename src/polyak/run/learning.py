@@ -144,17 +144,20 @@ class Updates:
             self._take_over(waited(), normalizer, steps)
 
     def _take_over(self, learned: Learned, normalizer: Normalizer | None, steps: int) -> None:
-        metrics, actor = learned
+        metrics, actor, errors = learned
         policy = dataclasses.replace(self.policy, parameters=actor, normalizer=normalizer)
         count = self.count + len(metrics.values)
         critic_loss = metrics.values[:, metrics.names.index("critic_loss")]
-        if not np.isfinite(critic_loss).all() or not policy.finite():
+        finite = np.isfinite(critic_loss).all() and (errors is None or np.isfinite(errors).all())
+        if not finite or not policy.finite():
             raise TrainingError(
                 f"training diverged: a loss or the actor is not finite after {steps:,} steps "
                 f"({count:,} updates); the last finite policy is kept in {self._folder}. "
                 "A new run may have lower learning rates; check the rewards' scale"
             )
         self.policy, self.count = policy, count
+        if errors is not None:
+            self.batches.learned(errors)
         self._ledger.measured.append(metrics)
         self._ledger.stopwatch.lap("learner")
 
@@ -171,8 +174,11 @@ class Updates:
             arrays = {f"policy/{name}": value for name, value in self.policy.parameters.items()}
             if self.policy.normalizer is not None:
                 arrays |= {f"normalizer/{name}": getattr(self.policy.normalizer, name) for name in ("mean", "scale")}
-            arrays["launched"] = launched().metrics.values
+            learned = launched()
+            arrays["launched"] = learned.metrics.values
             state["launched"] = len(arrays["launched"])
+            if learned.errors is not None:
+                arrays["errors"] = learned.errors
         return state, arrays
 
     def restore(self, state: Mapping[str, Any], arrays: Arrays) -> None:
@@ -189,7 +195,8 @@ class Updates:
             raise ValueError(f"{self._schedule.owed} updates owed")
         if "launched" in arrays:
             values = self._ledger.of_today(state, arrays["launched"])
-            learned = Learned(Metrics(self._plan.algorithm.metrics, values), self.policy.parameters)
+            metrics, errors = Metrics(self._plan.algorithm.metrics, values), arrays.get("errors")
+            learned = Learned(metrics, self.policy.parameters, errors)
             self._launched = [(lambda: learned, self.policy.normalizer)]
             self.begun += len(values)
             behind, normalizer = {name: arrays[f"policy/{name}"] for name in self.policy.parameters}, None
@@ -199,10 +206,15 @@ class Updates:
                 )
                 normalizer.require_sound(self.policy.spec.observation_size)
             self.policy = dataclasses.replace(self.policy, parameters=behind, normalizer=normalizer)
+        awaited = [arrays["errors"].shape] if "errors" in arrays else []
+        if self.batches.awaited != awaited:
+            raise ValueError(f"bursts on their way are of {self.batches.awaited} transitions, of {awaited} errors")
 
 
 def _joined(pieces: Sequence[Waited]) -> Learned:
     """What the pieces of a burst brought, as one: the metrics in their order, and the last one's actor."""
     learned = [piece() for piece in pieces]
     values = np.concatenate([each.metrics.values for each in learned])
-    return Learned(Metrics(learned[-1].metrics.names, values), learned[-1].actor)
+    errors = [each.errors for each in learned if each.errors is not None]
+    found = np.concatenate(errors) if errors else None
+    return Learned(Metrics(learned[-1].metrics.names, values), learned[-1].actor, found)

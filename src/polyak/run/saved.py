@@ -108,6 +108,8 @@ def _loop_arrays(plan: Plan, spec: Spec, state: Mapping[str, Any]) -> Arrays:
         shapes |= {f"policy/{name}": shape for name, shape in _actor_shapes(plan, spec.seen).items()}
         if plan.config.normalize_observations:
             shapes |= dict.fromkeys(("normalizer/mean", "normalizer/scale"), (spec.seen.observation_size,))
+        if plan.config.prioritized != "none":
+            shapes["errors"] = (int(state["launched"]), plan.config.batch_size)
     return {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
 
 

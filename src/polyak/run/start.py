@@ -18,6 +18,7 @@ from polyak.errors import UsageError
 from polyak.experience.batches import Batches, batches_of
 from polyak.experience.remote import Remote
 from polyak.experience.replay import Replay, memory_needed
+from polyak.experience.sums import ROW_BYTES
 from polyak.frameworks import Group
 from polyak.policies.policy import policy_of
 from polyak.run.callbacks import Callbacks, making
@@ -42,6 +43,7 @@ from polyak.run.progress import Observer, Progress, Silent, tell_ended
 from polyak.run.runs import new_run
 from polyak.run.states import ending_kept
 from polyak.run.worlds import Worlds, probed_worlds
+from polyak.settings.shared import Settings
 from polyak.system.locking import locked
 from polyak.system.memory import memory_free, readable_bytes
 from polyak.system.randomness import Streams
@@ -185,15 +187,22 @@ def make_replay(plan: Plan, spec: Spec, envs: int, runs: int = 1, expected: int 
         expected = 0
     if runs > 1:
         held = min(config.replay_size, config.steps)
-        needed, free = runs * memory_needed(held, spec.observation_size, spec.action_size), memory_free()
+        sizes = spec.observation_size, spec.action_size, bytes_beside(config)
+        needed, free = runs * memory_needed(held, *sizes), memory_free()
         if needed > free:
             raise UsageError(
                 f"{runs} runs together will need {readable_bytes(needed)} for replay, but {readable_bytes(free)} are "
                 "free: train fewer seeds together, or lower replay_size"
             )
-    replay = Replay(config.replay_size, spec.observation_size, spec.action_size, expected)
+    beside = bytes_beside(config)
+    replay = Replay(config.replay_size, spec.observation_size, spec.action_size, expected, beside)
     replay.require_burst(max(config.update_every, envs) * config.updates_per_step, config.batch_size)
     return replay
+
+
+def bytes_beside(config: Settings) -> int:
+    """What is kept of each transition beside replay, as the settings say."""
+    return 0 if config.prioritized == "none" else ROW_BYTES
 
 
 def make_batches(

@@ -44,6 +44,13 @@ class Changeable:
     """It changes no number: what follows is the same, bit for bit, as far as both values let the run go."""
 
 
+@dataclass(frozen=True)
+class Bare:
+    """A choice that its flag may be given without: then it is this one."""
+
+    choice: str
+
+
 AT_LEAST_0 = Limit("at least 0", lambda number: number >= 0)
 AT_LEAST_1 = Limit("at least 1", lambda number: number >= 1)
 ABOVE_0 = Limit("above 0", lambda number: number > 0)

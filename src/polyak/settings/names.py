@@ -71,8 +71,13 @@ _TABLE = {
     "goal_selection_strategy": Ours(
         (), "polyak's hindsight takes goals that were achieved later in an episode: future"
     ),
-    "replay_buffer_class replay_buffer_kwargs prioritized_replay per": Ours(
-        (), "polyak draws from replay uniformly, with hindsight where it is asked for; it has no priorities yet"
+    "prioritized_replay prioritized_replay_buffer prioritised per lap use_per prb": _ours(
+        "prioritized", ": proportional is PER, lap is LAP"
+    ),
+    "priority_alpha per_alpha prioritized_replay_alpha alpha_per": _ours("priority_exponent"),
+    "priority_beta per_beta prioritized_replay_beta0 prioritized_replay_beta beta_start": _ours("priority_correction"),
+    "replay_buffer_class replay_buffer_kwargs": Ours(
+        (), "polyak's replay has no classes: n_step, prioritized and hindsight say how it is drawn from"
     ),
     "optimize_memory_usage": Ours((), "polyak stores a transition once, and has no other way"),
     "handle_timeout_termination": Ours((), "polyak never takes a time limit for a termination"),

@@ -3,14 +3,26 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from polyak.errors import UsageError
 from polyak.networks.layers import ActivationKind, NetworkKind
-from polyak.settings.kinds import ABOVE_0, AT_LEAST_0, Changeable, Count, GoalEnds, Limit, check_fields, require
+from polyak.settings.kinds import (
+    ABOVE_0,
+    AT_LEAST_0,
+    Bare,
+    Changeable,
+    Count,
+    GoalEnds,
+    Limit,
+    check_fields,
+    require,
+)
 
 Schedule = Literal["constant", "linear", "cosine"]
 Decayed = Literal["kernels", "all"]
 
 WITHIN = Limit("above 0 and below 1", lambda number: 0 < number < 1)
 IN_UNIT = Limit("in [0, 1]", lambda number: 0 <= number <= 1)
+IN_UNIT_OR_NONE = Limit("in [0, 1], or None", IN_UNIT.holds)
 BELOW_1 = Limit("in [0, 1)", lambda number: 0 <= number < 1)
 ABSENT_OR_1 = Limit("at least 1, or None", lambda steps: steps >= 1)
 WIDTHS = Limit("one or more widths of at least 1", lambda sizes: len(sizes) >= 1 and min(sizes) >= 1)
@@ -18,6 +30,10 @@ WIDTHS_OR_NONE = Limit("one or more widths of at least 1, or None", WIDTHS.holds
 MOST_STEPS_AHEAD = 1_000
 """More than anybody means: each is a look into replay for every transition of a batch."""
 STEPS_AHEAD = Limit(f"at least 1 and at most {MOST_STEPS_AHEAD:,}", lambda steps: 1 <= steps <= MOST_STEPS_AHEAD)
+Prioritized = Annotated[Literal["none", "proportional", "lap"], Bare("proportional")]
+EXPONENTS = {"proportional": 0.6, "lap": 0.4}
+CORRECTION = 0.4
+"""The exponents that Schaul et al. 2016 (1511.05952) and Fujimoto et al. 2020 (2007.06049) have."""
 LAGS = Limit("0 or 1", lambda lag: lag in (0, 1))
 MOST_REPEATED = 1_000
 """Steps that one action or one draw of noise lasts: more than anybody means."""
@@ -103,6 +119,13 @@ class Settings:
     goal_ends: GoalEnds = "environment"
     """What ends an episode at a goal set in hindsight: environment (its compute_terminated), never, or reward (that the
     greatest reward is given)."""
+    prioritized: Prioritized = "none"
+    """How transitions are drawn: none, all alike; proportional, those of large errors more often, and counted less for
+    it; lap, more often, with a loss that is linear in errors above 1. The flag alone means proportional."""
+    priority_exponent: Annotated[float | None, IN_UNIT_OR_NONE] = None
+    """alpha: how much more often, from 0, alike, to 1; None: 0.6 where they are drawn in proportion, 0.4 in lap."""
+    priority_correction: Annotated[float | None, IN_UNIT_OR_NONE] = None
+    """beta: how far weights make up for it where they are drawn in proportion, at first; 1 at the end; None: 0.4."""
     polyak: Annotated[float, BELOW_1] = 0.995
     """rho of the target networks (8.2): target <- rho target + (1 - rho) network."""
     actor_learning_rate: Annotated[float, ABOVE_0, Changeable(exact=False)] = 1e-3
@@ -138,6 +161,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self, type(self))
+        self._require_prioritized()
         require(
             "batch_size",
             self.batch_size,
@@ -209,6 +233,24 @@ class Settings:
     def network_of_critics(self) -> NetworkKind:
         """The kind of the critics' networks."""
         return self.network
+
+    def _require_prioritized(self) -> None:
+        """That nothing is said of priorities where there are none, nor of weights where all are 1."""
+        for name, value, rules in (
+            ("priority_exponent", self.priority_exponent, EXPONENTS),
+            ("priority_correction", self.priority_correction, ("proportional",)),
+        ):
+            if value is not None and self.prioritized not in rules:
+                raise UsageError(
+                    f"{name} is {value}, but prioritized is {self.prioritized}: leave it out, or choose prioritized "
+                    f"{' or '.join(rules)}"
+                )
+
+    @property
+    def priority_exponents(self) -> tuple[float, float]:
+        """alpha, and the first beta, of replay that is prioritized."""
+        alpha = EXPONENTS[self.prioritized] if self.priority_exponent is None else self.priority_exponent
+        return alpha, CORRECTION if self.priority_correction is None else self.priority_correction
 
     @property
     def updates(self) -> int:

@@ -46,7 +46,9 @@ def content_of(form: Form, arrays: Arrays, metadata: Mapping[str, str]) -> bytes
     marked = {"format": form.name, "version": str(form.version), **metadata}
     if form.sealed:
         marked[SEAL] = _digest(arrays, marked)
-    return _with_sorted_header(save(arrays, metadata=marked))
+    # Of a view, `save` writes the memory that it lies in.
+    plain = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    return _with_sorted_header(save(plain, metadata=marked))
 
 
 def read_arrays(path: Path, form: Form) -> tuple[Arrays, dict[str, str]]:

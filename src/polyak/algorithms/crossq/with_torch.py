@@ -17,6 +17,7 @@ from polyak.frameworks.torch.parts import (
     network_in_training,
     regression,
     step,
+    td_error,
     value_and_gradient,
     when,
 )
@@ -39,14 +40,19 @@ def target(batch: Batch, next_q: Tensor, bonus: Tensor) -> Tensor:
 
 
 def critic_loss(
-    critics: tuple[Weights, Weights], statistics: tuple[Any, Any], batch: Batch, next_action: Tensor, bonus: Tensor
-) -> tuple[Tensor, tuple[Tensor, Tensor, tuple[Any, Any]]]:
-    """The sum over both critics of mean (Q_i(s, a) - y)^2 / 2, each weighted; Q_1(s, a) and y, [B]; the statistics."""
+    critics: tuple[Weights, Weights],
+    statistics: tuple[Any, Any],
+    batch: Batch,
+    next_action: Tensor,
+    bonus: Tensor,
+    config: Config,
+) -> tuple[Tensor, tuple[tuple[Tensor, Tensor], Tensor, tuple[Any, Any]]]:
+    """The sum over both critics of mean (Q_i(s, a) - y)^2 / 2, weighted; all Q_i(s, a) and y, [B]; the statistics."""
     q_1, next_q_1, statistics_1 = joint_values(critics[0], statistics[0], batch, next_action)
     q_2, next_q_2, statistics_2 = joint_values(critics[1], statistics[1], batch, next_action)
     y = target(batch, torch.minimum(next_q_1, next_q_2), bonus)
-    loss = 0.5 * (regression(q_1 - y, batch.weight) + regression(q_2 - y, batch.weight))
-    return loss, (q_1, y, (statistics_1, statistics_2))
+    loss = 0.5 * (regression(q_1 - y, batch.weight, config) + regression(q_2 - y, batch.weight, config))
+    return loss, ((q_1, q_2), y, (statistics_1, statistics_2))
 
 
 def actor_loss(
@@ -88,11 +94,11 @@ def update(
     critics = state.critic_1.parameters, state.critic_2.parameters
     statistics = state.critic_1.statistics, state.critic_2.statistics
     (loss, (q, y, statistics)), gradients = value_and_gradient(
-        critic_loss, critics, statistics, batch, next_action, bonus
+        critic_loss, critics, statistics, batch, next_action, bonus, config
     )
     state = state.replace(
         critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1"), statistics[0]),
         critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2"), statistics[1]),
     )
     state, measured = when(due["actor"], improved, state, batch.observation, draws["action"], config)
-    return state, {**critic_metrics(loss, q, y, gradients), **measured}
+    return state, {**critic_metrics(loss, q[0], y, gradients), **measured, "error": td_error(y, *q)}

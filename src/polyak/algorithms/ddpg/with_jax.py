@@ -16,6 +16,7 @@ from polyak.frameworks.jax.parts import (
     q_value,
     regression,
     step,
+    td_error,
     value_and_gradient,
 )
 from polyak.frameworks.state import State, Weights
@@ -34,10 +35,10 @@ def target(state: State, batch: Batch) -> Array:
     return batch.reward + batch.discount * q_value(state.target_critic, batch.next_observation, next_action)
 
 
-def critic_loss(critic: Weights, batch: Batch, y: Array) -> tuple[Array, Array]:
+def critic_loss(critic: Weights, batch: Batch, y: Array, config: Config) -> tuple[Array, Array]:
     """(8.5): mean (Q(s, a) - y)^2, each weighted, and Q(s, a), [B]."""
     q = q_value(critic, batch.observation, batch.action)
-    return regression(q - y, batch.weight), q
+    return regression(q - y, batch.weight, config), q
 
 
 def actor_loss(actor: Weights, critic: Weights, observation: Array) -> tuple[Array, Array]:
@@ -51,7 +52,7 @@ def update(
 ) -> tuple[State, Measured]:
     """One update: critic step, actor step, Polyak step of both targets."""
     y = target(state, batch)
-    (loss, q), critic_gradient = value_and_gradient(critic_loss, state.critic.parameters, batch, y)
+    (loss, q), critic_gradient = value_and_gradient(critic_loss, state.critic.parameters, batch, y, config)
     critic = step(state.critic, critic_gradient, config.optimizer("critic"))
 
     (policy_loss, action), actor_gradient = value_and_gradient(
@@ -66,4 +67,4 @@ def update(
         target_critic=averaged(state.target_critic, critic.parameters, config.polyak),
     )
     metrics = critic_metrics(loss, q, y, critic_gradient) | actor_metrics(policy_loss, action, actor_gradient)
-    return state, metrics
+    return state, {**metrics, "error": td_error(y, q)}

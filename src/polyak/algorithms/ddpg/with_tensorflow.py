@@ -14,6 +14,7 @@ from polyak.frameworks.tensorflow.parts import (
     q_value,
     regression,
     step,
+    td_error,
     value_and_gradient,
 )
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
@@ -32,10 +33,10 @@ def target(state: State, batch: Batch) -> Tensor:
     return batch.reward + batch.discount * q_value(state.target_critic, batch.next_observation, next_action)
 
 
-def critic_loss(critic: Weights, batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
+def critic_loss(critic: Weights, batch: Batch, y: Tensor, config: Config) -> tuple[Tensor, Tensor]:
     """(8.5): mean (Q(s, a) - y)^2, each weighted, and Q(s, a), [B]."""
     q = q_value(critic, batch.observation, batch.action)
-    return regression(q - y, batch.weight), q
+    return regression(q - y, batch.weight, config), q
 
 
 def actor_loss(actor: Weights, critic: Weights, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,7 +50,7 @@ def update(
 ) -> tuple[State, Measured]:
     """One update: critic step, actor step, Polyak step of both targets."""
     y = target(state, batch)
-    (loss, q), critic_gradient = value_and_gradient(critic_loss, state.critic.parameters, batch, y)
+    (loss, q), critic_gradient = value_and_gradient(critic_loss, state.critic.parameters, batch, y, config)
     critic = step(state.critic, critic_gradient, config.optimizer("critic"))
 
     (policy_loss, action), actor_gradient = value_and_gradient(
@@ -64,4 +65,4 @@ def update(
         target_critic=averaged(state.target_critic, critic.parameters, config.polyak),
     )
     metrics = critic_metrics(loss, q, y, critic_gradient) | actor_metrics(policy_loss, action, actor_gradient)
-    return state, metrics
+    return state, {**metrics, "error": td_error(y, q)}

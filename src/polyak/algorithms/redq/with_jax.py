@@ -17,6 +17,7 @@ from polyak.frameworks.jax.parts import (
     q_value,
     regression,
     step,
+    td_error,
     value_and_gradient,
     when,
 )
@@ -44,10 +45,12 @@ def target(state: State, batch: Batch, draws: Mapping[str, Array]) -> Array:
     return batch.reward + batch.discount * (next_q - jnp.exp(state.log_alpha.parameters) * log_probability)
 
 
-def critic_loss(critics: Weights, batch: Batch, y: Array, dropped: Array | None = None) -> tuple[Array, Array]:
-    """The sum over all critics of mean (Q_i(s, a) - y)^2, each weighted, and the mean of all Q_i(s, a), [B]."""
+def critic_loss(
+    critics: Weights, batch: Batch, y: Array, config: Config, dropped: Array | None = None
+) -> tuple[Array, Array]:
+    """The sum over all critics of mean (Q_i(s, a) - y)^2, each weighted, and all Q_i(s, a), [N, B]."""
     q = q_value(critics, batch.observation, batch.action, dropped)
-    return len(q) * regression(q - y, batch.weight), jnp.mean(q, axis=0)
+    return len(q) * regression(q - y, batch.weight, config), q
 
 
 def worth(climbs: str, critics: Weights, dropped: Array | None, observation: Array, action: Array) -> Array:
@@ -62,7 +65,7 @@ def update(
     """One update: critic step; where due, actor and temperature step; Polyak step of the critics' target."""
     y = target(state, batch, draws)
     (loss, q), gradient = value_and_gradient(
-        critic_loss, state.critics.parameters, batch, y, draws.get("critic_dropped")
+        critic_loss, state.critics.parameters, batch, y, config, draws.get("critic_dropped")
     )
     critics = step(state.critics, gradient, config.optimizer("critics"))
     climbed = partial(worth, config.actor_climbs, critics.parameters, draws.get("actor_dropped"))
@@ -74,4 +77,4 @@ def update(
         actor=policy.actor,
         log_alpha=policy.log_alpha,
     )
-    return state, {**critic_metrics(loss, q, y, gradient), **measured}
+    return state, {**critic_metrics(loss, jnp.mean(q, axis=0), y, gradient), **measured, "error": td_error(y, *q)}

@@ -16,6 +16,7 @@ from polyak.frameworks.torch.parts import (
     q_value,
     regression,
     step,
+    td_error,
     value_and_gradient,
     when,
 )
@@ -44,11 +45,13 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
     return batch.reward + batch.discount * next_q
 
 
-def critic_loss(critics: tuple[Weights, Weights], batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, each weighted, and Q_1(s, a), [B]."""
+def critic_loss(
+    critics: tuple[Weights, Weights], batch: Batch, y: Tensor, config: Config
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """(8.10, 8.11): the sum over both critics of mean (Q_i(s, a) - y)^2, each weighted, and both Q_i(s, a), [B]."""
     q_1 = q_value(critics[0], batch.observation, batch.action)
     q_2 = q_value(critics[1], batch.observation, batch.action)
-    return regression(q_1 - y, batch.weight) + regression(q_2 - y, batch.weight), q_1
+    return regression(q_1 - y, batch.weight, config) + regression(q_2 - y, batch.weight, config), (q_1, q_2)
 
 
 def actor_loss(actor: Weights, critic_1: Weights, observation: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,11 +97,11 @@ def update(
     """One update: critic step; on every `policy_delay`-th of the run, actor step and Polyak step of the targets."""
     y = target(state, batch, draws["target_action"], config)
     critics = state.critic_1.parameters, state.critic_2.parameters
-    (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y)
+    (loss, q), gradients = value_and_gradient(critic_loss, critics, batch, y, config)
     state = state.replace(
         critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1")),
         critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2")),
     )
     recorded = batch.action if config.behaviour_cloning else None
     state, measured = when(due["actor"], policy_and_targets, state, batch.observation, config, recorded)
-    return state, {**critic_metrics(loss, q, y, gradients), **measured}
+    return state, {**critic_metrics(loss, q[0], y, gradients), **measured, "error": td_error(y, *q)}

@@ -17,6 +17,7 @@ from polyak.frameworks.jax.parts import (
     network,
     quantile_regression,
     step,
+    td_error,
     value_and_gradient,
 )
 from polyak.frameworks.state import State, Weights
@@ -51,9 +52,9 @@ def target(state: State, batch: Batch, noise: Array, config: Config) -> Array:
 
 
 def critic_loss(critics: Weights, batch: Batch, y: Array) -> tuple[Array, Array]:
-    """The quantile Huber loss of every atom against every target, each transition weighted; and Q(s, a), [B]."""
+    """The quantile Huber loss of all atoms against all targets, each transition weighted; and the atoms, [N, B, M]."""
     theta = atoms(critics, batch.observation, batch.action)
-    return quantile_regression(theta, y, batch.weight), jnp.mean(theta, axis=(0, 2))
+    return quantile_regression(theta, y, batch.weight), theta
 
 
 def update(
@@ -61,9 +62,10 @@ def update(
 ) -> tuple[State, Measured]:
     """One update: critic step, SAC's actor and temperature step, Polyak step of the critics' targets."""
     y = target(state, batch, draws["next_action"], config)
-    (loss, q), gradient = value_and_gradient(critic_loss, state.critics.parameters, batch, y)
+    (loss, theta), gradient = value_and_gradient(critic_loss, state.critics.parameters, batch, y)
     state = state.replace(critics=step(state.critics, gradient, config.optimizer("critics")))
     critics = state.critics.parameters
     state, measured = improved(state, partial(mean_of_atoms, critics), batch.observation, draws["action"], config)
     state = state.replace(target_critics=averaged(state.target_critics, critics, config.polyak))
-    return state, {**critic_metrics(loss, q, y, gradient), **measured}
+    error = td_error(jnp.mean(y, axis=1), *jnp.mean(theta, axis=2))
+    return state, {**critic_metrics(loss, jnp.mean(theta, axis=(0, 2)), y, gradient), **measured, "error": error}

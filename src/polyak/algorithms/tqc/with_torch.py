@@ -16,6 +16,7 @@ from polyak.frameworks.torch.parts import (
     network,
     quantile_regression,
     step,
+    td_error,
     value_and_gradient,
 )
 
@@ -49,9 +50,9 @@ def target(state: State, batch: Batch, noise: Tensor, config: Config) -> Tensor:
 
 
 def critic_loss(critics: Weights, batch: Batch, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The quantile Huber loss of every atom against every target, each transition weighted; and Q(s, a), [B]."""
+    """The quantile Huber loss of all atoms against all targets, each transition weighted; and the atoms, [N, B, M]."""
     theta = atoms(critics, batch.observation, batch.action)
-    return quantile_regression(theta, y, batch.weight), torch.mean(theta, dim=(0, 2))
+    return quantile_regression(theta, y, batch.weight), theta
 
 
 def update(
@@ -59,9 +60,10 @@ def update(
 ) -> tuple[State, Measured]:
     """One update: critic step, SAC's actor and temperature step, Polyak step of the critics' targets."""
     y = target(state, batch, draws["next_action"], config)
-    (loss, q), gradient = value_and_gradient(critic_loss, state.critics.parameters, batch, y)
+    (loss, theta), gradient = value_and_gradient(critic_loss, state.critics.parameters, batch, y)
     state = state.replace(critics=step(state.critics, gradient, config.optimizer("critics")))
     critics = state.critics.parameters
     state, measured = improved(state, partial(mean_of_atoms, critics), batch.observation, draws["action"], config)
     state = state.replace(target_critics=averaged(state.target_critics, critics, config.polyak))
-    return state, {**critic_metrics(loss, q, y, gradient), **measured}
+    error = td_error(torch.mean(y, dim=1), *torch.mean(theta, dim=2))
+    return state, {**critic_metrics(loss, torch.mean(theta, dim=(0, 2)), y, gradient), **measured, "error": error}

@@ -74,7 +74,7 @@ class Stacked:
         seat = Seat(self, algorithm, spec, config, arrays, execution)
         options = compiler_options(execution)
         self._burst = self._burst or jax.jit(
-            partial(_stacked, seat.pure_burst), donate_argnums=0, static_argnums=3, compiler_options=options
+            partial(_stacked, seat.pure_burst), donate_argnums=0, static_argnums=(3, 4), compiler_options=options
         )
         return seat
 
@@ -95,7 +95,7 @@ class Stacked:
         """Compute bursts of one kind in one call."""
         self._gather([burst.seat for burst in alike])
         sent = jax.tree.map(_side_by_side, *(burst.sent for burst in alike))
-        self._stack, numbers = self._burst(self._stack, sent, alike[0].due, alike[0].weighted)
+        self._stack, numbers = self._burst(self._stack, sent, alike[0].due, *alike[0].how)
         for row, burst in enumerate(alike):
             burst.started(numbers, row)
 
@@ -130,9 +130,10 @@ def _side_by_side(*arrays: Any) -> Any:
     return np.stack(arrays)
 
 
-def _stacked(burst: Any, stack: Packed, sent: Any, due: Any, weighted: bool) -> Any:
+def _stacked(burst: Any, stack: Packed, sent: Any, due: Any, weighted: bool, wants_errors: bool) -> Any:
     """The bursts of many runs as one, [N, ...] of each but what is due."""
-    return jax.vmap(partial(burst, weighted=weighted), in_axes=(0, 0, None))(stack, sent, due)
+    one = partial(burst, weighted=weighted, wants_errors=wants_errors)
+    return jax.vmap(one, in_axes=(0, 0, None))(stack, sent, due)
 
 
 NOTHING = Sent(None, None)
@@ -147,10 +148,11 @@ class Burst:
         seat: "Seat",
         sent: Sent,
         due: Bool | None,
-        weighted: bool,
+        how: tuple[bool, bool],
     ) -> None:
-        self.seat, self.sent, self.due, self.weighted = seat, sent, due, weighted
-        self.kind = len(sent.records), b"" if due is None else due.tobytes(), weighted
+        """`how`: whether it is weighted, and whether errors are wanted."""
+        self.seat, self.sent, self.due, self.how = seat, sent, due, how
+        self.kind = len(sent.records), b"" if due is None else due.tobytes(), *how
         self._group, self._numbers, self._row = group, None, 0
 
     def started(self, numbers: Any, row: int) -> None:
@@ -183,10 +185,10 @@ class Seat(JaxLearner):
 
     def launch(self, batches: Batch, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
         """Put K updates; `Stacked.launch` starts them together with those of the other runs."""
-        updates = len(batches.records)
+        (updates, batch_size), how = batches.records.shape[:2], (batches.weighted, batches.wants_errors)
         sent = self._carriage.packed(batches, draws)
-        burst = self._group.put(Burst(self._group, self, sent, self._due(updates), batches.weighted))
-        return lambda: self._learned(burst.numbers(), updates)
+        burst = self._group.put(Burst(self._group, self, sent, self._due(updates), how))
+        return lambda: self._learned(burst.numbers(), updates, batch_size, batches.wants_errors)
 
     def _current(self) -> Packed:
         return self._group.state(self)

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from polyak.algorithm import STEP, Algorithm, actor_in, body_in, due, expected_state
+from polyak.algorithm import ERROR, STEP, Algorithm, actor_in, body_in, due, expected_state
 from polyak.draws import Bits, Subset
 from polyak.frameworks.execution import Carriage, Execution, Sent
 from polyak.frameworks.jax.device import compiler_options, device_of
@@ -54,19 +54,20 @@ class JaxLearner:
         self._carriage = Carriage(algorithm.draws(spec, config), spec.layout)
         self._plainly = nullcontext if execution.fast else jax.disable_jit
         self.pure_burst: Any = partial(_burst, algorithm, spec, config, self._packing)
-        """(packed state, what is sent, what is due [K, P], weighted) -> (packed state, metrics and the actor)."""
+        """(packed state, what is sent, what is due [K, P], weighted, errors wanted) -> (packed state, what it brought).
+        """
         options = compiler_options(execution)
         compiled = like._burst if like else None  # noqa: SLF001
-        jitted = partial(jax.jit, donate_argnums=0, static_argnums=3, compiler_options=options)
+        jitted = partial(jax.jit, donate_argnums=0, static_argnums=(3, 4), compiler_options=options)
         self._burst: Any = compiled or jitted(self.pure_burst)
 
     def launch(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
         """K updates in one dispatch; the previous state's memory is reused (donated)."""
-        updates = len(batches.records)
+        (updates, batch_size), how = batches.records.shape[:2], (batches.weighted, batches.wants_errors)
         with self._plainly():
             sent = self._carriage.packed(batches, draws)
-            self._packed, results = self._burst(self._packed, sent, self._due(updates), batches.weighted)
-        return partial(self._learned, results, updates)
+            self._packed, results = self._burst(self._packed, sent, self._due(updates), *how)
+        return partial(self._learned, results, updates, batch_size, batches.wants_errors)
 
     def update(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Metrics:
         """K updates, waited for."""
@@ -92,15 +93,18 @@ class JaxLearner:
         self._count += updates
         return np.stack([*found.values()], axis=1) if found else None
 
-    def _learned(self, results: Array | Float, updates: int) -> Learned:
-        numbers, first = np.asarray(results), updates * len(self._metrics)
+    def _learned(self, results: Array | Float, updates: int, batch_size: int, wants_errors: bool) -> Learned:
+        measured = len(self._metrics)
+        numbers, first = np.asarray(results), updates * (measured + (batch_size if wants_errors else 0))
         actor: Arrays = {}
-        values = numbers[:first].reshape(updates, -1).copy()  # they are kept for an epoch, the actor is not
+        rows = numbers[:first].reshape(updates, -1)
+        values = rows[:, :measured].copy()  # they are kept for an epoch, the actor is not
         for name, shape in self._actor.items():
             end = first + math.prod(shape)
             actor[name] = numbers[first:end].reshape(shape)
             first = end
-        return Learned(Metrics(self._metrics, values), folded(self._body, actor))
+        errors = rows[:, measured:].copy() if wants_errors else None
+        return Learned(Metrics(self._metrics, values), folded(self._body, actor), errors)
 
 
 def _burst(
@@ -112,10 +116,12 @@ def _burst(
     sent: Sent,
     due: Array | None,
     weighted: bool,
+    wants_errors: bool,
 ) -> tuple[Packed, Array]:
     """`lax.scan` of the page over the leading axis K.
 
-    What comes back besides the state are the metrics of all updates and then the actor, in one array: one transfer.
+    What comes back besides the state are the metrics of all updates, behind those of each its errors if they are
+    wanted, and then the actor, in one array: one transfer.
     """
     page, parts = algorithm.pages["jax"], tuple(algorithm.every(config))
     carriage = Carriage(algorithm.draws(spec, config), spec.layout)
@@ -125,7 +131,8 @@ def _burst(
         draws = _draws(carriage, record, more)
         flags = {name: now[index] for index, name in enumerate(parts)}
         state, measured = page(state, Batch.unpacked(record, spec.layout, weighted=weighted), draws, flags, config)
-        return state, jnp.stack([measured.get(name, jnp.nan) for name in algorithm.metrics])
+        row = jnp.stack([measured.get(name, jnp.nan) for name in algorithm.metrics])
+        return state, jnp.concatenate([row, measured[ERROR]]) if wants_errors else row
 
     after, values = jax.lax.scan(step, packing.unpacked(state), (sent, due))
     actor = [jnp.ravel(leaf) for leaf in acting(after).values()]
@@ -154,5 +161,5 @@ def trace(algorithm: Algorithm, spec: Spec, config: Settings) -> None:
     records = jax.ShapeDtypeStruct((1, config.batch_size, carriage.width), np.float32)
     more = jax.ShapeDtypeStruct((1, carriage.bytes), np.uint8) if carriage.bytes else None
     due = jax.ShapeDtypeStruct((1, parts), np.bool_) if parts else None
-    burst = partial(_burst, algorithm, spec, config, packing, weighted=False)
+    burst = partial(_burst, algorithm, spec, config, packing, weighted=False, wants_errors=False)
     jax.eval_shape(burst, packing.packed(state, np), Sent(records, more), due)

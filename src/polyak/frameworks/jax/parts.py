@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -12,7 +12,7 @@ from jax import Array
 from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights
 from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Single, TanhBounds, passed
-from polyak.settings.shared import Optimizer, complement
+from polyak.settings.shared import Optimizer, Settings, complement
 from polyak.types import Layout
 
 jax.tree_util.register_pytree_with_keys(
@@ -159,9 +159,28 @@ def q_value(critic: Weights, observation: Array, action: Array, dropped: Array |
     return network(critic, jnp.concatenate([observation, action], axis=-1), dropped)[..., 0]
 
 
-def regression(error: Array, weight: Array) -> Array:
-    """The mean of the weighted squares of errors [B]."""
-    return jnp.mean(weight * error**2)
+def regression(error: Array, weight: Array, config: Settings) -> Array:
+    """The mean of the weighted squares of errors [B], or [N, B] of an ensemble.
+
+    Where transitions are drawn by LAP, twice Huber's loss in their place: the square of an error up to 1, and straight
+    on from there, 2 |error| - 1 (Fujimoto et al. 2020, 2007.06049, equation 9).
+    """
+    loss = huber(error) if config.prioritized == "lap" else error**2
+    return jnp.mean(weight * loss)
+
+
+def huber(error: Array) -> Array:
+    """The square of each error up to 1, and 2 |error| - 1 beyond."""
+    size = jnp.abs(error)
+    return jnp.where(size > 1.0, 2.0 * size - 1.0, error**2)
+
+
+def td_error(y: Array, *values: Array) -> Array:
+    """How far the furthest of several values [B] is from the target [B], of each transition: [B].
+
+    It is `measured["error"]`, which goes to the priorities of replay, if it has any.
+    """
+    return reduce(jnp.maximum, [jnp.abs(value - y) for value in values])
 
 
 def quantile_regression(theta: Array, y: Array, weight: Array) -> Array:

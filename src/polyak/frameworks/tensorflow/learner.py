@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.algorithm import STEP, Algorithm, due
+from polyak.algorithm import ERROR, STEP, Algorithm, due
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Carriage, Execution
 from polyak.frameworks.state import State, arrays_of, state_of
@@ -56,8 +56,9 @@ class TensorFlowLearner:
         with tf.device(self._device):
             records = tf.constant(self._carriage.packed(batches, draws).records)
             flags = None if now is None else tf.constant(now)
-            self._vectors, values = self._run(self._vectors, records, flags, batches.weighted)
-        return partial(self._learned, values, self._vectors)
+            how = batches.weighted, batches.wants_errors
+            self._vectors, values = self._run(self._vectors, records, flags, *how)
+        return partial(self._learned, values, self._vectors, batches.wants_errors)
 
     def update(self, batches: Batches, draws: Mapping[str, Float]) -> Metrics:
         """K updates, waited for."""
@@ -74,8 +75,10 @@ class TensorFlowLearner:
     def _actor(self, vectors: Vectors) -> Arrays:
         return part(self._packing.arrays(vectors, "actor/"), "actor")
 
-    def _learned(self, values: Tensor, vectors: Vectors) -> Learned:
-        return Learned(Metrics(self._metrics, values.numpy()), self._actor(vectors))
+    def _learned(self, values: Tensor, vectors: Vectors, wants_errors: bool) -> Learned:
+        rows, measured = values.numpy(), len(self._metrics)
+        errors = np.ascontiguousarray(rows[:, measured:]) if wants_errors else None
+        return Learned(Metrics(self._metrics, np.ascontiguousarray(rows[:, :measured])), self._actor(vectors), errors)
 
     def _due(self, updates: int) -> Bool | None:
         """What is due in the next updates, which are counted: [K, parts], or None where the page has no such part."""
@@ -83,15 +86,19 @@ class TensorFlowLearner:
         self._count += updates
         return np.stack([*found.values()], axis=1) if found else None
 
-    def _burst(self, vectors: Vectors, records: Tensor, now: Tensor | None, weighted: bool) -> tuple[Vectors, Tensor]:
-        one = partial(self._one, weighted=weighted)
-        arrays, values = self._updates(one, self._packing.unpacked(vectors), records, now)
+    def _burst(
+        self, vectors: Vectors, records: Tensor, now: Tensor | None, weighted: bool, wants_errors: bool
+    ) -> tuple[Vectors, Tensor]:
+        """Metrics of each update, [K, M], and behind them its errors if they are wanted, [K, M + B]."""
+        one, width = partial(self._one, weighted=weighted, wants_errors=wants_errors), len(self._metrics)
+        width += records.shape[1] if wants_errors else 0
+        arrays, values = self._updates(one, self._packing.unpacked(vectors), records, now, width)
         return self._packing.packed(arrays), values
 
-    def _in_a_loop(self, one: One, arrays: Any, records: Tensor, now: Tensor | None) -> tuple[Any, Tensor]:
+    def _in_a_loop(self, one: One, arrays: Any, records: Tensor, now: Tensor | None, width: int) -> tuple[Any, Tensor]:
         """`tf.while_loop` of the page over the leading axis K."""
         updates = records.shape[0]
-        rows = tf.TensorArray(records.dtype, size=updates, element_shape=[len(self._metrics)])
+        rows = tf.TensorArray(records.dtype, size=updates, element_shape=[width])
 
         def step(index: Tensor, arrays: Any, rows: Any) -> tuple[Tensor, Any, Any]:
             flags = None if now is None else now[index]
@@ -104,7 +111,7 @@ class TensorFlowLearner:
         _, arrays, rows = tf.while_loop(more, step, (0, arrays, rows), maximum_iterations=updates)
         return arrays, rows.stack()
 
-    def _one_by_one(self, one: One, arrays: Any, records: Tensor, now: Tensor | None) -> tuple[Any, Tensor]:
+    def _one_by_one(self, one: One, arrays: Any, records: Tensor, now: Tensor | None, width: int) -> tuple[Any, Tensor]:
         """One update after another, each operation by itself."""
         state, rows = state_of(self._entries, arrays), list[Tensor]()
         for index, record in enumerate(tf.unstack(records)):
@@ -112,7 +119,9 @@ class TensorFlowLearner:
             rows.append(row)
         return arrays_of(state), tf.stack(rows)
 
-    def _one(self, state: State, record: Tensor, flags: Tensor | None, *, weighted: bool) -> tuple[State, Tensor]:
+    def _one(
+        self, state: State, record: Tensor, flags: Tensor | None, *, weighted: bool, wants_errors: bool
+    ) -> tuple[State, Tensor]:
         draws = {
             name: tf.reshape(record[:, column], [-1, *shape])
             for name, (column, shape) in self._carriage.columns.items()
@@ -120,5 +129,5 @@ class TensorFlowLearner:
         now = {} if flags is None else dict(zip(self._every, tf.unstack(flags), strict=True))
         batch = Batch.unpacked(record, self._layout, weighted=weighted)
         state, measured = self._page(state, batch, draws, now, self._config)
-        row = [tf.cast(measured.get(name, math.nan), record.dtype) for name in self._metrics]
-        return state, tf.stack(row)
+        row = tf.stack([tf.cast(measured.get(name, math.nan), record.dtype) for name in self._metrics])
+        return state, tf.concat([row, measured[ERROR]], 0) if wants_errors else row

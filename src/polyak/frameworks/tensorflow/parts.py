@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
 from polyak.algorithm import SATURATED
@@ -10,7 +10,7 @@ from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, reb
 from polyak.frameworks.tensorflow.quiet import Tensor, tf
 from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Single, TanhBounds, passed
 from polyak.networks.names import flattened
-from polyak.settings.shared import Optimizer, complement
+from polyak.settings.shared import Optimizer, Settings, complement
 from polyak.types import Layout
 
 
@@ -96,9 +96,28 @@ def q_value(critic: Weights, observation: Tensor, action: Tensor) -> Tensor:
     return network(critic, tf.concat([observation, action], axis=-1))[..., 0]
 
 
-def regression(error: Tensor, weight: Tensor) -> Tensor:
-    """The mean of the weighted squares of errors [B]."""
-    return tf.reduce_mean(weight * error**2)
+def regression(error: Tensor, weight: Tensor, config: Settings) -> Tensor:
+    """The mean of the weighted squares of errors [B], or [N, B] of an ensemble.
+
+    Where transitions are drawn by LAP, twice Huber's loss in their place: the square of an error up to 1, and straight
+    on from there, 2 |error| - 1 (Fujimoto et al. 2020, 2007.06049, equation 9).
+    """
+    loss = huber(error) if config.prioritized == "lap" else error**2
+    return tf.reduce_mean(weight * loss)
+
+
+def huber(error: Tensor) -> Tensor:
+    """The square of each error up to 1, and 2 |error| - 1 beyond."""
+    size = tf.abs(error)
+    return tf.where(size > 1.0, 2.0 * size - 1.0, error**2)
+
+
+def td_error(y: Tensor, *values: Tensor) -> Tensor:
+    """How far the furthest of several values [B] is from the target [B], of each transition: [B].
+
+    It is `measured["error"]`, which goes to the priorities of replay, if it has any.
+    """
+    return reduce(tf.maximum, [tf.abs(value - y) for value in values])
 
 
 def value_and_gradient(loss: Callable[..., Any], weights: Any, *rest: Any) -> tuple[Any, Any]:

@@ -18,15 +18,18 @@ WARM_UP = 3
 
 
 class Graphs:
-    """Replays bursts whose state stays in place; what a burst does depends on its length and on what is due in it."""
+    """Replays bursts whose state stays in place; what a burst does depends on its length and on what is due in it.
+
+    And on its `kind`, where there are several.
+    """
 
     def __init__(self, burst: Burst) -> None:
         self._burst = burst
         self._recorded: dict[tuple[int | bytes, ...], _Graph] = {}
 
-    def burst(self, state: State, sent: Sent, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
-        """The state after the updates of what is sent from the host, and their metrics [K, M] on the device."""
-        key = (len(sent.records), *(updates.tobytes() for updates in due.values()))
+    def burst(self, state: State, sent: Sent, due: Mapping[str, Bool], kind: bool = False) -> tuple[State, Tensor]:
+        """The state after the updates of what is sent from the host, and what they measured, [K, M], on the device."""
+        key = (len(sent.records), kind, *(updates.tobytes() for updates in due.values()))
         if key not in self._recorded:
             while len(self._recorded) >= KEPT:
                 del self._recorded[next(iter(self._recorded))]

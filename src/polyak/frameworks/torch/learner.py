@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from polyak.algorithm import STEP, Algorithm, actor_in, body_in, due
+from polyak.algorithm import ERROR, STEP, Algorithm, actor_in, body_in, due
 from polyak.draws import Bits, Subset
 from polyak.frameworks.execution import Carriage, Execution, Sent
 from polyak.frameworks.state import State, acting, arrays_of, state_of
@@ -44,7 +44,7 @@ class TorchLearner:
         self._body = body_in(self._entries, "actor") or ()
         state = state_of(self._entries, tensors)
         self._state = fused.Donated(state.entries) if self._fast else state
-        self._count, self._weighted = int(arrays[STEP]), True
+        self._count, self._weighted, self._wants_errors = int(arrays[STEP]), True, False
         self._shapes = {name: leaf.shape for name, leaf in acting(state).items()}
         self._places_in_a_byte = torch.arange(8, dtype=torch.uint8, device=self._device)
         self._graphs = Graphs(self._burst) if self._fast and self._device.type == "cuda" else None
@@ -54,14 +54,15 @@ class TorchLearner:
         sent, updates = self._carriage.packed(batches, draws).each(_tensor), len(batches.records)
         parts = due(self._every, self._count, updates)
         self._weighted = batches.weighted or self._graphs is not None  # a recording serves both
+        self._wants_errors = batches.wants_errors
         if self._graphs is None:
             self._state, values = self._burst(self._state, sent.each(self._on_device), parts)
         else:
-            self._state, values = self._graphs.burst(self._state, sent, parts)
+            self._state, values = self._graphs.burst(self._state, sent, parts, kind=batches.wants_errors)
         self._count += updates
         # Copied on the device, in order: the next launch writes into the same memory.
         actor = torch.cat([torch.ravel(leaf) for leaf in acting(self._state).values()])
-        return partial(self._learned, values.clone(), actor)
+        return partial(self._learned, values.clone(), actor, batches.wants_errors)
 
     def update(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Metrics:
         """K updates, waited for."""
@@ -76,18 +77,22 @@ class TorchLearner:
         named = {name: np.array(tensor.cpu().numpy()) for name, tensor in arrays_of(self._state).items()}
         return named | {STEP: np.array(self._count, np.int32)}
 
-    def _learned(self, values: Tensor, actor: Tensor) -> Learned:
+    def _learned(self, values: Tensor, actor: Tensor, wants_errors: bool) -> Learned:
         parts = torch.split(actor.cpu(), [shape.numel() for shape in self._shapes.values()])
         named = zip(self._shapes.items(), parts, strict=True)
         arrays = {name: flat.reshape(shape).numpy() for (name, shape), flat in named}
-        return Learned(Metrics(self._metrics, values.cpu().numpy()), folded(self._body, arrays))
+        rows, measured = values.cpu().numpy(), len(self._metrics)
+        errors = np.ascontiguousarray(rows[:, measured:]) if wants_errors else None
+        return Learned(
+            Metrics(self._metrics, np.ascontiguousarray(rows[:, :measured])), folded(self._body, arrays), errors
+        )
 
     def _on_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device)
 
     @torch.no_grad()
     def _burst(self, state: State, sent: Sent, due: Mapping[str, Bool]) -> tuple[State, Tensor]:
-        """One update after another over the leading axis K."""
+        """One update after another over the leading axis K; metrics, and behind those of each its errors if wanted."""
         if not self._fast:
             return self._one_by_one(state, sent, due)
         with fused.donated():
@@ -103,7 +108,8 @@ class TorchLearner:
             flags = {name: bool(updates[number]) for name, updates in due.items()}
             after, measured = self._update(state, batch, draws, flags, self._config)
             state = state.settled(after) if isinstance(state, fused.Donated) else after
-            rows.append(torch.stack([measured.get(name, unmeasured) for name in self._metrics]))
+            row = torch.stack([measured.get(name, unmeasured) for name in self._metrics])
+            rows.append(torch.cat([row, measured[ERROR]]) if self._wants_errors else row)
         return state, torch.stack(rows)
 
     def _draws(self, record: Tensor, more: Tensor | None) -> dict[str, Tensor]:

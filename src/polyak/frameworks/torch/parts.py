@@ -5,7 +5,7 @@ Within `fused.donated()` a step and an average write into the memory that they a
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,7 +17,7 @@ from polyak.algorithm import SATURATED
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped, rebuilt
 from polyak.frameworks.torch import fused
 from polyak.networks.layers import Activation, BatchRenorm, Dense, Dropout, Single, TanhBounds, passed
-from polyak.settings.shared import Optimizer, complement
+from polyak.settings.shared import Optimizer, Settings, complement
 from polyak.types import Layout
 
 
@@ -167,10 +167,29 @@ def q_value(critic: Weights, observation: Tensor, action: Tensor, dropped: Tenso
     return network(critic, torch.cat([observation, action], dim=-1), dropped)[..., 0]
 
 
-def regression(error: Tensor, weight: Tensor) -> Tensor:
-    """The mean of the weighted squares of errors [B]."""
+def regression(error: Tensor, weight: Tensor, config: Settings) -> Tensor:
+    """The mean of the weighted squares of errors [B], or [N, B] of an ensemble.
+
+    Where transitions are drawn by LAP, twice Huber's loss in their place: the square of an error up to 1, and straight
+    on from there, 2 |error| - 1 (Fujimoto et al. 2020, 2007.06049, equation 9).
+    """
+    loss = huber(error) if config.prioritized == "lap" else error**2
     all_are_one = weight.stride() == (0,)  # one number, expanded, as the learner has it where nothing is weighted
-    return torch.mean(error**2 if all_are_one else weight * error**2)
+    return torch.mean(loss if all_are_one else weight * loss)
+
+
+def huber(error: Tensor) -> Tensor:
+    """The square of each error up to 1, and 2 |error| - 1 beyond."""
+    size = torch.abs(error)
+    return torch.where(size > 1.0, 2.0 * size - 1.0, error**2)
+
+
+def td_error(y: Tensor, *values: Tensor) -> Tensor:
+    """How far the furthest of several values [B] is from the target [B], of each transition: [B].
+
+    It is `measured["error"]`, which goes to the priorities of replay, if it has any.
+    """
+    return reduce(torch.maximum, [torch.abs(value - y) for value in values])
 
 
 def quantile_regression(theta: Tensor, y: Tensor, weight: Tensor) -> Tensor:
