@@ -1,5 +1,7 @@
 """Sums of a million numbers in which the smallest counts: rows are drawn with a probability proportional to theirs."""
 
+from typing import cast
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,8 +64,7 @@ class Sums:
         roots = self._nodes[self._roots : 2 * self._roots]
         ends: Doubles = np.cumsum(roots)
         left = places * ends[-1]
-        found: Rows = ends.searchsorted(left, side="right").astype(np.int64)
-        nodes: Rows = np.minimum(found, self._roots - 1)
+        nodes = np.minimum(cast(Rows, np.searchsorted(ends, left, side="right")), self._roots - 1)
         left -= np.where(nodes > 0, ends[nodes - 1], 0.0)
         nodes += self._roots
         for _ in range(self._levels):
