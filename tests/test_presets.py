@@ -73,7 +73,7 @@ PLAIN = {
     "weight_decay_of",
     "log_sigma",
     "target_entropy_scale",
-    *("normalize_observations", "normalize_rewards"),
+    *("normalize_observations", "normalize_rewards", "prioritized"),
     "network",
     "activation",
     "hindsight",

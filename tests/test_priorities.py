@@ -19,7 +19,7 @@ from backends import (
     parts_of,
     plain,
 )
-from polyak import Run, UsageError
+from polyak import Run, UsageError, parts
 from polyak.cli.request import parse
 from polyak.experience.batches import Batches
 from polyak.experience.priorities import Prioritized
@@ -401,6 +401,28 @@ def test_a_killed_run_goes_on_bit_for_bit(
 def test_learning_from_priorities_is_another_run(train: Callable[..., Run]) -> None:
     ends = {rule: train(prioritized=rule).metrics[-1]["learner/q"] for rule in ("none", "proportional", "lap")}
     assert len(set(ends.values())) == 3
+
+
+def test_a_loop_of_ones_own_is_the_run_of_the_same_settings(train: Callable[..., Run]) -> None:
+    environments = parts.make_environments(TINY)
+    config = parts.make_config("ddpg", **{**SMALL, "prioritized": "proportional"})
+    collector, replay = parts.make_collector(environments, config), parts.make_replay(environments.spec, config)
+    batches = parts.make_batches(environments.spec, config, replay)
+    learner = parts.make_learner("torch", "ddpg", environments.spec, config)
+    schedule, sampling = parts.UpdateSchedule(config), parts.Streams(0).replay
+    while collector.steps < config.steps:
+        before = collector.steps
+        batches.add(collector.step(None if before < config.start_steps else learner.policy))
+        if due := schedule.due(before, collector.steps):
+            learner.update(batches.sample(sampling, due, config.batch_size))
+            batches.learned(learner.errors)
+    environments.close()
+    run = train(seed=0, replay_size=100, probe=False)
+    theirs = saved(run)
+    np.testing.assert_array_equal(batches.state()[1]["chooser/priorities"], theirs.batches["chooser/priorities"])
+    np.testing.assert_array_equal(learner.arrays()["actor/0/kernel"], theirs.learner["actor/0/kernel"])
+    with pytest.raises(UsageError, match="prioritized is proportional, but these batches were not drawn so"):
+        learner.update(parts.sample_batch(replay, sampling, 1, config.batch_size, config.discount))
 
 
 def test_runs_together_equal_their_single_runs(train: Callable[..., Run], tmp_path: Path) -> None:

@@ -235,6 +235,8 @@ class Learner:
         self.spec, self.config, self.algorithm = spec, config, algorithm
         self.updates = 0
         """Updates made."""
+        self.errors: Float | None = None
+        """[K, B], of the newest updates, where replay is prioritized: for `batches.learned`."""
         self._computing, self._generator = computing, generator
         self._draws = algorithm.draws(spec, config)
         self._snapshot = first_snapshot(config, spec)
@@ -261,12 +263,12 @@ class Learner:
             raise UsageError(f"the batches are {found} each, but the settings and the environment make them {expected}")
         snapshot = self._snapshot_of(batches)
         draws = drawn(self._draws, self._generator, len(batches.records))
-        metrics, actor = self._computing.launch(batches, draws)()
+        metrics, actor, errors = self._computing.launch(batches, draws)()
         policy = dataclasses.replace(self._policy, parameters=actor, normalizer=snapshot.normalizer)
         loss = metrics.values[:, metrics.names.index("critic_loss")]
         if not (np.isfinite(loss).all() and policy.finite()):
             raise TrainingError(f"training diverged: a loss or the actor is not finite after {self.updates} updates")
-        self._policy, self._snapshot, self._q = policy, snapshot, None
+        self._policy, self._snapshot, self._q, self.errors = policy, snapshot, None, errors
         self.updates += len(metrics.values)
         return metrics
 
@@ -274,6 +276,11 @@ class Learner:
         wanted = [name for name in ("normalize_observations", "normalize_rewards") if getattr(self.config, name)]
         if wanted and batches.snapshot is None:
             raise UsageError(f"{wanted[0]} is True, but these batches are raw: make_batches makes what samples such")
+        if self.config.prioritized != "none" and not batches.wants_errors:
+            raise UsageError(
+                f"prioritized is {self.config.prioritized}, but these batches were not drawn so: make_batches makes "
+                "what samples such, and its `learned` takes what `errors` of the learner says"
+            )
         return batches.snapshot or RAW
 
     def q(self, observations: Any, actions: Any) -> Float:
