@@ -81,7 +81,7 @@ _TABLE = {
     ),
     "optimize_memory_usage": Ours((), "polyak stores a transition once, and has no other way"),
     "handle_timeout_termination": Ours((), "polyak never takes a time limit for a termination"),
-    "dataset dataset_id minari_dataset offline_dataset demo_path expert_data demos prior_data": _ours("demonstrations"),
+    "dataset_id minari_dataset offline_dataset demo_path expert_data demos prior_data": _ours("demonstrations"),
     "demo_ratio offline_ratio prior_fraction": _ours("demonstration_fraction", ", of each batch"),
     "offline_steps n_offline_steps pretrain_steps": _ours("offline_updates", ", with steps 0"),
     # Optimization and networks
