@@ -46,7 +46,7 @@ def test_each_recipe_does_what_it_says(recipes: dict[str, dict[str, Any]]) -> No
             "own network",
             "own settings of the environment",
         ),
-        *("evaluate in another environment", "go on elsewhere", "in a notebook"),
+        *("evaluate in another environment", "go on elsewhere", "in a notebook", "a successor"),
     }
     came = recipes["coming from Stable-Baselines3"]
     assert came["action"] == came["policy"].act([1.0, 0.0, 0.5])
