@@ -20,7 +20,7 @@ SPEC = Spec((2, 3), (2,), np.array([-2.0, 0.0], np.float32), np.array([2.0, 1.0]
 NAN, INFINITY = math.nan, math.inf
 
 SHARED_NONSENSE: list[tuple[str, list[Any], str]] = [
-    ("steps", [0, -1], "at least 1"),
+    ("steps", [-1], "at least 0"),
     ("start_steps", [-1], "at least 0"),
     ("update_after", [0, 255], "at least batch_size (256)"),
     ("update_every", [0, -50], "at least 1"),

@@ -499,7 +499,8 @@ def test_every_flag_that_a_message_names_exists() -> None:
             ("train", "sac", "Pendulum-v1"),
             ("train", "redq", "Pendulum-v1"),
             *(("resume",), ("evaluate",), ("record",), ("report",), ("runs",), ("compare",)),
-            *(("presets",), ("doctor",), ("lesson", "entropy"), ("tune",), ("export",), ("push",), ("pull",), ()),
+            *(("presets",), ("doctor",), ("lesson", "entropy"), ("tune",), ("export",), ("push",), ("pull",)),
+            *(("drive",), ("dataset",), ()),
         )
     ]
     others = {"--xla", "--head", "--address", "--num-cpus", "--no-"}  # XLA's, Ray's, and the beginning of many

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -19,7 +20,6 @@ from polyak import Run, TrainingError
 from polyak.experience import actors, remote
 from polyak.experience.actors import Actors, share_of
 from polyak.many.cluster import connect
-from polyak.run import collecting as run_collecting
 from polyak.run.progress import Progress, Silent
 from polyak.system.threads import processor
 from test_combined import ALL, COLLECTORS, GOALS
@@ -153,8 +153,7 @@ def test_all_that_makes_experience_better_is_the_same_with_actors(
 def test_another_kind_of_processor_is_said(
     joined: str, train: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (remote, run_collecting):
-        monkeypatch.setattr(module, "processor", lambda: "one of another kind")
+    monkeypatch.setattr(remote, "processor", lambda: "one of another kind")
     notes = dict[str, str]()
 
     class Looks(Silent):
@@ -269,7 +268,7 @@ def test_a_new_run_waits_for_room_and_says_so(
             stack.enter_context(cluster.node(cpus=8))  # the others stay as they are
 
         said = list[str]()
-        monkeypatch.setattr(actors.warnings, "warn", warn)
+        monkeypatch.setattr(actors, "warnings", SimpleNamespace(warn=warn))  # not everybody's: each call makes a node
         assert_same(train(joined), whole)
     assert said == [f"collectors wait for room on {joined}, where each asks for 4 processors"]
 
