@@ -171,7 +171,7 @@ helpers.code(ddpg.update)
 # %%
 update = helpers.compiled(ddpg.update, BACKEND)
 after, measured = update(state, batch, {}, {}, config)
-print({name: round(float(value), 4) for name, value in measured.items()})
+print({name: round(float(value), 4) for name, value in measured.items() if name != "error"})  # which is an array
 
 # %% [markdown]
 # The critic receives nothing from the actor's loss. With an actor that takes steps a thousand times as large, the new

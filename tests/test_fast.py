@@ -70,9 +70,9 @@ def assert_runs_once_an_update(name: str) -> None:
     """
     calls: list[int] = []
 
-    def update(state: Any, *_: Any) -> tuple[Any, dict[str, Any]]:
+    def update(state: Any, batch: Any, *_: Any) -> tuple[Any, dict[str, Any]]:
         calls.append(1)
-        return state, dict.fromkeys(sac.METRICS, state.log_alpha.parameters)
+        return state, {**dict.fromkeys(sac.METRICS, state.log_alpha.parameters), "error": batch.reward}
 
     case = make_case("sac", updates=10).cast(np.float32)
     case = dataclasses.replace(case, what=dataclasses.replace(case.what, pages={name: update}))

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -100,9 +101,10 @@ def test_there_are_environments_with_presets() -> None:
 
 @pytest.mark.parametrize("environment", PRESETS)
 def test_every_environment_with_a_preset_plays_the_same_again(environment: str) -> None:
-    made = make_environments(environment, 1, Streams(0).environment)
+    name = environment if environment in gymnasium.registry else f"gymnasium_robotics:{environment}"
+    made = make_environments(name, 1, Streams(0).environment)
     made.close()
-    assert tried(environment, afresh=environment == "BipedalWalker-v3") == Found()
+    assert tried(name, afresh=environment == "BipedalWalker-v3") == Found()
 
 
 def test_an_environment_that_remembers_shows_that_it_does() -> None:
