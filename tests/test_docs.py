@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import gymnasium
 import pytest
 from PIL import Image
 
@@ -327,7 +328,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """An empty folder to stand in, from which modules are imported, which are forgotten: pages have equal names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    known = dict(gymnasium.registry)
     yield tmp_path
+    gymnasium.registry.clear()
+    gymnasium.registry.update(known)
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]

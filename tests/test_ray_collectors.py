@@ -144,7 +144,8 @@ def test_all_that_makes_experience_better_is_the_same_with_actors(
 ) -> None:
     """Statistics, priorities and goals where rounds enter replay; held noise and its spread with the environment."""
     asked: dict[str, Any] = {**COMBINED, **COLLECTORS, **ALL, "run_dir": tmp_path / "runs"}
-    shown = untrained_run(tmp_path / "shown", GOALS, hindsight=True, preset="defaults", probe=False)
+    quick: dict[str, Any] = {"preset": "defaults", "probe": False, "backend": "torch"}  # JAX's threads suffer no fork
+    shown = untrained_run(tmp_path / "shown", GOALS, hindsight=True, **quick)
     run = polyak.train("td3", GOALS, on=joined, demonstrations=shown.folder, **asked)
     put_here(monkeypatch)
     assert_same(run, polyak.train("td3", GOALS, demonstrations=shown.folder, **asked))
