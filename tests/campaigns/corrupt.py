@@ -116,7 +116,7 @@ def recorded() -> dict[str, Any]:
 
 TINY = {**SMALL, "steps": 80, "checkpoint_every": 8, "envs": 2, "callbacks": ["callers:Counts()"]}
 EXPLORED = {"exploration_correlation": 0.0, "exploration_hold": 9, "exploration_spread": (0.1, 0.9)}
-PRIORITIZED = {"prioritized": "proportional", "lag": 1, "replay_size": 60, "backend": "torch"}
+PRIORITIZED = {"prioritized": "proportional", "lag": 1, "replay_size": 60}
 PENDULUM = {"steps": 500, "steps_per_epoch": 200, "batch_size": 16, "update_after": 50, "hidden_sizes": (8, 8)}
 NORMALIZED = {"normalize_observations": True, "normalize_rewards": True}
 SOURCES = (
