@@ -149,12 +149,13 @@ TAKEN["Player"] = {
     "info_metrics": {"'10'", *FEW},
 }
 TAKEN["train_together"] = {**TAKEN["train"], "observers": {*FEW, "{}"}, "seeds": set()}
-TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "steps": POSITIVE, "output": NONE}
+TAKEN["Run.record"] = {**TAKEN["Run.evaluate"], "steps": POSITIVE, "output": NONE, "gif": TRUE, "overlay": TRUE}
+TAKEN["record"] = TAKEN["Run.record"]
 # a screen, of which tests have none, is asked for before an environment is made
 TAKEN["Player.watch"] = TAKEN["Run.watch"] = {**TAKEN["Run.evaluate"], "environment": {"None", *MADE}}
 TAKEN["Player.play"] = TAKEN["Player.evaluate"] = {**TAKEN["Run.evaluate"], "watched": {repr(print), repr(int)}}
 TAKEN["Player.record"] = TAKEN["Run.record"]
-TAKEN["Player.film"] = TAKEN["Run.film"] = {**TAKEN["Run.record"], "observer": NONE}
+TAKEN["Player.film"] = TAKEN["Run.film"] = {**TAKEN["Run.record"], "label": TEXTS, "observer": NONE}
 
 
 def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
@@ -165,6 +166,7 @@ def doors(run: Run) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
     yield "tune", polyak.tune, {"algorithm": "ddpg", "environment": TINY, "storage": "redis://here"}  # not taken
     yield "resume", polyak.resume, {"folder": run}
     yield "drive", polyak.drive, {"run": run, "environment": "no_such_module:Id", "rate": 5.0}
+    yield "record", polyak.record, {"runs": [run, run], "episodes": 1}
     yield "write_report", polyak.write_report, {"runs": run}
     yield "export", polyak.export, {"run": run}
     yield "push", polyak.push, {"runs": run, "repo": "never/never", "dry_run": True, "output": run.folder}  # not taken

@@ -19,10 +19,14 @@ import polyak
 from polyak import Run, TrainingError, UsageError
 from polyak.policies import recording
 from polyak.policies.recording import working_gl
+from polyak.policies.recording.captions import captioned
 from polyak.policies.recording.drawing import drawing_without_a_screen
 from polyak.policies.recording.filming import Filming, PlainFilm, Unwatched, make_film_view
+from polyak.policies.recording.gif import gif
+from polyak.policies.recording.grid import layout, write_grid
 from polyak.policies.recording.pictures import Pictures
 from polyak.policies.recording.video import rate_of, video
+from polyak.run.filming import labels_of
 from tiny_cli import PATIENCE, Blank, Tiny, Unseen, call_cli, process_environment, untrained_run
 
 record = Run.film
@@ -684,6 +688,109 @@ def test_the_command_line_warns_in_one_line(tiny: Run, tmp_path: Path) -> None:
     assert "warnings.warn" not in err
 
 
-def test_path_of_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"film\.gif, but must end in \.mp4"):
-        record(untrained_run(tmp_path), output=tmp_path / "film.gif")
+def test_path_of_another_kind_of_file_is_refused(tiny: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"film\.avi, but must end in \.mp4 or \.gif"):
+        record(tiny, output=tmp_path / "film.avi")
+    with pytest.raises(UsageError, match=r"film\.mp4, but must end in \.gif with gif"):
+        record(tiny, output=tmp_path / "film.mp4", gif=True)
+    assert not list(tmp_path.iterdir())
+
+
+# To share: GIFs, captions, several side by side
+
+
+def test_a_gif_has_every_step_at_the_environments_rate(tiny: Run, tmp_path: Path) -> None:
+    frames, rate = frames_of(record(tiny, output=tmp_path / "film.gif").path)
+    assert [round((float(frame.mean()) - 20) / 40) for frame in frames] == [0, 1, 2, 3, 4, 5]
+    assert (frames[0].shape, rate) == ((41, 65, 3), 10)
+    assert [file.name for file in tmp_path.iterdir()] == ["film.gif"]
+    assert tiny.record(seed=8, gif=True) == tiny.videos / "policy-seed8.gif"
+
+
+def test_a_gif_is_no_faster_and_no_larger_than_can_be_shown(tmp_path: Path) -> None:
+    red = np.zeros((30, 960, 3), np.uint8)
+    red[:, :480, 0] = 255
+    with gif(tmp_path / "film.gif", 125) as add_frame:
+        for number in range(9):
+            add_frame(red[:, ::-1] if number % 2 else red)
+    frames, rate = frames_of(tmp_path / "film.gif")
+    assert (len(frames), frames[0].shape) == (3, (15, 480, 3))  # numbers 0, 3, 6
+    assert rate in (40, 50)  # 125 / 3, of which two frames last 2 and 3 hundredths of a second
+    np.testing.assert_allclose(frames[0][8, (100, 380)], [[255, 0, 0], [0, 0, 0]], atol=8)
+    assert (frames[0] != frames[1]).any()
+
+
+def test_the_overlay_is_in_the_corner_alone(tmp_path: Path) -> None:
+    frame = np.full((200, 300, 3), 100, np.uint8)
+    one, other = (captioned(frame, [f"return {value}"]) for value in ("-1.0", "-8.0"))
+    assert (one != other).any()
+    assert one.max() == 255
+    np.testing.assert_array_equal(one[30:], frame[30:])
+    np.testing.assert_array_equal(one[:, 150:], frame[:, 150:])
+    assert (frame == 100).all()  # itself as it was
+    assert captioned(frame[:5, :8], ["longer than that", "\0\ud800"]).shape == (5, 8, 3)
+
+
+def test_return_and_time_are_drawn_on_request(tiny: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(recording, "captioned", lambda frame, lines: drawn.append(lines) or frame)
+    made = record(tiny, 2, overlay=True, output=tmp_path / "film.mp4")
+    assert len(drawn) == 12
+    assert drawn[0] == drawn[6] == ["return 0.0", "step 0   0.00 s"]
+    for last, total in zip((drawn[5], drawn[11]), made.evaluation.returns, strict=True):
+        assert last == [f"return {total:.1f}", "step 5   0.50 s"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shape"), [(1, (1, 1)), (2, (2, 1)), (3, (3, 1)), (4, (2, 2)), (5, (3, 2)), (7, (3, 3)), (16, (4, 4))]
+)
+def test_layout(count: int, shape: tuple[int, int]) -> None:
+    assert layout(count) == shape
+
+
+def lossless(path: Path, frames: Frames, rate: int, begins: tuple[int, ...]) -> recording.Recording:
+    with video(path, rate) as add_frame:
+        for frame in frames:
+            add_frame(frame)
+    nothing: Any = None
+    return recording.Recording(path, nothing, Fraction(rate), begins, len(frames))
+
+
+def test_the_last_frame_stays_where_an_episode_ends_earlier(tmp_path: Path) -> None:
+    long = [np.full((20, 30, 3), 40 + 10 * number, np.uint8) for number in range(9)]  # episodes of 5 and 4 frames
+    short = [np.full((10, 20, 3), 140 + 20 * number, np.uint8) for number in range(4)]  # of 1 and 3, at half the rate
+    films = [lossless(tmp_path / "a.mkv", long, 20, (0, 5)), lossless(tmp_path / "b.mkv", short, 10, (0, 1))]
+    write_grid(tmp_path / "grid.mkv", films)
+    frames, rate = frames_of(tmp_path / "grid.mkv")
+    assert (rate, frames[0].shape) == (20, (20, 64, 3))
+    seen = [(int(frame[10, 10, 0]), int(frame[10, 49, 0])) for frame in frames]
+    assert [first for first, _ in seen] == [40, 50, 60, 70, 80, 90, 100, 110, 120, 120, 120]
+    assert [second for _, second in seen] == [140] * 5 + [160, 160, 180, 180, 200, 200]
+    assert {int(frame[1, 49, 0]) for frame in frames} == {24}  # a smaller picture is in the middle of its place
+
+
+def test_seeds_are_side_by_side_with_their_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = [untrained_run(tmp_path / "runs", seed=seed) for seed in (3, 11)]
+    assert labels_of(runs) == ("seed 3", "seed 11")
+    assert labels_of([runs[0], runs[0]])[0] == f"seed 3 {runs[0].folder.name}"
+    path = polyak.record(runs, seed=2)
+    assert path == tmp_path / "policies-seed2.mp4"
+    frames, _ = frames_of(path)
+    assert (len(frames), frames[0].shape) == (6, (40, 134, 3))
+    left, right = frames[0][:20, :60].astype(int), frames[0][:20, 70:130].astype(int)
+    assert left.max() > 200  # white on nearly black
+    assert np.abs(left - right).max() > 100  # another seed
+    code, out, err = call_cli("record", "runs", "--gif", "--overlay", "-o", "grid.gif")
+    assert (code, out, len(frames_of(Path("grid.gif"))[0])) == (0, "grid.gif\n", 6)
+    assert [line.split(":")[0] for line in err.splitlines() if "returns" in line] == ["seed 3", "seed 11"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["grid.gif", "policies-seed2.mp4", "runs"]
+
+
+def test_what_cannot_be_side_by_side(tiny: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="17 runs cannot be recorded side by side: name 1 to 16 runs"):
+        polyak.record([tiny] * 17, output=tmp_path / "film.mp4")
+    code, _, err = call_cli("record", str(tiny.policy_file), str(tiny.folder))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is a policy alone, but several are recorded by their runs: name its run" in err
+    assert call_cli("record")[0] == 2

@@ -19,6 +19,7 @@ _HOMES = {
     "push": "polyak.deploy.hub",
     "pull": "polyak.deploy.hub",
     "import_sb3": "polyak.policies.sb3",
+    "record": "polyak.run.filming",
     "write_dataset": "polyak.run.dataset",
     "write_report": "polyak.report.page",
     "Run": "polyak.run.folder",
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "pull",
     "push",
+    "record",
     "resume",
     "train",
     "train_together",
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from polyak.policies.sb3 import import_sb3
     from polyak.report.page import write_report
     from polyak.run.dataset import write_dataset
+    from polyak.run.filming import record
     from polyak.run.folder import Run
     from polyak.run.runs import load
     from polyak.training import resume, train, train_together

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,10 +14,11 @@ from polyak.policies.player import Player
 from polyak.policies.policy import Policy
 from polyak.run.folder import Run
 from polyak.run.mirror.fetching import Fetched
-from polyak.run.runs import LATEST, is_policy_file, named, to_go_on
+from polyak.run.runs import LATEST, find_runs, is_policy_file, load, named, to_go_on
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A text and no path: `./latest` is a folder, and a path would forget how it was written."""
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
 Which = Literal["last", "best"]
 """The policy of a run: its latest, or that of the best evaluation."""
 
@@ -28,6 +30,23 @@ def run_named(name: str, run_dir: Path, *, acting: bool = False) -> Run:
         UsageError: there is none.
     """
     return _said(name, named(name, run_dir, acting=acting))
+
+
+def runs_named(names: Sequence[str], run_dir: Path, command: str) -> list[Run]:
+    """Each folder's run, or all runs below it.
+
+    Raises:
+        UsageError: no folder was named, or one holds no run.
+    """
+    if not names:
+        raise UsageError(f"{command} needs a run: polyak {command} RUN..., or a folder that holds runs, such as runs/")
+    found: list[Run] = []
+    for name in names:
+        named = run_named(name, run_dir)
+        folder = named.folder
+        below = [] if (folder / "settings.json").exists() or not folder.is_dir() else list(find_runs(folder))
+        found += [load(run) for run in below or [named]]  # says what is wrong with it
+    return found
 
 
 def run_to_go_on(name: str, run_dir: Path) -> Run:

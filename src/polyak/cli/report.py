@@ -1,20 +1,16 @@
 """`polyak report RUN...`: one self-contained HTML page about one run or many."""
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from polyak.cli.named import run_named
+from polyak.cli.named import Names, runs_named
 from polyak.cli.parsing import call
-from polyak.errors import UsageError
-from polyak.run.folder import Run
-from polyak.run.runs import find_runs, load
 
 
 def report(
-    run: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")],
+    run: Names,
     *,
     run_dir: Path = Path("runs"),
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
@@ -32,23 +28,7 @@ def report(
     """
     from polyak.report.page import write_report
 
-    print(write_report(list(_found(run, run_dir)), output))
-
-
-def _found(names: Sequence[str], run_dir: Path) -> Iterator[Run]:
-    """Each folder's run, or all runs below it.
-
-    Raises:
-        UsageError: no folder was named, or one holds no run.
-    """
-    if not names:
-        raise UsageError("report needs a run: polyak report RUN..., or a folder that holds runs, such as runs/")
-    for name in names:
-        named = run_named(name, run_dir)
-        folder = named.folder
-        below = [] if (folder / "settings.json").exists() or not folder.is_dir() else list(find_runs(folder))
-        for run in below or [named]:
-            yield load(run)  # says what is wrong with it
+    print(write_report(runs_named(run, run_dir, "report"), output))
 
 
 def main(arguments: list[str]) -> None:

@@ -20,7 +20,6 @@ from polyak.settings.door import door
 from polyak.settings.kinds import AT_LEAST_1, Count, Seed, checked, require, require_environment
 from polyak.settings.options import KINDS
 from polyak.settings.shared import REPEATED
-from polyak.system.files import require_folder
 from polyak.system.randomness import Streams
 from polyak.system.signals import signals_marked
 
@@ -175,14 +174,19 @@ class Player:
         steps: int | None = None,
         seed: int = 0,
         deterministic: bool = True,
+        gif: bool = False,
+        overlay: bool = False,
         output: str | os.PathLike[str] | None = None,
     ) -> Path:
-        """Record a video (mp4) of the policy, in the episodes of `evaluate`, and return its path.
+        """Record a video (mp4, or a GIF) of the policy, in the episodes of `evaluate`, and return its path.
 
         One episode, or `episodes`; or with `steps`, as many as there are in so many steps, the last one cut off. The
-        folder of `output` must be there.
+        folder of `output` must be there; it ends in .mp4, or in .gif, which is the same as `gif`. `overlay` draws the
+        return so far, the step and the seconds in the corner. A GIF has at most 480 pixels a side, and 50 frames a
+        second.
         """
-        return self.film(episodes, steps=steps, seed=seed, deterministic=deterministic, output=output).path
+        chosen: dict[str, Any] = {"gif": gif, "overlay": overlay, "output": output}
+        return self.film(episodes, steps=steps, seed=seed, deterministic=deterministic, **chosen).path
 
     @door
     def film(
@@ -192,25 +196,28 @@ class Player:
         steps: int | None = None,
         seed: int = 0,
         deterministic: bool = True,
+        gif: bool = False,
+        overlay: bool = False,
         output: str | os.PathLike[str] | None = None,
+        label: str = "",
         observer: "FilmObserver | None" = None,
     ) -> "Recording":
-        """`record`, watched by an observer; the video and what its episodes gave."""
+        """`record`, watched by an observer, with a `label` in the corner; the video and what its episodes gave."""
         from polyak.policies.recording import record
+        from polyak.policies.recording.paths import path_asked
 
         steps, seed = checked("steps", steps, Count | None), checked("seed", seed, Seed)
-        path: Path | None = checked("output", output, Path | None)
-        if path is not None:
-            require_folder(path)
         return record(
             self.acting,
             cast(Environment, self.environment),
-            (path or self.videos / f"{self.called}-seed{seed}.mp4").absolute(),
+            path_asked(output, self.videos / f"{self.called}-seed{seed}", gif=gif),
             checked("episodes", episodes, Count | None) or steps or 1,  # an episode has one step at least
             steps=steps,
             seed=seed,
             generator=self._drawing_from(seed, deterministic),
             name=self._name,
+            label=checked("label", label, str),
+            overlay=checked("overlay", overlay, bool),
             observer=observer,
             **self._kept,
         )

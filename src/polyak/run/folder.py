@@ -249,12 +249,15 @@ class Run:
         seed: int = 0,
         best: bool = False,
         deterministic: bool = True,
+        gif: bool = False,
+        overlay: bool = False,
         output: str | Path | None = None,
         environment: "Given | None" = None,
     ) -> Path:
-        """Record a video (mp4) of the policy, in the episodes of `evaluate`, and return its path: `Player.record`."""
+        """Record a video (mp4) or GIF of the policy, in `evaluate`'s episodes, and return its path: `Player.record`."""
         player = self.player(best=best, environment=environment)
-        return player.film(episodes, steps=steps, seed=seed, deterministic=deterministic, output=output).path
+        chosen: dict[str, Any] = {"gif": gif, "overlay": overlay, "output": output}
+        return player.film(episodes, steps=steps, seed=seed, deterministic=deterministic, **chosen).path
 
     @door
     def film(
@@ -265,14 +268,16 @@ class Run:
         seed: int = 0,
         best: bool = False,
         deterministic: bool = True,
+        gif: bool = False,
+        overlay: bool = False,
         output: str | Path | None = None,
         environment: "Given | None" = None,
         observer: "FilmObserver | None" = None,
     ) -> "Recording":
         """`record`, watched by an observer; the video and what its episodes gave: `Player.film`."""
         player = self.player(best=best, environment=environment)
-        chosen: dict[str, Any] = {"seed": seed, "deterministic": deterministic, "output": output, "observer": observer}
-        return player.film(episodes, steps=steps, **chosen)
+        chosen: dict[str, Any] = {"gif": gif, "overlay": overlay, "output": output, "observer": observer}
+        return player.film(episodes, steps=steps, seed=seed, deterministic=deterministic, **chosen)
 
     @door
     def watch(

@@ -1,12 +1,13 @@
-"""Videos of a run's policy: mp4 files that play in a browser, rendered without a screen."""
+"""Videos of a run's policy: mp4 files that play in a browser, or GIFs, rendered without a screen."""
 
 import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from polyak.environments.additions import NOTHING, Additions
 from polyak.environments.closing import close
 from polyak.environments.history import NONE, Isolation
 from polyak.environments.make import Environment, make_environment, make_environments
+from polyak.environments.values import Unfit, number
 from polyak.errors import UsageError
 from polyak.policies.evaluation import Evaluation, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
+from polyak.policies.recording.captions import captioned
 from polyak.policies.recording.drawing import drawing_without_a_screen, drawn, has_display
 from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
+from polyak.policies.recording.gif import GIF, gif
+from polyak.policies.recording.paths import require_ending
 from polyak.policies.recording.pictures import Frame, Pictures
 from polyak.policies.recording.video import rate_of, video
 from polyak.settings.kinds import require
@@ -40,6 +45,11 @@ class Recording:
 
     path: Path
     evaluation: Evaluation
+    rate: Fraction
+    """Frames per second of the environment."""
+    begins: tuple[int, ...]
+    """The frame with which each episode begins."""
+    frames: int
 
 
 @signals_marked()
@@ -56,6 +66,8 @@ def record(
     isolation: Isolation = NONE,
     additions: Additions = NOTHING,
     name: str = "the environment",
+    label: str = "",
+    overlay: bool = False,
     observer: FilmObserver | None = None,
 ) -> Recording:
     """Record `episodes` of a policy to `path`, those that `evaluate` plays in fresh environments of the same seed.
@@ -66,7 +78,7 @@ def record(
     Args:
         policy: acts.
         environment: an id, `module:Id`, or a callable that makes one.
-        path: the video, which must end in .mp4.
+        path: the video, which must end in .mp4 or .gif; or in .mkv, which loses nothing.
         episodes: how many, one after another.
         steps: of all episodes together; then it ends, in the middle of an episode or not.
         seed: from which the episodes' seeds are drawn.
@@ -75,14 +87,15 @@ def record(
         isolation: what keeps the episodes apart.
         additions: what an id is made with besides.
         name: of the environment, for the message of an error.
+        label: drawn in the corner.
+        overlay: draw the episode's return so far, its step and its seconds there, too.
         observer: watches the recording.
 
     Raises:
         UsageError: the environment has no `rgb_array` rendering, its `render()` gives no picture, or MuJoCo finds no
             way to render.
     """
-    if path.suffix.lower() != ".mp4":
-        raise UsageError(f"output is {path}, but must end in .mp4, which is what is written")
+    write = writer_of(path)
     lacks = any(not callable(getattr(observer, each, None)) for each in ("started", "stepped", "ended"))
     require("observer", observer, observer is None or not lacks, "one with the methods started, stepped and ended")
     pictures = Pictures()
@@ -99,22 +112,51 @@ def record(
         )
         stack.callback(close, made)
         _require_rendering(made, name)
-        filming, watcher = Filming(path, episodes, steps), observer or Unwatched()
+        filming, watcher = Filming(path, episodes, steps, label=label), observer or Unwatched()
         watcher.started(filming)
         stack.callback(watcher.ended, filming)
-        with video(path, rate_of(made.metadata)) as add_frame:
-            filmed = _Filmed(made, pictures, add_frame, filming, watcher)
+        rate = rate_of(made.metadata)
+        with write(path, rate) as add_frame:
+            caption = Caption(label, overlay, rate)
+            filmed = _Filmed(made, pictures, lambda frame: add_frame(caption.on(frame, filming)), filming, watcher)
             repeated = Additions(action_repeat=additions.action_repeat)
             environments = make_environments(lambda: filmed, 1, Streams(seed).evaluation, additions=repeated)
             warn_of_averages(environments)
             chosen: dict[str, Any] = {"seed": seed, "generator": generator, "until": filming.enough}
             result = evaluate(policy, environments, episodes, occasion="in the recording", **chosen)
         if pictures.one_colour is not None:
-            warnings.warn(_nothing_seen(path, pictures), stacklevel=9)  # where Run.record was called
-    return Recording(path, result)
+            warnings.warn(_nothing_seen(label or path, pictures), stacklevel=9)  # where Run.record was called
+    return Recording(path, result, rate, tuple(filming.begins), filming.frames)
 
 
-def _nothing_seen(path: Path, pictures: Pictures) -> str:
+def writer_of(path: Path) -> Callable[[Path, Fraction], AbstractContextManager[Callable[[Frame], None]]]:
+    """What writes a file of this ending.
+
+    Raises:
+        UsageError: it is that of no video.
+    """
+    require_ending(path)
+    return gif if path.suffix.lower() == GIF else video
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is drawn in the corner of each frame."""
+
+    label: str
+    overlay: bool
+    rate: Fraction
+
+    def on(self, frame: Frame, filming: Filming) -> Frame:
+        """A frame with it."""
+        lines = [self.label] if self.label else []
+        if self.overlay:
+            seconds = f"{float(filming.step / self.rate):.2f} s"
+            lines += [f"return {filming.total:.1f}", f"step {filming.step}   {seconds}"]
+        return captioned(frame, lines)
+
+
+def _nothing_seen(path: Path | str, pictures: Pictures) -> str:
     driver = os.environ.get("SDL_VIDEODRIVER")
     hint = f"; SDL_VIDEODRIVER is {driver}, with which some environments draw nothing" if driver else ""
     return (
@@ -155,16 +197,19 @@ class _Filmed(Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         self._filming.ended += self._filming.step > 0
-        self._filming.step = 0
+        self._filming.step, self._filming.total = 0, 0.0
         return drawn(lambda: self.env.reset(seed=seed, options=options))
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         if self._filming.step == 0:
+            self._filming.begins.append(self._pictures.count)
             self._film()
         result = self.env.step(action)
-        self._film()
         self._filming.step += 1
         self._filming.taken += 1
+        with suppress(Unfit):  # what is wrong with a reward is said by whoever evaluates
+            self._filming.total += number(result[1])
+        self._film()
         self._watcher.stepped(self._filming)
         return result
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -30,13 +30,20 @@ class Filming:
     taken: int = 0
     """Steps of all episodes."""
     frames: int = 0
+    total: float = 0.0
+    """Of the running episode's rewards so far."""
+    begins: list[int] = field(default_factory=list[int])
+    """The frame with which each episode began."""
+    label: str = ""
+    """Of several that are to be side by side, what this one is called."""
 
     def line(self) -> str:
         """How far it is, in a line."""
         episode = min(self.ended + 1, self.episodes)
+        what = f"recording {self.label}, " if self.label else "recording "
         if self.steps is not None:
-            return f"recording step {self.taken:,} of {self.steps:,}  episode {episode:,}  {self.frames:,} frames"
-        return f"recording episode {episode} of {self.episodes}  step {self.step:,}  {self.frames:,} frames"
+            return f"{what}step {self.taken:,} of {self.steps:,}  episode {episode:,}  {self.frames:,} frames"
+        return f"{what}episode {episode} of {self.episodes}  step {self.step:,}  {self.frames:,} frames"
 
     def enough(self) -> bool:
         """Whether all steps that were asked for have been taken."""
@@ -53,7 +60,7 @@ class FilmObserver(Protocol):
         """A step has been taken and drawn."""
 
     def ended(self, filming: Filming) -> None:
-        """Called once, whatever ended it."""
+        """Called once, whatever ended it; of several runs, each is a recording of its own."""
 
 
 class Unwatched(FilmObserver):
