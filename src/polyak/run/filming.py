@@ -65,12 +65,8 @@ def record(
         TrainingError: an environment raised, or returned a number that is not finite.
     """
     several = [runs] if isinstance(runs, Run) else runs
-    require(
-        "runs",
-        runs,
-        isinstance(cast(Any, several), Sequence) and not isinstance(several, str | bytes),
-        "a list of runs",
-    )
+    kind: Any = several
+    require("runs", runs, isinstance(kind, Sequence) and not isinstance(kind, str | bytes), "a list of runs")
     for each in several:
         require("runs", each, isinstance(cast(Any, each), Run), "runs, as polyak.train and polyak.load give them")
     chosen: dict[str, Any] = {"best": best, "gif": gif, "overlay": overlay, "output": output}
