@@ -89,7 +89,10 @@ class Batches:
 
     def _drawn(self, generator: np.random.Generator, updates: int, batch_size: int) -> Batch:
         """All stages but the last."""
-        numbers, shares = list[NDArray[np.int64]](), list[Batch]()
+        if self._demonstrated is None and not self._wants_errors:  # nothing is mixed, and nobody is told
+            return self._of(self.replay, self._chooser.choose(self.replay, generator, updates, batch_size), generator)
+        numbers: list[NDArray[np.int64]] = []
+        shares: list[Batch] = []
         for replay, chooser, rows in self._shares(batch_size):
             chosen = chooser.choose(replay, generator, updates, rows)
             numbers.append(chosen.numbers)
