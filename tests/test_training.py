@@ -18,11 +18,12 @@ import polyak
 from clocks import Clock
 from polyak import Interrupted, TrainingError, UsageError
 from polyak.algorithms import ddpg, sac
+from polyak.experience.batches import Batches
 from polyak.experience.replay import Replay
 from polyak.networks.names import part
 from polyak.policies.evaluation import Evaluation
 from polyak.policies.policy import Policy
-from polyak.run import evaluating, learning, start
+from polyak.run import evaluating, start
 from polyak.run.checkpoints import Checkpoints
 from polyak.run.folder import Run
 from polyak.run.learning import UpdateSchedule
@@ -415,7 +416,7 @@ def test_every_moment_of_a_run_belongs_to_a_part(
         (Tiny, "step", 2.0),  # 20 an epoch in training, 10 in an evaluation
         (Policy, "explore", 0.25),  # of each step but the first ten
         (Replay, "add", 0.5),  # 20 an epoch
-        (learning, "sample_batch", 0.125),  # 4 bursts until step 20, then 5 an epoch
+        (Batches, "sample", 0.125),  # 4 bursts until step 20, then 5 an epoch
         (Still, "launch", 1.0),
         (evaluating, "evaluate", 7.0),
         (Checkpoints, "save", 3.0),  # once before each record
