@@ -1,4 +1,4 @@
-"""Write docs/results.md and its pictures from what `benchmarks/learning.py` has run.
+"""Write docs/results.md, its pictures, and which presets are verified from what `benchmarks/learning.py` has run.
 
 python benchmarks/learning_pages.py
 """
@@ -7,11 +7,13 @@ import argparse
 import re
 from pathlib import Path
 
-from curves import compared, experience, tables
+from curves import compared, experience, tables, verified
 from curves.cases import BLOCKS, LANDER, ROOT, trainings
 from curves.numbers import Done
 from curves.store import Result, Store
 from matplotlib.figure import Figure
+
+from polyak.settings.presets.verified import FILE
 
 DOCS = ROOT / "docs"
 COLOURS = {"ddpg": "#c44e52", "td3": "#4c72b0", "sac": "#55a868"}
@@ -26,16 +28,19 @@ PICTURES = (
 
 
 def main() -> None:
-    """Write the page."""
+    """Write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=DOCS / "results" / "learning", help="the results' folder")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where results.md and results/ are written")
+    known = ROOT / "src" / "polyak" / "settings" / "presets" / FILE
+    parser.add_argument("--verified", type=Path, default=known, help="where what is verified is written")
     options = parser.parse_args()
     store = Store(options.results)
     (options.docs / "results.md").write_text(page(store))
     for name, title, group, environment, variant in PICTURES:
         chosen = [each for each in tables.of(store, group, environment) if each.case.variant == variant]
         draw(chosen, title, options.docs / "results" / f"{name}.png")
+    options.verified.write_text(verified.text(store))
     compared.draw(store, options.docs / "results" / compared.PICTURE)
     experience.draw(store, options.docs / "results")
 

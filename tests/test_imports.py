@@ -39,6 +39,7 @@ ALLOWED = {
     "settings": {"errors", "networks", "settings"},
     "settings.demonstrated": {"types", "settings.kinds"},
     "settings.spaces": {"algorithm", "errors", "system", "settings.kinds", "settings.names"},
+    "settings.presets.verified": {"settings.shared"},
     "settings.presets": {"algorithm", "errors", "system", "settings.names", "algorithms"},
     "networks": {"types", "networks"},
     "environments": {"types", "errors", "system", "settings.kinds", "settings.options", "environments"},

@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 
 import polyak
+from polyak.algorithms import algorithm
+from polyak.settings import presets
+from polyak.settings.presets import verified as known
 from polyak.system.locking import locked
 from tiny_cli import untrained_run
 
@@ -23,11 +26,11 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the source distribution has no benchmarks", allow_module_level=True)
 with pytest.MonkeyPatch.context() as patched:
     patched.syspath_prepend(BENCHMARKS)
-    cases, equal, store, runs, numbers, compared, experience, scales, learning, pages = (
+    cases, equal, store, runs, numbers, compared, experience, scales, verified, learning, pages = (
         importlib.import_module(name)
         for name in (
             *("curves.cases", "curves.equal", "curves.store", "curves.runs", "curves.numbers", "curves.compared"),
-            *("curves.experience", "curves.scales", "learning", "learning_pages"),
+            *("curves.experience", "curves.scales", "curves.verified", "learning", "learning_pages"),
         )
     )
 
@@ -58,7 +61,17 @@ def test_every_seed_has_both_libraries_before_the_next_and_cheap_environments_co
     order = list(dict.fromkeys(training.case.environment for training in cases.trainings("equal")))
     assert order == ["Pendulum-v1", "InvertedDoublePendulum-v5", "Hopper-v5", "HalfCheetah-v5"]
     groups = list(dict.fromkeys(block.cases[0].group for block in cases.BLOCKS))
-    assert groups == ["experience", "successors", "walker", "book", "tuned", "equal", "published", "presets"]
+    assert groups == [
+        "experience",
+        "successors",
+        "walker",
+        "book",
+        "tuned",
+        "equal",
+        "published",
+        "presets",
+        "defaults",
+    ]
 
 
 def test_a_part_of_the_queue_is_taken_by_its_name() -> None:
@@ -306,6 +319,92 @@ def test_the_page_compares_what_both_have_and_says_what_has_not_run(tmp_path: Pa
 def test_the_sites_page_is_that_of_its_results() -> None:
     docs = BENCHMARKS.parent / "docs"
     assert (docs / "results.md").read_text() == pages.page(store.Store(docs / "results" / "learning"))
+
+
+# Presets
+
+
+def test_what_polyak_says_is_verified_is_what_the_results_make() -> None:
+    root = BENCHMARKS.parent
+    made = verified.text(store.Store(root / "docs" / "results" / "learning"))
+    file = root / "src" / "polyak" / "settings" / "presets" / known.FILE
+    assert file.read_text() == made, "python benchmarks/learning_pages.py makes it"
+
+
+def trained(command: str, *returns: float, **changed: Any) -> dict[str, Any]:
+    """A result of Pendulum's preset for DDPG, or of what was changed."""
+    values = presets.load("Pendulum-v1", algorithm("ddpg"), "Pendulum-v1").values | changed
+    told = {"settings": values, "fresh_mean": -150.0, "fresh_episodes": 100}
+    return result(*returns, **told) | {"command": f"polyak train ddpg Pendulum-v1 {command} --threads 1"}
+
+
+def test_three_seeds_of_a_preset_as_it_is_verify_it(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    for seed in (0, 1):
+        made.write(f"tuned/ddpg-Pendulum-v1-{seed}", trained(f"--seed {seed} --stop-at-return -200", 1.0))
+    assert verified.entries(made) == []
+    third = "tuned/ddpg-Pendulum-v1-2"
+    spoiled = [
+        trained("--seed 2 --stop-at-return -200", 1.0, batch_size=128),
+        trained("--seed 2 --stop-at-return -200", 1.0, a_setting_of_old=1),
+        trained("--seed 2 --stop-at-return -200 --wrapper a:B", 1.0),
+        trained("--seed 2 --stop-at-return -200 --preset mine.toml", 1.0),
+        {key: value for key, value in trained("--seed 2", 1.0).items() if key != "settings"},
+    ]
+    for each in spoiled:
+        made.write(third, each)
+        assert verified.entries(made) == [], each["command"]
+    longer = trained("--seed 2 --stop-at-return -200 --evaluation-episodes 50", 1.0, steps=7, evaluation_episodes=50)
+    made.write(third, longer)
+    [entry] = verified.entries(made)
+    assert (entry.seeds, entry.returns, entry.steps, entry.minutes) == ((0, 1, 2), (-150.0,) * 3, (10,) * 3, (0.0,) * 3)
+    assert [command.split()[4:6] for command in entry.commands] == [["--seed", "N"]] * 2
+    assert known.fingerprint(verified.preset_config(algorithm("ddpg"), "Pendulum-v1", "Pendulum-v1")) == entry.settings
+
+
+def test_of_several_commands_the_one_that_says_most_verifies(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    settings = {"settings": presets.load("Hopper-v5", algorithm("td3"), "Hopper-v5").values}
+    told = {**settings, "fresh_mean": 1.0, "fresh_episodes": 10}
+    for seed in range(3):
+        for group, flags, returns in (
+            ("presets", "--steps 20", (1.0, 2.0)),
+            ("tuned", "--stop-at-return 9", (1.0,) * 3),
+        ):
+            command = f"polyak train td3 Hopper-v5 --seed {seed} {flags}"
+            made.write(f"{group}/{seed}", result(*returns, **told) | {"command": command})
+    case = cases.Case("presets", "td3", "Hopper-v5")
+    all_of = [
+        SimpleNamespace(case=case, seed=seed, name=f"{group}/{seed}")
+        for group in ("presets", "tuned")
+        for seed in range(3)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verified, "trainings", lambda: all_of)
+        [entry] = verified.entries(made)
+    assert entry.commands == ("polyak train td3 Hopper-v5 --seed N --steps 20",)
+
+
+def test_demonstrations_are_told_by_their_name_and_not_by_this_machines_folder(
+    places: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, called = cases.Training(cases.Case("presets", "rlpd", "tiny", shown="presets/one-0"), 0), list[Any]()
+    run = untrained_run(places.folder(training), steps=8, steps_per_epoch=8)
+    shutil.rmtree(run.checkpoints)
+    (run.folder / "ending.json").unlink()
+    run.metrics_file.unlink()
+    other = untrained_run(places.runs / "elsewhere", steps=8, steps_per_epoch=8)
+    data = places.runs.absolute() / "presets" / "one-0-data-v0"
+    monkeypatch.setattr(runs, "recorded", lambda name, places: data)
+
+    def polyak(*arguments: str, log: Path) -> str:
+        called.append(arguments)
+        return json.dumps({"mean": 1.0, "std": 2.0}) if arguments[0] == "evaluate" else f"{other.folder}\n"
+
+    monkeypatch.setattr(runs, "polyak", polyak)
+    found = runs.ours(training, places)
+    assert found["command"].endswith("--demonstrations one-0-data-v0")
+    assert str(data) in called[0]
 
 
 def test_each_question_about_experience_has_its_table_with_medians_and_spreads(tmp_path: Path) -> None:

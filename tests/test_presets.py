@@ -18,6 +18,7 @@ from polyak.cli import request
 from polyak.errors import UsageError
 from polyak.many import sweep
 from polyak.settings import presets
+from polyak.settings.presets.verified import fingerprint, recorded, spread, verified
 from tiny_cli import OPTIONS, SMALL, TINY, Tiny, call_cli
 
 UNTRAINED: dict[str, Any] = {**SMALL, "update_after": 1_000}
@@ -49,6 +50,56 @@ def own(folder: Path, text: str) -> str:
     path = folder / "own.toml"
     path.write_text(text, encoding="utf-8")
     return str(path)
+
+
+def test_a_preset_that_was_changed_is_no_longer_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings that shape learning count, and the length only where step sizes fall along it."""
+    [entry, *_] = [each for each in recorded() if each.preset == "Pendulum-v1"]
+    document = presets._shipped()["Pendulum-v1"]
+    place = (entry.environment, entry.algorithm, entry.preset)
+
+    def still(**changed: Any) -> bool:
+        table = document.get(entry.algorithm, {}) | {name: {"value": value} for name, value in changed.items()}
+        monkeypatch.setitem(presets._shipped(), "Pendulum-v1", document | {entry.algorithm: table})
+        return verified(*place, config("Pendulum-v1", entry.algorithm)) == entry
+
+    assert still()
+    assert still(steps=7, steps_per_epoch=7, evaluation_episodes=3)
+    assert not still(batch_size=128)
+    assert not still(learning_rate_schedule="linear")
+    falling = [fingerprint(algorithm("sac").Config(steps=n, learning_rate_schedule="linear")) for n in (1_000, 2_000)]
+    assert falling[0] != falling[1]
+    assert verified("some.module:Pendulum-v1", *place[1:], config("Pendulum-v1", entry.algorithm)) is None
+    monkeypatch.setitem(presets._shipped(), "Pendulum-v1", document)
+    assert verified("some.module:Pendulum-v1", *place[1:], config("Pendulum-v1", entry.algorithm)) == entry
+
+
+def test_the_list_has_each_preset_as_verified_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, shown, _ = call_cli("presets")
+    assert code == 0
+    table, _, others = shown.partition("not verified")
+    for name in presets.names():
+        assert name in shown
+    for each in recorded():
+        assert f"{each.algorithm} {each.environment}" in table
+    assert "  simba\n" in others
+    document = presets._shipped()["Pendulum-v1"]
+    monkeypatch.setitem(presets._shipped(), "Pendulum-v1", document | {"batch_size": {"value": 7}})
+    table, _, others = call_cli("presets")[1].partition("not verified")
+    assert "sac Pendulum-v1 " not in table
+    assert "Pendulum-v1: crossq, ddpg," in others
+
+
+def test_what_was_measured_stands_below_a_presets_values() -> None:
+    shown = call_cli("presets", "Pendulum-v1")[1]
+    [entry] = [each for each in recorded() if (each.algorithm, each.preset) == ("sac", "Pendulum-v1")]
+    told = f"verified: a return of {spread(entry.returns)} after {spread(entry.steps)} steps, "
+    below = shown.split("sac on Pendulum-v1")[1].split(" on Pendulum-v1: preset")[0]
+    assert f"{told}{spread(entry.minutes, 1)} minutes; {len(entry.seeds)} seeds, " in below
+    assert entry.commands[0] in below
+    assert "\nnot verified\n" in call_cli("presets", "Pendulum-v1", "--preset", "paper")[1]
+    assert spread((3.0, 1.0, 2.0)) == "2 (1 to 3)"
+    assert spread((0.25, 0.25), 2) == "0.25"
 
 
 @pytest.mark.parametrize("file", FILES)

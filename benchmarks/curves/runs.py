@@ -120,10 +120,12 @@ def ours(training: Training, places: Places) -> Result:
         RuntimeError: a command failed.
     """
     folder = places.folder(training)
-    command = training.case.command(training.seed)
+    command, told = (training.case.command(training.seed) for _ in range(2))
     if training.case.shown:
-        command += ["--demonstrations", str(recorded(training.case.shown, places))]
-    result = about(" ".join(["polyak", *command]))
+        data = recorded(training.case.shown, places)
+        command += ["--demonstrations", str(data)]
+        told += ["--demonstrations", data.name]  # the folder is this machine's
+    result = about(" ".join(["polyak", *told]))
     run = begun(folder)
     if run is None:
         run = load(polyak(*command, "--run-dir", str(folder), log=folder / "log").strip())
