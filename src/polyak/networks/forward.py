@@ -15,7 +15,7 @@ from polyak.networks.layers import (
     Layer,
     Residual,
     TanhBounds,
-    numbered,
+    steps_of,
 )
 from polyak.types import Arrays, Float
 
@@ -43,7 +43,7 @@ def forward_of_any(body: Body, arrays: Arrays) -> Forward:
 
 
 def _through(body: Body, arrays: Arrays, first: int = 0) -> Forward:
-    steps = [_step(number, layer, arrays) for number, layer in numbered(body, first)]
+    steps = [_step(number, layer, arrays) for number, layer in steps_of(body, first)]
 
     def outputs(inputs: Float) -> Float:
         hidden = inputs

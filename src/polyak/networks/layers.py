@@ -195,7 +195,7 @@ def passed(body: Body, inputs: Any, through: Callable[[str, Single, Any], Any], 
     Around the layers of a `Residual` goes their input, which is added to what comes out of them.
     """
     hidden = inputs
-    for number, layer in _steps(body, first):
+    for number, layer in steps_of(body, first):
         if isinstance(layer, Residual):
             hidden = hidden + passed(layer.body, hidden, through, int(number))
         else:
@@ -204,9 +204,9 @@ def passed(body: Body, inputs: Any, through: Callable[[str, Single, Any], Any], 
 
 
 @cache
-def _steps(body: Body, first: int) -> list[tuple[str, Layer]]:
-    """Once a body, and not at each call; among equal bodies, first weights may differ, which do not matter here."""
-    return list(numbered(body, first))
+def steps_of(body: Body, first: int = 0) -> tuple[tuple[str, Layer], ...]:
+    """`numbered`, once a body and not at each call; not for first weights, in which equal bodies may differ."""
+    return tuple(numbered(body, first))
 
 
 def to_json(body: Body) -> list[list[Any]]:

@@ -120,7 +120,7 @@ def adam_step(net: Trained, gradient: Any, rate: float | Tensor, optimizer: Opti
     parameters, count = leaves(net.parameters), net.adam["count"]
     if isinstance(rate, Tensor):
         rate = rate.to(parameters[0].dtype)
-    if lessened := decayed(net.parameters, optimizer):
+    if optimizer.decay and (lessened := decayed(net.parameters, optimizer)):
         _torch._foreach_mul_(lessened, 1.0 - rate * optimizer.decay)
     count.add_(1)
     steps = [count.to(torch.float32)] * len(parameters)
