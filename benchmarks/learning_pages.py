@@ -1,4 +1,4 @@
-"""Write docs/results.md, its pictures, and which presets are verified from what `benchmarks/learning.py` has run.
+"""Write from what `benchmarks/learning.py` has run: docs/results.md, its pictures, docs/which.md, what is verified.
 
 python benchmarks/learning_pages.py
 """
@@ -7,7 +7,7 @@ import argparse
 import re
 from pathlib import Path
 
-from curves import compared, experience, tables, verified
+from curves import compared, experience, tables, verified, which
 from curves.cases import BLOCKS, LANDER, ROOT, trainings
 from curves.numbers import Done
 from curves.store import Result, Store
@@ -37,6 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     store = Store(options.results)
     (options.docs / "results.md").write_text(page(store))
+    (options.docs / "which.md").write_text(which.page(store))
     for name, title, group, environment, variant in PICTURES:
         chosen = [each for each in tables.of(store, group, environment) if each.case.variant == variant]
         draw(chosen, title, options.docs / "results" / f"{name}.png")

@@ -26,11 +26,12 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the source distribution has no benchmarks", allow_module_level=True)
 with pytest.MonkeyPatch.context() as patched:
     patched.syspath_prepend(BENCHMARKS)
-    cases, equal, store, runs, numbers, compared, experience, scales, verified, learning, pages = (
+    cases, equal, store, runs, numbers, compared, experience, scales, verified, which, learning, pages = (
         importlib.import_module(name)
         for name in (
             *("curves.cases", "curves.equal", "curves.store", "curves.runs", "curves.numbers", "curves.compared"),
-            *("curves.experience", "curves.scales", "curves.verified", "learning", "learning_pages"),
+            *("curves.experience", "curves.scales", "curves.verified", "curves.which"),
+            *("learning", "learning_pages"),
         )
     )
 
@@ -405,6 +406,81 @@ def test_demonstrations_are_told_by_their_name_and_not_by_this_machines_folder(
     found = runs.ours(training, places)
     assert found["command"].endswith("--demonstrations one-0-data-v0")
     assert str(data) in called[0]
+
+
+# Which algorithm
+
+
+def test_the_sites_page_of_algorithms_is_that_of_its_results() -> None:
+    docs = BENCHMARKS.parent / "docs"
+    assert (docs / "which.md").read_text() == which.page(store.Store(docs / "results" / "learning"))
+
+
+def test_with_nothing_run_the_page_says_so(tmp_path: Path) -> None:
+    text = which.page(store.Store(tmp_path), tmp_path / "none.json")
+    assert "No environment has had two algorithms" in text
+    assert all(task.environment in text.split("**Not run yet, so that nothing is known:**")[1] for task in which.TASKS)
+    assert "**None of these has run yet.**" in text
+
+
+def attempt(algorithm: str, *curves: list[tuple[int, float, float]], stops: float | None = None) -> Any:
+    return which.Tried("A", algorithm, curves, stops)
+
+
+def to(steps: int, seconds: float, wanted: float = 5.0) -> list[tuple[int, float, float]]:
+    """A curve that comes to a return after so many steps and seconds."""
+    return [(1_000, 1.0, 0.0), (steps, seconds, wanted)]
+
+
+def test_the_first_is_whoever_comes_soonest_to_the_return_and_who_is_not_clearly_behind() -> None:
+    soon = attempt("sac", to(2_000, 90.0), to(3_000, 95.0), to(4_000, 99.0), stops=5.0)
+    late = attempt("td3", to(6_000, 20.0), to(6_500, 30.0), to(7_000, 40.0))
+    near = attempt("tqc", to(2_000, 300.0), to(3_000, 300.0), to(6_000, 300.0))
+    two = attempt("ddpg", to(1_500, 1.5), to(1_500, 1.5))
+    short = attempt("crossq", to(1_500, 1.5), to(1_500, 1.5), to(1_500, 1.5, wanted=4.0))
+    task = which.Task("A", "balance", 5.0)
+    found = [late, soon, near, two, short]
+    assert which.leaders(found, task, 0) == ([soon, near], "3,000 steps to 5")
+    assert which.leaders(found, task, 1) == ([late], "30 s to 5")
+    assert which.leaders([soon, two], task, 0) == ([], "")
+    assert which.take([two], task, 0) == "no comparison: DDPG (2 seeds)"
+    other = which.Task("A", "a gait")
+    assert which.leaders([soon, late], other, 0) == ([soon], "5 after 5,000 steps")
+
+
+def test_a_run_counts_within_a_budget_if_it_was_so_long_or_had_learned() -> None:
+    curves = to(2_000, 10.0), to(8_000, 80.0)
+    assert attempt("sac", *curves).within(5_000, 0) == [0.0]
+    assert attempt("sac", *curves, stops=5.0).within(5_000, 0) == [5.0, 0.0]
+    assert attempt("sac", *curves, stops=9.0).within(500, 0) == []
+    assert attempt("sac", *curves).within(60, 1) == [0.0]
+
+
+def test_the_other_machines_runs_answer_where_the_queue_has_fewer(tmp_path: Path) -> None:
+    made, elsewhere = store.Store(tmp_path / "results"), tmp_path / "successors.json"
+    runs_of = [{"environment": "Pendulum-v1", "algorithm": "tqc", "seed": n, "curve": to(2_000, 9.0)} for n in (0, 1)]
+    elsewhere.write_text(json.dumps({"runs": runs_of}))
+    for seed in range(2):
+        made.write(f"tuned/ddpg-Pendulum-v1-{seed}", trained(f"--seed {seed} --stop-at-return -200", 1.0))
+    [one] = which.tried(made, elsewhere)["Pendulum-v1"]
+    assert (one.algorithm, one.stops, one.elsewhere) == ("ddpg", -200.0, False)
+    elsewhere.write_text(json.dumps({"runs": [*runs_of, {**runs_of[0], "seed": 2}]}))
+    [one] = which.tried(made, elsewhere)["Pendulum-v1"]
+    assert (one.algorithm, len(one.curves), one.elsewhere) == ("tqc", 3, True)
+    assert "On another machine" in which.page(made, elsewhere)
+
+
+def test_settings_without_a_preset_are_compared_where_both_have_run(tmp_path: Path) -> None:
+    made, name = store.Store(tmp_path), "defaults/sac-Reacher-v5"
+    for seed, value in enumerate((-9.0, -8.0, -7.0)):
+        made.write(f"{name}-paper-{seed}", result(value, fresh_mean=value, fresh_episodes=10))
+        made.write(f"{name}-defaults-{seed}", result(value + 3, fresh_mean=value + 3, fresh_episodes=10))
+    made.write("defaults/td3-Reacher-v5-paper-0", result(1.0, fresh_mean=1.0, fresh_episodes=10))
+    text = which.without_preset(made)
+    row = "| Reacher-v5 | SAC | -8.00 (-9.00 to -7.00), 3 seeds | -5.00 (-6.00 to -4.00), 3 seeds | `defaults` |"
+    assert row in text
+    assert "| Reacher-v5 | TD3 | 1.00 (1 seed), 1 of 3 seeds |  |  |" in text
+    assert "Clearly better: `paper` in 0, `defaults` in 1, of 2 compared." in text
 
 
 def test_each_question_about_experience_has_its_table_with_medians_and_spreads(tmp_path: Path) -> None:

@@ -72,18 +72,20 @@ def half_range(environment: str) -> Any:
     return (np.asarray(space.high) - np.asarray(space.low)) / 2
 
 
-def measured(store: Store) -> dict[tuple[str, str, str, str], Runs]:
+def measured(store: Store, unrecorded: bool = False) -> dict[tuple[str, str, str, str], Runs]:
     """The trainings with a preset as it is today, by environment, algorithm, preset and what was told besides.
 
-    Seeds that were evaluated with more episodes or fewer belong together.
+    Seeds that were evaluated with more episodes or fewer belong together. `unrecorded` are those, too, that have no
+    settings with them, from before results had.
     """
     found: dict[tuple[str, str, str, str], dict[int, Result]] = {}
     for training in trainings():
         case, result = training.case, store.read(training.name)
-        if result is None or case.library != OURS or "settings" not in result:
+        if result is None or case.library != OURS:
             continue
         name = preset_of(case, result)
-        if name is not None and holds(case, result, name):
+        same = name is not None and (holds(case, result, name) if "settings" in result else unrecorded)
+        if name is not None and same:
             told = re.sub(r" --(seed|evaluation-episodes) \d+", "", result["command"])
             found.setdefault((case.plain, case.algorithm, name, told), {})[training.seed] = result
     return found

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from statistics import median
@@ -95,12 +95,12 @@ def verified(environment: str, algorithm: str, preset: str, config: Settings) ->
     return None
 
 
-def spread(values: tuple[float, ...], digits: int = 0) -> str:
+def spread(values: Sequence[float], digits: int = 0) -> str:
     """`-160 (-213 to -155)`: the median over the seeds, the lowest and the highest; one number where all are equal."""
-    middle, low, high = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
+    middle, low, high = (f"{value:z,.{digits}f}" for value in (median(values), min(values), max(values)))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def digits(returns: tuple[float, ...]) -> int:
+def digits(returns: Sequence[float]) -> int:
     """Behind the point of returns: small ones have two."""
     return 2 if max(map(abs, returns)) < 10 else 0

@@ -1,0 +1,350 @@
+"""The page about which algorithm to take, answered from what has been run: by environment, by steps, by seconds."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from textwrap import fill
+
+import numpy as np
+from curves.cases import LANDER, ROOT
+from curves.numbers import Done, done, seeds_told
+from curves.store import Store
+from curves.verified import NEEDED, flags, measured
+from scaling_pages import table
+
+from polyak.algorithms import names as known
+from polyak.algorithms import titled
+from polyak.report.statistics import probability_of_improvement
+from polyak.settings import presets
+from polyak.settings.presets.verified import digits, spread
+
+SUCCESSORS = ROOT / "docs" / "results" / "successors.json"
+"""Runs on another machine, cut off after some minutes: they answer where the queue has fewer curves."""
+STEPS = (2_000, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+SECONDS = (30, 60, 120, 300, 600, 1_200, 3_600)
+SEVERAL = 3
+"""Seeds without which an algorithm leads nowhere."""
+CLEAR = 0.9
+"""The part of pairs of seeds in which one is ahead."""
+GENERAL = ("paper", "defaults")
+"""Presets for any environment."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, as one of a kind."""
+
+    environment: str
+    kind: str
+    reached: float | None = None
+    """The return that counts as learned."""
+
+
+TASKS = (
+    Task("Pendulum-v1", "few numbers, a dense reward", -200),
+    Task("MountainCarContinuous-v0", "a goal that chance rarely finds", 90),
+    Task("InvertedPendulum-v5", "balance", 950),
+    Task("InvertedDoublePendulum-v5", "balance, harder", 9_000),
+    Task("Reacher-v5", "an arm that reaches, dense reward"),
+    Task(LANDER, "a flight with one end, shaped reward", 200),
+    Task("BipedalWalker-v3", "walking without falling, two legs", 300),
+    Task("Swimmer-v5", "a gait that pays late"),
+    Task("Hopper-v5", "a gait that falls", 2_500),
+    Task("HalfCheetah-v5", "a gait that cannot fall", 5_000),
+    Task("Walker2d-v5", "a gait that falls, more joints"),
+    Task("Ant-v5", "many joints"),
+    Task("Humanoid-v5", "very many joints"),
+    Task("FetchReach-v4", "goals, rewarded only where reached"),
+    Task("PointMaze_UMaze-v3", "goals behind walls"),
+)
+
+Curve = Sequence[Sequence[float]]
+"""Of a seed: [steps, seconds, return], evaluation by evaluation."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An algorithm in an environment with the preset it has there: a curve a seed."""
+
+    environment: str
+    algorithm: str
+    curves: Sequence[Curve]
+    stops: float | None = None
+    """The return at which the runs end, if they do."""
+    elsewhere: bool = False
+    """On the other machine."""
+
+    @property
+    def worth(self) -> tuple[int, float]:
+        """Of several ways in which it was tried, that of the most seeds, then the longest."""
+        return min(len(self.curves), 3), max(curve[-1][0] for curve in self.curves)
+
+    def reached(self, wanted: float, column: int) -> list[float]:
+        """Steps (column 0) or seconds (1) until an evaluation came to a return, of the seeds in which one did."""
+        first = (next((point for point in curve if point[2] >= wanted), None) for curve in self.curves)
+        return [point[column] for point in first if point is not None]
+
+    def within(self, budget: float, column: int) -> list[float]:
+        """The return of the last evaluation within a budget: of the seeds that were so long, or had ended by then."""
+        found: list[float] = []
+        for curve in self.curves:
+            before = [point[2] for point in curve if point[column] <= budget]
+            ended = self.stops is not None and curve[-1][2] >= self.stops
+            if before and (curve[-1][column] >= budget or ended):
+                found.append(before[-1])
+        return found
+
+
+def tried(store: Store, successors: Path = SUCCESSORS) -> dict[str, list[Tried]]:
+    """All that counts, by environment."""
+    found: dict[tuple[str, str], Tried] = {}
+    for (environment, algorithm, preset, command), runs in measured(store, unrecorded=True).items():
+        own = preset == presets.default_for(environment, algorithm) and algorithm not in NEEDED
+        if own and "--backend" not in command:
+            stop = flags(command).get("stop_at_return")
+            curves = [result["curve"] for _, result in sorted(runs.items())]
+            one = Tried(environment, algorithm, curves, None if stop is None else float(stop))
+            place = (environment, algorithm)
+            found[place] = max(one, found.get(place, one), key=lambda each: each.worth)
+    ours = by_environment(found.values())
+    theirs: dict[tuple[str, str], list[Curve]] = {}
+    for run in json.loads(successors.read_text(encoding="utf-8"))["runs"] if successors.exists() else ():
+        theirs.setdefault((run["environment"], run["algorithm"]), []).append(run["curve"])
+    others = by_environment(Tried(*place, curves, elsewhere=True) for place, curves in theirs.items())
+    return ours | {name: each for name, each in others.items() if count(each) > count(ours.get(name, []))}
+
+
+def by_environment(found: Iterable[Tried]) -> dict[str, list[Tried]]:
+    """Sorted into environments."""
+    there: dict[str, list[Tried]] = {}
+    for each in found:
+        there.setdefault(each.environment, []).append(each)
+    return there
+
+
+def count(found: Sequence[Tried]) -> int:
+    """Of curves."""
+    return sum(len(each.curves) for each in found)
+
+
+# Who leads
+
+
+def leaders(found: Sequence[Tried], task: Task, column: int) -> tuple[list[Tried], str]:
+    """Who is first or level with the first, the best median first, and in what; none where fewer than two can be told.
+
+    The fewest steps (column 0) or seconds (1) to the return that counts as learned, where somebody's seeds all came to
+    it; else the highest return within the largest budget that all had.
+    """
+    several = [each for each in found if len(each.curves) >= SEVERAL]
+    if len(several) < 2:
+        return [], ""
+    unit = ("steps", "s")[column]
+    if task.reached is not None:
+        times = [(each, each.reached(task.reached, column)) for each in several]
+        whole = [(each, [-value for value in values]) for each, values in times if len(values) == len(each.curves)]
+        if whole:
+            first = -median(max(whole, key=lambda each: median(each[1]))[1])
+            return level(whole), f"{first:,.0f} {unit} to {task.reached:,.0f}"
+    for budget in reversed((STEPS, SECONDS)[column]):
+        values = [(each, each.within(budget, column)) for each in several]
+        if all(len(found) == len(each.curves) for each, found in values):
+            first = median(max(values, key=lambda each: median(each[1]))[1])
+            return level(values), f"{first:,.0f} after {budget:,} {unit}"
+    return [], ""
+
+
+def level(scored: Sequence[tuple[Tried, list[float]]]) -> list[Tried]:
+    """The best by its median, and whoever is not clearly worse: the best's seed is higher in 9 of 10 pairs of seeds."""
+    ordered = sorted(scored, key=lambda each: -median(each[1]))
+    best = np.array(ordered[0][1])
+    chances = [probability_of_improvement(best, np.array(values)) for _, values in ordered[1:]]
+    return [ordered[0][0], *(each for (each, _), chance in zip(ordered[1:], chances, strict=True) if chance < CLEAR)]
+
+
+def take(found: Sequence[Tried], task: Task, column: int) -> str:
+    """A cell: whom to take, and for what."""
+    first, why = leaders(found, task, column)
+    if not first:
+        alone = ", ".join(f"{titled(each.algorithm)} ({seeds(each)})" for each in found)
+        return f"no comparison: {alone}"
+    return f"**{' or '.join(titled(each.algorithm) for each in first)}**: {why}"
+
+
+def seeds(each: Tried) -> str:
+    """`3 seeds`."""
+    return f"{len(each.curves)} seed{'s' if len(each.curves) > 1 else ''}"
+
+
+def rests(found: Sequence[Tried], environment: str) -> str:
+    """A cell: on how much an answer rests, and what has not been run there."""
+    there = ", ".join(f"{titled(each.algorithm)} {len(each.curves)}" for each in found)
+    missing = [titled(name) for name in asked(environment) if name not in [each.algorithm for each in found]]
+    return "; ".join(filter(None, (there, f"not run: {', '.join(missing)}" if missing else "")))
+
+
+def asked(environment: str) -> list[str]:
+    """The algorithms that have settings of their own there."""
+    return [name for name in known() if presets.default_for(environment, name) == environment and name not in NEEDED]
+
+
+# The page
+
+
+def page(store: Store, successors: Path = SUCCESSORS) -> str:
+    """The whole text."""
+    there = tried(store, successors)
+    sections = [
+        INTRODUCTION + fill(f"{first_of_all(there)} {BEGIN}", 120),
+        answers(there),
+        *(environment(task, there[task.environment]) for task in TASKS if task.environment in there),
+        budgets(there, 0),
+        budgets(there, 1),
+        without_preset(store),
+        READING,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def first_of_all(there: Mapping[str, Sequence[Tried]]) -> str:
+    """In how many environments each is among the first, by steps."""
+    firsts = [leaders(there[task.environment], task, 0)[0] for task in TASKS if task.environment in there]
+    compared = [[each.algorithm for each in found] for found in firsts if found]
+    if not compared:
+        return "No environment has had two algorithms with three seeds each yet, so that nothing here prefers one."
+    times = {name: sum(name in found for found in compared) for name in known()}
+    ordered = sorted((name for name in times if times[name]), key=lambda name: -times[name])
+    told = ", ".join(f"{titled(name)} in {times[name]}" for name in ordered)
+    return (
+        f"Two algorithms or more have been run there with three seeds or more in {len(compared)} environment"
+        f"{'s' if len(compared) > 1 else ''}. First by steps, or level with the first: {told}."
+    )
+
+
+def answers(there: Mapping[str, Sequence[Tried]]) -> str:
+    """A line a kind of task that something was run in; and which have had nothing."""
+    heads = ("task", "environment", "where steps cost", "where seconds do", "seeds")
+    rows = [
+        [
+            *(task.kind, task.environment, *(take(found, task, column) for column in (0, 1))),
+            rests(found, task.environment),
+        ]
+        for task in TASKS
+        if (found := there.get(task.environment))
+    ]
+    missing = "; ".join(f"{task.kind} ({task.environment})" for task in TASKS if task.environment not in there)
+    left = f"\n\n{fill(f'**Not run yet, so that nothing is known:** {missing}.', 120)}" if missing else ""
+    return f"## In one line each\n\n{table(heads, rows)}{left}\n\n{ALSO}"
+
+
+def environment(task: Task, found: Sequence[Tried]) -> str:
+    """The section of one."""
+    wanted = [] if task.reached is None else [f"came to {task.reached:,.0f}", "steps until then", "seconds until then"]
+    heads = ("", "seeds", *wanted, "steps, the longest", "return at the end")
+    rows: list[list[str]] = []
+    for each in found:
+        row = [titled(each.algorithm), str(len(each.curves))]
+        if task.reached is not None:
+            steps, seconds = (each.reached(task.reached, column) for column in (0, 1))
+            row += [
+                f"{len(steps)} of {len(each.curves)}",
+                *(spread(values) if values else "" for values in (steps, seconds)),
+            ]
+        ends = [curve[-1][2] for curve in each.curves]
+        rows.append([*row, f"{max(curve[-1][0] for curve in each.curves):,.0f}", spread(ends, digits(ends))])
+    machine = "\n\nOn another machine, and cut off by the clock; see [what they share](algorithms/index.md)."
+    return f"## {task.environment}\n\n{table(heads, rows)}{machine if found[0].elsewhere else ''}"
+
+
+def budgets(there: Mapping[str, Sequence[Tried]], column: int) -> str:
+    """A row an environment and algorithm: the last evaluation within each budget, until the environment's runs end."""
+    unit, ladder = (("steps", STEPS), ("seconds", SECONDS))[column]
+    rows: list[list[str]] = []
+    for task in TASKS:
+        found = there.get(task.environment, [])
+        end = max((curve[-1][column] for each in found for curve in each.curves), default=0)
+        last = next((budget for budget in ladder if budget >= end), ladder[-1])
+        for each in found:
+            cells = [cell(each.within(budget, column)) if budget <= last else "" for budget in ladder]
+            rows.append([task.environment, titled(each.algorithm), *cells])
+    filled = [number for number in range(2, 2 + len(ladder)) if any(row[number] for row in rows)]
+    shown = [[row[number] for number in (0, 1, *filled)] for row in rows if any(row[2:])]
+    heads = ("environment", "", *(f"{ladder[number - 2]:,}" for number in filled))
+    return f"## By budget in {unit}\n\n{BUDGET[column]}\n\n{table(heads, shown)}"
+
+
+def cell(values: Sequence[float]) -> str:
+    """Median, lowest and highest, and of how many seeds where it is one."""
+    if not values:
+        return ""
+    return spread(values, digits(values)) + (" (1 seed)" if len(values) == 1 else "")
+
+
+def without_preset(store: Store) -> str:
+    """What an environment without a preset gets, and what that rests on."""
+    found = {each.case.name: each for each in done(store, "defaults") if each.results}
+    places = dict.fromkeys((each.case.environment, each.case.algorithm) for each in found.values())
+    rows: list[list[str]] = []
+    for place in places:
+        sides = [found.get(f"defaults/{place[1]}-{place[0]}-{name}") for name in GENERAL]
+        cells = [f"{cell(side.fresh.tolist())}, {seeds_told([side])} seeds" if side else "" for side in sides]
+        rows.append([place[0], titled(place[1]), *cells, better(sides)])
+    if not rows:
+        return f"{WITHOUT}\n\n{UNKNOWN}"
+    won = {name: sum(row[-1] == f"`{name}`" for row in rows) for name in GENERAL}
+    told = f"Clearly better: `paper` in {won['paper']}, `defaults` in {won['defaults']}, of {len(rows)} compared."
+    heads = ("environment", "", *(f"`{name}`" for name in GENERAL), "clearly better")
+    return f"{WITHOUT}\n\n{table(heads, rows)}\n\n{told}"
+
+
+def better(sides: Sequence[Done | None]) -> str:
+    """The preset whose seed is the higher in 9 of 10 pairs; empty where there is none, or a side has one seed."""
+    left, right = (np.zeros(0) if side is None else side.fresh for side in sides)
+    if min(len(left), len(right)) < SEVERAL:
+        return ""
+    chance = probability_of_improvement(left, right)
+    return f"`{GENERAL[0]}`" if chance >= CLEAR else f"`{GENERAL[1]}`" if chance <= 1 - CLEAR else ""
+
+
+INTRODUCTION = """# Which algorithm?
+
+Answered from what has been run, and from nothing else: each algorithm with the preset that it has for the environment
+(`polyak presets`), in JAX, one thread.
+
+"""
+
+BEGIN = "Where nothing is known, begin with SAC: it explores by itself, and steers how much."
+
+ALSO = """"or" joins those between which these seeds find no order. Two more answers come from what an algorithm is,
+not from these numbers: where demonstrations are there, [RLPD](algorithms/redq.md#rlpd) has half of each batch from
+them; where the policy must not draw its actions, TD3 is DDPG with what repairs it. A step of REDQ, DroQ and RLPD is
+20 updates: they are for environments whose steps cost more than those. [Recipes](recipes.md#which-algorithm) says
+each in a line."""
+
+BUDGET = (
+    """The return of the last evaluation within so many steps: the median over the seeds, the lowest and the highest. A
+run that stopped because it had learned counts on with its last evaluation; one that was not so long does not.""",
+    """The same by the clock, from the start of training, compilation included. The queue runs two trainings beside each
+other and other work, so that these are upper bounds, and only large ratios within one environment mean something.""",
+)
+
+WITHOUT = """## Settings where there is no preset
+
+An environment that no preset is tuned for gets `paper` with DDPG, TD3 and SAC, and the algorithm's own `defaults`
+with what came after them, because their papers' networks take days on a CPU. Whether `paper` is the better choice is
+a question for `python benchmarks/learning.py --part defaults`, which trains with both where other settings are known
+too. Below: returns of ten fresh episodes, the median over the seeds, the lowest and the highest."""
+
+UNKNOWN = """**None of these has run yet.** Today's choice rests on the papers alone, whose settings were chosen for
+MuJoCo's walkers and a million steps."""
+
+READING = """## How to read this
+
+This page is written by `benchmarks/learning_pages.py` from [the results](results.md) and grows with them; of
+several ways in which an algorithm was run in an environment, it takes that of the most seeds, then the longest.
+Three seeds show what is large and nothing that is small: one is called first only if its seed is ahead in nine of
+ten pairs of seeds, and seeds are counted in every row. What is not in a table has not been run. Runs from before
+results said with which settings verify no preset, and are shown here all the same. A learner's settings matter as
+much as its name: these are the presets', and [a search](tuning.md) may find better ones."""
