@@ -444,8 +444,11 @@ def test_the_first_is_whoever_comes_soonest_to_the_return_and_who_is_not_clearly
     assert which.leaders(found, task, 1) == ([late], "30 s to 5")
     assert which.leaders([soon, two], task, 0) == ([], "")
     assert which.take([two], task, 0) == "no comparison: DDPG (2 seeds)"
+    assert which.take(found, task, 1) == "**TD3**: 30 s to 5"
+    assert which.take([near, soon], task, 0) == "no order: **TQC or SAC**: 3,000 steps to 5"
     other = which.Task("A", "a gait")
     assert which.leaders([soon, late], other, 0) == ([soon], "5 after 5,000 steps")
+    assert which.take([late, near], other, 1) == "no budget that all had"
 
 
 def test_a_run_counts_within_a_budget_if_it_was_so_long_or_had_learned() -> None:

@@ -79,7 +79,7 @@ class Tried:
     @property
     def worth(self) -> tuple[int, float]:
         """Of several ways in which it was tried, that of the most seeds, then the longest."""
-        return min(len(self.curves), 3), max(curve[-1][0] for curve in self.curves)
+        return len(self.curves), max(curve[-1][0] for curve in self.curves)
 
     def reached(self, wanted: float, column: int) -> list[float]:
         """Steps (column 0) or seconds (1) until an evaluation came to a return, of the seeds in which one did."""
@@ -167,10 +167,14 @@ def level(scored: Sequence[tuple[Tried, list[float]]]) -> list[Tried]:
 def take(found: Sequence[Tried], task: Task, column: int) -> str:
     """A cell: whom to take, and for what."""
     first, why = leaders(found, task, column)
+    several = [each for each in found if len(each.curves) >= SEVERAL]
+    if not first and len(several) > 1:
+        return "no budget that all had"
     if not first:
         alone = ", ".join(f"{titled(each.algorithm)} ({seeds(each)})" for each in found)
         return f"no comparison: {alone}"
-    return f"**{' or '.join(titled(each.algorithm) for each in first)}**: {why}"
+    told = f"**{' or '.join(titled(each.algorithm) for each in first)}**: {why}"
+    return f"no order: {told}" if len(first) == len(several) else told
 
 
 def seeds(each: Tried) -> str:
