@@ -317,6 +317,10 @@ def test_the_page_compares_what_both_have_and_says_what_has_not_run(tmp_path: Pa
     assert "Stable-Baselines3 (1 of 3)" in drawn
 
 
+def test_a_fall_is_an_evaluation_much_below_the_one_before() -> None:
+    assert pages.tables.falls(result(0.0, 150.0, 40.0, -70.0, 20.0, -80.0)) == 2
+
+
 def test_the_sites_page_is_that_of_its_results() -> None:
     docs = BENCHMARKS.parent / "docs"
     assert (docs / "results.md").read_text() == pages.page(store.Store(docs / "results" / "learning"))
