@@ -17,7 +17,7 @@ from peers.cases import CONTENDERS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-WORDS = ("clock", "reached", "cost", "rates", "limit", "versions", "evaluated")
+WORDS = ("clock", "reached", "cost", "rates", "limit", "versions", "evaluated", "fresh")
 """What a line that answers begins with."""
 
 
@@ -67,9 +67,13 @@ class Process:
             self._process.stdin.flush()
         return self.answer()
 
+    def kill(self) -> None:
+        """End it; who waits for its answer is told."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it, and remove its folder."""
-        self._process.kill()
+        self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
             with contextlib.suppress(BrokenPipeError):
