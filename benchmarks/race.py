@@ -5,10 +5,10 @@
     python benchmarks/race.py --minutes 60   # begins none after an hour
     python benchmarks/race_pages.py          # docs/race.md, its picture and README's line, of what there is
 
-It is timed, so it has to run alone. A run is a process of its own with one thread, so that the second core is free for
-whatever else the machine does, and every library evaluates alike: ten episodes without noise, in an environment of
-their own, every so many steps. A run that does not arrive within its course's steps or seconds has not arrived, and
-counts as that. `curves/races.py` has the courses and who runs, `curves/race.toml` the peers' settings.
+It is timed, so it has to run alone. A run is a process of its own with as many threads as its library takes by itself,
+and every library evaluates alike: ten episodes without noise, in an environment of their own, every so many steps. A
+run that does not arrive within its course's steps or seconds has not arrived, and counts as that. `curves/races.py` has
+the courses and who runs, `curves/race.toml` the peers' settings.
 """
 
 import argparse

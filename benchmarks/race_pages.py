@@ -46,8 +46,8 @@ that none has more tries than another: SAC, TQC and CrossQ.
 - **The evaluations** are the same for all: the mean of {episodes} episodes without noise in an environment of their
   own, every so many environment steps. That mean is partly luck: the policy that was stopped by it then plays {fresh}
   fresh episodes, untimed, and the tables say of how many seeds the mean is still at the goal.
-- **Alone, with one thread.** One run at a time, on a machine with two cores, of which the second is left to whatever
-  else the system does. A round is one seed of everybody, then comes the next seed.
+- **Alone.** One run at a time on a machine with two cores, with as many threads as each library takes by itself. One
+  seed of everybody, then the next.
 - **Not arrived** is what has not reached the goal within the course's steps or seconds. It counts as slower than all
   that did: a median is of all seeds.
 
@@ -179,7 +179,7 @@ def summary(store: Store) -> str:
 
 ALTERNATIVE = "Seconds from a cold command to a return: each library's fastest algorithm, a point a seed"
 CLAIM = """Medians over seeds, from a cold command to an evaluation that reaches the return, each library with its best
-published settings and the fastest of SAC, TQC and CrossQ, on one thread ([everybody, and what has not
+published settings and the fastest of SAC, TQC and CrossQ, on two cores ([everybody, and what has not
 run](docs/race.md))."""
 
 

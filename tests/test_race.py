@@ -62,7 +62,7 @@ def test_everybodys_seed_comes_before_the_next_and_every_library_runs_the_same_a
     assert len({each.name for each in races.entries()}) == len(races.entries()) == 9 * (3 * 5 + 3 * 3)
     told = "--stop-at-return -200 --steps 20000 --steps-per-epoch 1000 --evaluation-episodes 10"
     command = entry("sac-Pendulum-v1-polyak-3").case.command(3)
-    assert command == f"train sac Pendulum-v1 --seed 3 {told} --threads 1".split()
+    assert command == f"train sac Pendulum-v1 --seed 3 {told}".split()
 
 
 def test_what_the_peers_race_with_says_where_it_was_published() -> None:

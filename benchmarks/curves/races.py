@@ -39,7 +39,7 @@ class Course:
         flags = f"{told} --evaluation-episodes {EPISODES}"
         return Block(
             [
-                Case(GROUP, algorithm, self.environment, flags, library, FRESH, library)
+                Case(GROUP, algorithm, self.environment, flags, library, FRESH, library, threads=None)
                 for algorithm in ALGORITHMS
                 for library in LIBRARIES
             ],

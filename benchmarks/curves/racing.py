@@ -114,7 +114,7 @@ def ours(entry: Training, where: Course, folder: Path) -> Result:
         RuntimeError: it failed.
     """
     command = entry.case.command(entry.seed)
-    result, track = about(" ".join(["polyak", *command]), alone=True), Track()
+    result, track = about(" ".join(["polyak", *command]), threads=entry.case.threads, alone=True), Track()
     at = timed(track, [*command, "--run-dir", str(folder)], folder, where.seconds)
     run = begun(folder)
     if run is None:
@@ -173,7 +173,7 @@ def theirs(entry: Training, where: Course, peers: str) -> Result:
         "algorithm": case.algorithm,
         "environment": case.environment,
         "seed": entry.seed,
-        "threads": 1,
+        "threads": case.threads,
         "goal": where.goal,
         "look": where.look,
         "episodes": EPISODES,
@@ -181,7 +181,9 @@ def theirs(entry: Training, where: Course, peers: str) -> Result:
     }
     options = {"arguments": arguments, "fresh": [case.fresh, FRESH_SEED]}
     script = CONTENDERS[case.library].script
-    result = about(f"benchmarks/peers/{script} '{json.dumps({**job, 'options': options})}'", alone=True)
+    result = about(
+        f"benchmarks/peers/{script} '{json.dumps({**job, 'options': options})}'", threads=case.threads, alone=True
+    )
     result |= {"settings": arguments, "source": source}
     track = Track()
     with trainer(case.library, job, peers, **options) as process:

@@ -112,7 +112,7 @@ def clear(folder: Path) -> None:
         shutil.rmtree(checkpoints)
 
 
-def about(command: str, *, alone: bool = False) -> Result:
+def about(command: str, *, threads: int | None = 1, alone: bool = False) -> Result:
     """What every result says besides what was learned; seconds are an upper bound where others ran beside it."""
     last = ["git", "log", "-1", "--format=%H", "--", "src"]  # what the package is
     commit = subprocess.run(last, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -121,7 +121,7 @@ def about(command: str, *, alone: bool = False) -> Result:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "processor": processor(),
-        "threads": 1,
+        "threads": threads,
         "quiet": alone,
         "columns": ["steps", "seconds", "return"],
     }

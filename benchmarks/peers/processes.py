@@ -24,7 +24,9 @@ WORDS = ("clock", "reached", "cost", "rates", "limit", "versions", "evaluated", 
 class Process:
     """A contender's process, in a folder of its own that goes with it."""
 
-    def __init__(self, name: str, command: Sequence[str], threads: int, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], threads: int | None, extra: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self._folder = Path(tempfile.mkdtemp(prefix="polyak-bench-"))
         own = {
