@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import UnionType
@@ -50,13 +51,18 @@ def _as_text(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "polyak": polyak.__version__}
-    for package in ("numpy", "gymnasium", "jax", "jaxlib", "torch", "tensorflow", "mujoco", "box2d"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    packages = ("numpy", "gymnasium", "jax", "jaxlib", "torch", "tensorflow", "mujoco", "box2d")
+    installed = {package: found for package in packages if (found := _installed(package)) is not None}
+    return {"python": platform.python_version(), "polyak": polyak.__version__, **installed}
+
+
+@cache
+def _installed(package: str) -> str | None:
+    """Its version, looked up once in a process."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _machine() -> dict[str, Any]:
