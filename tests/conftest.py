@@ -34,7 +34,10 @@ __all__ = ["alarm", "clock", "cluster", "compiled_once"]  # fixtures
 NUMBERS = ("test_learners", "test_agreement", "test_fast")
 CLUSTERED = "test_ray"
 """What the names of the files begin with whose tests share a simulated cluster (cluster.py)."""
-SLOWEST = (*NUMBERS, "test_notebooks", "test_together", "test_resume", "test_faults", "test_threads", "test_recording")
+SLOWEST = (
+    *(*NUMBERS, "test_notebooks", "test_together", "test_resume", "test_faults", "test_threads", "test_recording"),
+    *("test_tune", "test_strange_folders", "test_training", "test_sweep"),  # which would be the last by their names
+)
 HURRY = "disable_most_optimizations"
 """JAX's name for it: bursts compile in two thirds of the time, and round otherwise in the last bits."""
 
@@ -70,6 +73,14 @@ def double() -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     """An entry that another test process is just writing is compiled here too; it is no failure."""
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache entry")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Nothing waits for the disk, a run 32 times: what a machine leaves that loses its power, no test can see."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which refuses a file that is closed, too
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

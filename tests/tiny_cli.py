@@ -196,8 +196,12 @@ def untrained_run(folder: Path, environment: Any = TINY, algorithm: str = "ddpg"
 
 
 def process_environment() -> dict[str, str]:
-    """For subprocesses: polyak and this module can be imported; conftest's limits on threads are inherited."""
-    folders = (Path(polyak.__file__).parents[1], Path(__file__).parent)
+    """For subprocesses: polyak and this module can be imported; conftest's limits on threads are inherited.
+
+    They do not wait for the disk either: Python imports `starting/sitecustomize.py` by itself.
+    """
+    tests = Path(__file__).parent
+    folders = (Path(polyak.__file__).parents[1], tests, tests / "starting")
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**inherited, "PYTHONPATH": os.pathsep.join(map(str, folders))}
 
