@@ -75,8 +75,10 @@ def test_a_network_in_numpy_and_in_every_framework(activation: ActivationKind, p
     total: Callable[..., Any] = lambda weights: parts_of(precise).network(weights, precise.tensor(inputs)).sum()  # noqa: E731
     if precise.name == "tensorflow":
         total = lambda weights: parts_of(precise).tf.reduce_sum(parts_of(precise).network(weights, inputs))  # noqa: E731
-    assert relative_error(plain(parts_of(precise).network(weights, precise.tensor(inputs))), expected) < EXACT
-    _, gradient = parts_of(precise).value_and_gradient(total, weights)
+    network = precise.prepared(parts_of(precise).network)
+    assert relative_error(plain(network(weights, precise.tensor(inputs))), expected) < EXACT
+    differentiated = precise.prepared(lambda weights: parts_of(precise).value_and_gradient(total, weights))
+    _, gradient = differentiated(weights)
     assert_agree(plain(gradient), oracle.backward(actor, trace, np.ones_like(expected))[0], EXACT)
     acted = forward(body, {name: value.astype(np.float32) for name, value in actor.items()})(inputs.astype(np.float32))
     assert relative_error(acted, expected) < 1e-6

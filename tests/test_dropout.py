@@ -84,7 +84,8 @@ class Problem:
             outputs = parts.network(weights, *given)
             return (outputs * upstream).sum(), outputs
 
-        (_, outputs), gradient = parts.value_and_gradient(loss, native_network(self.arrays, self.body, framework))
+        differentiated = framework.prepared(lambda weights: parts.value_and_gradient(loss, weights))
+        (_, outputs), gradient = differentiated(native_network(self.arrays, self.body, framework))
         return plain(outputs), plain(gradient)
 
 
@@ -120,7 +121,7 @@ def test_nothing_is_dropped_where_nothing_is_told(body: Body, precise: Framework
     """As in NumPy, which never drops any."""
     problem = Problem(body)
     weights = native_network(problem.arrays, body, precise)
-    found = plain(parts_of(precise).network(weights, precise.tensor(problem.inputs)))
+    found = plain(precise.prepared(parts_of(precise).network)(weights, precise.tensor(problem.inputs)))
     without = tuple(layer for layer in body if not isinstance(layer, Dropout))
     acted = forward(without, problem.arrays)(problem.inputs)
     assert relative_error(acted, found) < 1e-6  # the norm's epsilon is of float32 there

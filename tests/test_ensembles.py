@@ -117,7 +117,8 @@ def through(framework: Framework, body: Body, arrays: Arrays, inputs: Any) -> tu
         return parts.regression(outputs * (outputs + 2.0), 0.0 * outputs + 1.0, Settings()), outputs
 
     both = native_network(arrays, body, framework), framework.tensor(inputs)
-    (_, outputs), (gradient, slope) = parts.value_and_gradient(loss, both)
+    differentiated = framework.prepared(lambda both: parts.value_and_gradient(loss, both))
+    (_, outputs), (gradient, slope) = differentiated(both)
     return plain(outputs), plain(gradient), plain(slope)
 
 
@@ -194,20 +195,17 @@ def assert_members(together: Arrays, apart: Arrays) -> None:
             assert relative_error(ours, expected) < UPDATES, name
 
 
-def ends(name: str, *, fast: bool) -> tuple[Arrays, Arrays]:
-    """After three updates: of an ensemble, and of as many networks without anything fast."""
-    toys = [regressing(name, together=each) for each in (True, False)]
-    started = [(toys[0], fast), (toys[1], False)]
-    return tuple(  # pyright: ignore[reportReturnType]
-        played(make_learner(name, toy, SPEC, CONFIG, beginning(toy), Execution("cpu", None, quick)))
-        for toy, quick in started
-    )
+def apart(seed: int = 3) -> Arrays:
+    """After three updates of as many networks, in PyTorch, without anything fast."""
+    toy = regressing("torch", together=False)
+    return played(make_learner("torch", toy, SPEC, CONFIG, beginning(toy, seed), Execution("cpu", None, fast=False)))
 
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize(("name", "fast"), WAYS)
 def test_updates_of_one_are_those_of_as_many_networks(name: str, fast: bool) -> None:
-    assert_members(*ends(name, fast=fast))
+    toy = regressing(name, together=True)
+    assert_members(played(make_learner(name, toy, SPEC, CONFIG, beginning(toy), Execution("cpu", None, fast))), apart())
 
 
 @pytest.mark.usefixtures("double")
@@ -222,10 +220,8 @@ def test_runs_in_one_call_have_theirs_apart() -> None:
             batch = Batch(generator.standard_normal((updates, 8, SPEC.layout.width)), SPEC.layout)
             seat.launch(batch, {"noise": generator.standard_normal((updates, 8, 1))})
         group.launch()
-    apart = regressing("torch", together=False)
     for seed, seat in zip((3, 4), seats, strict=True):
-        single = make_learner("torch", apart, SPEC, CONFIG, beginning(apart, seed), Execution("cpu", None, fast=False))
-        assert_members(seat.arrays(), played(single))
+        assert_members(seat.arrays(), apart(seed))
 
 
 # PyTorch's kernels

@@ -13,7 +13,6 @@ import backends
 from backends import (
     ALGORITHMS,
     Framework,
-    arguments_of,
     batch_of,
     frameworks_of,
     gradients_of,
@@ -24,11 +23,12 @@ from backends import (
     parts_of,
     plain,
     state_of,
+    update_of,
     updated,
 )
 from backends.broken import BROKEN, BROKEN_PARTS, Break, improving, nothing
 from polyak import frameworks
-from polyak.algorithm import STEP, first_state
+from polyak.algorithm import ERROR, STEP, first_state
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Carriage, Execution
 from polyak.frameworks.state import Weights, mapped
@@ -80,7 +80,8 @@ def test_target(name: str, precise: Framework) -> None:
     noise = [next(iter(case.noise.values()))[0]] if case.noise else []
     module, given = module_of(case, precise), [native(value, precise) for value in noise]
     config = [case.config] if name in ("td3", "tqc") else []
-    actual = plain(module.target(state_of(case, precise), batch_of(case, precise), *given, *config))
+    target = precise.prepared(lambda state, batch: module.target(state, batch, *given, *config))
+    actual = plain(target(state_of(case, precise), batch_of(case, precise)))
     expected = importlib.import_module(f"reference.{name}").target(case.arrays, case.batch(0), *noise, *config)
     assert relative_error(actual, expected) < EXACT
     ended = case.batch(0).discount == 0.0
@@ -92,8 +93,9 @@ def test_target(name: str, precise: Framework) -> None:
 def test_smoothed_target_action(precise: Framework) -> None:
     case = make_case("td3", target_noise=0.6, target_noise_clip=0.5)
     noise = case.noise["target_action"][0]
-    smoothed = module_of(case, precise).smoothed_target_action
-    actual = plain(smoothed(state_of(case, precise), batch_of(case, precise), native(noise, precise), case.config))
+    module = module_of(case, precise)
+    smoothed = precise.prepared(lambda *tensors: module.smoothed_target_action(*tensors, case.config))
+    actual = plain(smoothed(state_of(case, precise), batch_of(case, precise), native(noise, precise)))
     expected = oracle_td3.smoothed_target_action(case.arrays, case.batch(0), noise, case.config)
     assert relative_error(actual, expected) < EXACT
     assert np.max(np.abs(actual)) == 1.0, "the action's clip is at work"
@@ -141,9 +143,8 @@ def test_deterministic_actor_loss(name: str, critic_name: str, precise: Framewor
 def test_sample_action(precise: Framework) -> None:
     case = make_case("sac")
     actor, observation, noise = wide_policy(case), case.batch(0).observation, case.noise["action"][0]
-    action, log_probability = plain(
-        module_of(case, precise).sample_action(*(native(x, precise) for x in (actor, observation, noise)))
-    )
+    sample = precise.prepared(module_of(case, precise).sample_action)
+    action, log_probability = plain(sample(*(native(x, precise) for x in (actor, observation, noise))))
     expected = oracle_sac.sample_action(actor, observation, noise)
     assert relative_error(action, expected.action) < EXACT
     assert relative_error(log_probability, expected.log_probability) < EXACT
@@ -282,7 +283,11 @@ def test_td3_delay_goes_on_across_calls(bursts: tuple[int, ...], framework: Fram
         assert learner.arrays()["adam_actor/count"] == done // 2
 
 
-@in_each(OTHERS)
+IN_A_LOOP = [*((name, "torch") for name in OTHERS), ("sac", "jax"), ("sac", "tensorflow")]
+"""The loop over updates is the same for every page: SAC's is compiled in it, and TD3's by the test before."""
+
+
+@pytest.mark.parametrize(("name", "framework"), IN_A_LOOP, indirect=["framework"])
 def test_fifty_bursts_of_one_are_one_burst_of_fifty(name: str, framework: Framework) -> None:
     case = make_case(name, updates=50)
     one, fifty = learner_of(case, framework.name), learner_of(case, framework.name)
@@ -372,7 +377,7 @@ def no_delay(name: str) -> dict[str, Any]:
 
 
 @in_each(OTHERS)
-def test_saturated_actions_are_counted_on_both_sides(name: str, framework: Framework) -> None:
+def test_saturated_actions_are_counted_on_both_sides(name: str, precise: Framework) -> None:
     """An actor whose three components are near 1, inside, and near -1 for every observation."""
     case = make_case(name, updates=1, **no_delay(name))
     last = len(oracle.part(case.arrays, "actor")) // 2 - 1
@@ -380,7 +385,8 @@ def test_saturated_actions_are_counted_on_both_sides(name: str, framework: Frame
     bias = f"actor/{last}/bias"
     shift = shift[: len(case.arrays[bias])]
     case = dataclasses.replace(case, arrays=case.arrays | {bias: case.arrays[bias] + shift})
-    metrics = play(learner_of(case, framework.name, fast=False), case, [1])
+    _, measured = update_of(case, precise)(state_of(case, precise), 0)
+    metrics = {name: np.array([value]) for name, value in plain(dict(measured)).items() if name != ERROR}
     assert metrics["saturated"][0] == pytest.approx(2 / 3)
     assert_agree(metrics, solve(case)[1], 1e-12)
 
@@ -404,8 +410,8 @@ def test_the_actor_step_leaves_the_critics_alone(
 def test_an_update_is_a_pure_function(name: str, precise: Framework) -> None:
     """The state that was given keeps its bits, and the same arguments give the same bits again."""
     case = TWO_UPDATES[name]
-    module, state = module_of(case, precise), state_of(case, precise)
-    ends = [module.update(state, *arguments_of(case, precise, 0)) for _ in range(2)]
+    state, update = state_of(case, precise), update_of(case, precise)
+    ends = [update(state, 0) for _ in range(2)]
     assert_same_bits(plain(state), plain(state_of(case, precise)))
     assert_same_bits(plain(ends[0][0]), plain(ends[1][0]))
     assert_same_bits(plain(dict(ends[0][1])), plain(dict(ends[1][1])))

@@ -273,9 +273,10 @@ def test_statistics_within_a_block_are_folded() -> None:
     indirect=["framework"],
 )
 def test_one_and_ten_updates(name: str, framework: Framework) -> None:
+    """TensorFlow compiles for a quarter of a minute what tests/test_learners.py compiles with other layers."""
     case = CASES[name]
     states, expected = solve(case)
-    learner, rows = learner_of(case, framework.name), []
+    learner, rows = learner_of(case, framework.name, fast=framework.name != "tensorflow"), []
     for index, state in enumerate(states):
         metrics = learner.update(*case.burst(index, index + 1))
         rows.append(metrics.values[0])

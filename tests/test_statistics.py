@@ -105,7 +105,8 @@ def test_training_is_the_oracle(calls: int, precise: Framework) -> None:
         outputs, after = parts.network_in_training(both[0], both[1], net.statistics)
         return 0.5 * (outputs**2).sum(), (outputs, after)
 
-    (_, (outputs, after)), (slopes, slope) = parts.value_and_gradient(loss, (net.parameters, precise.tensor(inputs)))
+    differentiated = precise.prepared(lambda both: parts.value_and_gradient(loss, both))
+    (_, (outputs, after)), (slopes, slope) = differentiated((net.parameters, precise.tensor(inputs)))
     assert_agree({"y": plain(outputs), "dx": plain(slope)}, {"y": found.output, "dx": of_inputs}, EXACT)
     assert_agree(plain(slopes), gradients, 10 * EXACT)
     assert_agree(plain(after), found.after, EXACT)
@@ -117,9 +118,10 @@ def test_evaluation_is_the_oracle_in_every_framework_and_in_numpy(precise: Frame
     found = oracle.through(weights, kept, inputs, training=False)
     parts, net = parts_of(precise), native_state(arrays, precise).actor
     total = lambda x: (parts.network(in_evaluation(net), x) ** 2).sum()  # noqa: E731
-    _, slope = parts.value_and_gradient(total, precise.tensor(inputs))
+    _, slope = precise.prepared(lambda x: parts.value_and_gradient(total, x))(precise.tensor(inputs))
     expected = oracle.back(weights, found.trace, 2.0 * found.output)[1]
-    assert relative_error(plain(parts.network(in_evaluation(net), precise.tensor(inputs))), found.output) < EXACT
+    outputs = precise.prepared(lambda x: parts.network(in_evaluation(net), x))(precise.tensor(inputs))
+    assert relative_error(plain(outputs), found.output) < EXACT
     assert relative_error(plain(slope), expected) < EXACT
     assert relative_error(networks_of(ENTRIES, arrays)["actor"](rows()), found.output) < 1e-6
 

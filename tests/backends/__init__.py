@@ -54,6 +54,10 @@ class Framework(Protocol):
         """Each operation by itself, so that a function replaced in a module is used."""
         ...
 
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of tensors as it is now; JAX's is computed by NumPy, so that nothing is compiled (traced.py)."""
+        ...
+
 
 def framework(name: str) -> Framework:
     """The adapter of a framework, which is imported now."""
@@ -101,8 +105,9 @@ def plain(value: Any) -> Any:
 
 def gradients_of(framework: Framework, function: Callable[..., Any], parameters: Any, *rest: Any) -> Any:
     """What a loss gives, and its gradient in the parameters, all as NumPy has it."""
-    differentiate = parts_of(framework).value_and_gradient
-    return plain(differentiate(function, native(parameters, framework), *native(rest, framework)))
+    differentiate, others = parts_of(framework).value_and_gradient, native(rest, framework)
+    differentiated = framework.prepared(lambda tensors: differentiate(function, tensors, *others))
+    return plain(differentiated(native(parameters, framework)))
 
 
 def state_of(case: Case, framework: Framework) -> State:
@@ -137,9 +142,23 @@ def seen(draw: Draw, sent: Any) -> Any:
     return bits.reshape(-1, *draw.shape) > 0
 
 
+def update_of(case: Case, framework: Framework) -> Callable[[Any, int], tuple[Any, dict[str, Any]]]:
+    """(state, index of the update) -> (state, what was measured), by the pure function of the module as it is now."""
+    update, ready = module_of(case, framework).update, dict[Any, Callable[..., Any]]()
+
+    def one(state: Any, index: int) -> tuple[Any, dict[str, Any]]:
+        batch, draws, flags, config = arguments_of(case, framework, index)
+        due = tuple(flags.values())
+        if due not in ready:
+            ready[due] = framework.prepared(lambda *tensors: update(*tensors, flags, config))
+        return ready[due](state, batch, draws)
+
+    return one
+
+
 def updated(case: Case, framework: Framework) -> dict[str, Any]:
     """The state after the case's updates, by the pure function of the module as it is now."""
-    module, state = module_of(case, framework), state_of(case, framework)
+    state, update = state_of(case, framework), update_of(case, framework)
     for index in range(len(case.records)):
-        state, _ = module.update(state, *arguments_of(case, framework, index))
+        state, _ = update(state, index)
     return plain(state)

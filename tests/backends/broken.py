@@ -56,7 +56,8 @@ def with_adam(framework: Framework, direction: Callable[..., Any]) -> Replacemen
 
     def step(net: Trained, gradient: Any, optimizer: Any, *statistics: Any) -> Trained:
         new = right(net, gradient, optimizer, *statistics)
-        count = new.adam["count"] * 1.0 if framework.name == "jax" else float(np.asarray(new.adam["count"]))  # traced
+        counted = new.adam["count"]  # in JAX it is traced
+        count = 1.0 * counted if framework.name == "jax" else float(np.asarray(counted))
         corrections = 1.0 - optimizer.beta_1**count, 1.0 - optimizer.beta_2**count
         move = lambda value, m, v: value - optimizer.rate * direction(m, v, *corrections, sqrt)  # noqa: E731
         return new._replace(parameters=mapped(move, net.parameters, new.adam["first"], new.adam["second"]))

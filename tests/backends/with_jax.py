@@ -1,11 +1,13 @@
 """JAX for the tests."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+
+from backends.traced import Traced
 
 
 class Jax:
@@ -19,6 +21,9 @@ class Jax:
     def precisely(self) -> Generator[None]:
         with jax.disable_jit():
             yield
+
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return Traced(function)
 
 
 FRAMEWORK = Jax()

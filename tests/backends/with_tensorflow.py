@@ -1,6 +1,6 @@
 """TensorFlow for the tests."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -20,6 +20,9 @@ class TensorFlow:
     @contextmanager
     def precisely(self) -> Generator[None]:
         yield
+
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
 
 
 FRAMEWORK = TensorFlow()

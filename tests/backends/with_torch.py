@@ -1,6 +1,6 @@
 """PyTorch for the tests."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -18,6 +18,9 @@ class Torch:
     def precisely(self) -> Generator[None]:
         with torch.no_grad():
             yield
+
+    def prepared(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
 
 
 FRAMEWORK = Torch()
