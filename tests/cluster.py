@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tiny_cli import process_environment
+from tiny_cli import PATIENCE, process_environment
 
 STORE_BYTES = 80 * 1024**2
 QUICK = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
@@ -82,7 +82,7 @@ def cluster() -> Iterator[Simulated]:
     yield made
     made.close()
     left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before and is_ray(child)]
-    alive = psutil.wait_procs(left, timeout=30)[1]
+    alive = psutil.wait_procs(left, timeout=PATIENCE)[1]
     for process in alive:
         process.kill()
     assert not alive

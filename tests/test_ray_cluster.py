@@ -165,7 +165,7 @@ with connect("ray") as ray:
     started = psutil.Process().children(recursive=True)
     dashboards = [each.cmdline() for each in started if "dashboard/dashboard.py" in " ".join(each.cmdline())]
     assert all("--disable-frontend" in line for line in dashboards)  # what is left of it counts jobs
-print(len(psutil.wait_procs(started, timeout=60)[1]), ray.is_initialized(), "RAY_AUTH_MODE" in os.environ)
+print(len(psutil.wait_procs(started, timeout=900)[1]), ray.is_initialized(), "RAY_AUTH_MODE" in os.environ)
 """
     command = [sys.executable, "-c", program]
     environment = {name: value for name, value in process_environment().items() if name != "RAY_AUTH_MODE"}

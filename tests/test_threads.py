@@ -155,7 +155,7 @@ def test_the_threads_that_jax_runs_with_are_told_and_nothing_is_left_for_childre
     environment = {name: value for name, value in process_environment().items() if name not in VARIABLES}
     command = [sys.executable, "-c", STARTED, who]
     done = subprocess.run(
-        command, env=environment | {"PJRT_NPROC": "2"}, check=True, capture_output=True, text=True, timeout=300
+        command, env=environment | {"PJRT_NPROC": "2"}, check=True, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.stdout.splitlines() == [said, "True", "jax was in use before this process was forked"], done.stderr
 

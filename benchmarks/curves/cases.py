@@ -27,8 +27,6 @@ class Case:
     fresh: int = 100
     """Episodes of the evaluation after training; 0 is none."""
     library: str = OURS
-    threads: int | None = 1
-    """None is as many as each library takes by itself."""
     shown: str = ""
     """The result of the training whose best policy plays the demonstrations, if there are any; it comes first."""
 
@@ -48,9 +46,8 @@ class Case:
 
     def command(self, seed: int) -> list[str]:
         """Of polyak's command line."""
-        options = ["--seed", str(seed), *shlex.split(self.flags)]
-        threads = [] if self.threads is None else ["--threads", str(self.threads)]
-        return ["train", self.algorithm, self.environment, *options, *threads]
+        options = ["--seed", str(seed), *shlex.split(self.flags), "--threads", "1"]
+        return ["train", self.algorithm, self.environment, *options]
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-import math
 import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,32 +43,17 @@ class Places:
         return self.runs / training.name
 
 
-def trained(training: Training, places: Places) -> Result:
-    """Run it, or go on with it.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    return ours(training, places) if training.case.library == OURS else theirs(training, places)
-
-
-def work(
-    chosen: list[Training],
-    places: Places,
-    run: Callable[[Training, Places], Result] = trained,
-    until: float = math.inf,
-) -> list[str]:
+def work(chosen: list[Training], places: Places) -> list[str]:
     """Run the first that is neither done nor being run by another, again and again; the names of those that failed.
 
-    Any number of processes may do this on the same folders: who has a folder's lock runs what belongs in it. None is
-    begun after `until`, by the monotonic clock.
+    Any number of processes may do this on the same folders: who has a folder's lock runs what belongs in it.
     """
     failed = list[str]()
-    while time.monotonic() < until and (taken := _first(chosen, places, failed)) is not None:
+    while (taken := _first(chosen, places, failed)) is not None:
         training, lock = taken
         with lock:
             try:
-                result = run(training, places)
+                result = ours(training, places) if training.case.library == OURS else theirs(training, places)
             except (RuntimeError, ValueError) as error:  # of the command, or in what it left
                 failed.append(training.name)
                 print(f"{training.name} failed: {error}", flush=True)
@@ -112,8 +95,8 @@ def clear(folder: Path) -> None:
         shutil.rmtree(checkpoints)
 
 
-def about(command: str, *, threads: int | None = 1, alone: bool = False) -> Result:
-    """What every result says besides what was learned; seconds are an upper bound where others ran beside it."""
+def about(command: str) -> Result:
+    """What every result says besides what was learned."""
     last = ["git", "log", "-1", "--format=%H", "--", "src"]  # what the package is
     commit = subprocess.run(last, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
@@ -121,8 +104,8 @@ def about(command: str, *, threads: int | None = 1, alone: bool = False) -> Resu
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "processor": processor(),
-        "threads": threads,
-        "quiet": alone,
+        "threads": 1,
+        "quiet": False,  # seconds are an upper bound: others run beside it
         "columns": ["steps", "seconds", "return"],
     }
 
