@@ -178,6 +178,35 @@ def test_q_is_the_mean_of_all_and_drops_nothing() -> None:
     assert relative_error(found, expected) < 1e-5
 
 
+def as_one_critic(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """SAC's state whose twins are alike as REDQ has it with one critic."""
+    found = {name.replace("critic_1", "critics"): value for name, value in arrays.items() if "critic_2" not in name}
+    return {
+        name: value[None] if "critics" in name and not name.endswith("count") else value
+        for name, value in found.items()
+    }
+
+
+def test_one_critic_is_sac_with_twins_alike(framework: Framework) -> None:
+    """As SimBa's authors have it where nothing terminates: the lower of two equal ones is the one."""
+    sac = make_case("sac", batch_size=8, hidden_sizes=(8, 6), update_after=8)
+    alike = {name: sac.arrays[name.replace("critic_2", "critic_1")] for name in sac.arrays}
+    sac = dataclasses.replace(sac, arrays=alike)
+    states, expected = solve(sac)
+    what = algorithm("redq")
+    own = {"critics": 1, "subset": 1, "policy_delay": 1}
+    config = what.Config(
+        **{name: value for name, value in vars(sac.config).items() if name != "updates_per_step"}, **own
+    )
+    case = Case(what, sac.spec, config, as_one_critic(sac.arrays), sac.records, sac.noise)
+    learner = learner_of(case, framework.name)
+    metrics = play(learner, case, [10])
+    assert_agree(learner.arrays(), as_one_critic(states[-1]), TEN_UPDATES)
+    assert relative_error(metrics["q"], expected["q"]) < TEN_UPDATES
+    assert relative_error(metrics["actor_loss"], expected["actor_loss"]) < TEN_UPDATES
+    assert relative_error(2.0 * metrics["critic_loss"], expected["critic_loss"]) < TEN_UPDATES
+
+
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("start", FRAMEWORKS)
 def test_a_framework_goes_on_where_the_other_stopped(start: str) -> None:
@@ -209,6 +238,35 @@ def test_what_is_declared() -> None:
     assert redq.state(spec, redq.Config(critic_network="layer_norm"))["actor"].body == body_of((256, 256), 6)
     with pytest.raises(UsageError, match=r"subset is 3, but must be at most critics \(2\)"):
         redq.Config(critics=2, subset=3)
+
+
+# Beside SBX
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_updates_of_droq_are_those_of_sbx(name: str) -> None:
+    """The second of two steps the actor, up the minimum as there; tests/data/sbx/make.py made it."""
+    kept = dict(np.load(Path(__file__).parent / "data" / "sbx" / "droq.npz"))
+    sizes: dict[str, Any] = {"batch_size": 8, "hidden_sizes": (6, 5), "observation_size": 3, "action_size": 2}
+    rates = dict.fromkeys(("actor_learning_rate", "critic_learning_rate", "alpha_learning_rate"), 3e-4)
+    own: dict[str, Any] = {"critics": 2, "subset": 2, "policy_delay": 2, "actor_climbs": "minimum"}
+    case = make_case("redq", updates=2, dropout=0.25, critic_network="layer_norm", **sizes, **rates, **own)
+    discount = case.config.discount * (1.0 - kept["dones"][:, None])
+    rows = [kept["observations"], kept["actions"], kept["rewards"][:, None], kept["next_observations"], discount]
+    records = np.concatenate([*rows, np.ones_like(discount)], axis=1).reshape(2, 8, -1)
+    arrays = {path: kept.get(f"before/{path}", np.zeros_like(value)) for path, value in case.arrays.items()}
+    noise = {each: kept[each] for each in ("next_action", "action")}
+    for each in ("next_dropped", "critic_dropped", "actor_dropped"):
+        noise[each] = np.packbits(kept[each].reshape(2, -1).astype(bool), axis=1, bitorder="little")
+    assert noise.keys() == case.noise.keys()
+    learner = learner_of(dataclasses.replace(case, arrays=arrays, records=records, noise=noise), name)
+    metrics = play(learner, dataclasses.replace(case, records=records, noise=noise), [2])
+    after = {path.removeprefix("after/"): value for path, value in kept.items() if path.startswith("after/")}
+    assert_agree({path: learner.arrays()[path] for path in after}, after, 1e-11)
+    assert metrics["critic_loss"][1] == pytest.approx(2.0 * float(kept["critic_loss"]), rel=1e-12)
+    assert metrics["actor_loss"][1] == pytest.approx(float(kept["actor_loss"]), rel=1e-12)
+    assert not np.array_equal(after["actor/0/kernel"], kept["before/actor/0/kernel"])
 
 
 # Whole runs, of `droq` by its name
