@@ -534,13 +534,10 @@ def actor_climbs_by_statistics_of_before(module: ModuleType, framework: Framewor
     update, right = module.update, module.improved
 
     def stale(before: Any, *rest: Any) -> Any:
-        def improved(state: Any, *others: Any) -> Any:
-            old = {
-                name: getattr(state, name)._replace(statistics=getattr(before, name).statistics)
-                for name in ("critic_1", "critic_2")
-            }
-            new, measured = right(state.replace(**old), *others)
-            return new.replace(critic_1=state.critic_1, critic_2=state.critic_2), measured
+        def improved(state: Any, q: Any, *others: Any) -> Any:
+            kept = (before.critic_1.statistics, before.critic_2.statistics)
+            old = [in_evaluation(Trained(weights, {}, each)) for weights, each in zip(q.args, kept, strict=True)]
+            return right(state, partial(module.minimum, *old), *others)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "improved", improved)

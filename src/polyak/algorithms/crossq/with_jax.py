@@ -71,9 +71,10 @@ def actor_loss(
     return loss, (jnp.mean(log_probability), action, statistics)
 
 
-def improved(state: State, observation: Array, noise: Array, config: Config) -> tuple[State, Measured]:
-    """The delayed part: the actor step, up the lower of the critics in evaluation, and then the temperature step."""
-    q = partial(minimum, in_evaluation(state.critic_1), in_evaluation(state.critic_2))
+def improved(
+    state: State, q: Callable[[Array, Array], Array], observation: Array, noise: Array, config: Config
+) -> tuple[State, Measured]:
+    """The delayed part: the actor step, up Q(s, a) of the critics in evaluation, and then the temperature step."""
     alpha = jnp.exp(state.log_alpha.parameters)
     (loss, (log_probability, action, statistics)), gradient = value_and_gradient(
         actor_loss, state.actor.parameters, state.actor.statistics, q, alpha, observation, noise
@@ -101,5 +102,8 @@ def update(
         critic_1=step(state.critic_1, gradients[0], config.optimizer("critic_1"), statistics[0]),
         critic_2=step(state.critic_2, gradients[1], config.optimizer("critic_2"), statistics[1]),
     )
-    state, measured = when(due["actor"], improved, state, batch.observation, draws["action"], config)
+    climbed = partial(minimum, in_evaluation(state.critic_1), in_evaluation(state.critic_2))
+    policy = State({"actor": state.actor, "log_alpha": state.log_alpha})  # a condition copies what goes through it
+    policy, measured = when(due["actor"], improved, policy, climbed, batch.observation, draws["action"], config)
+    state = state.replace(actor=policy.actor, log_alpha=policy.log_alpha)
     return state, {**critic_metrics(loss, q[0], y, gradients), **measured, "error": td_error(y, *q)}

@@ -83,8 +83,9 @@ def network_in_training(weights: Weights, inputs: Array, statistics: Any) -> tup
     def through(number: str, layer: Single, hidden: Array) -> Array:
         if not isinstance(layer, BatchRenorm):
             return _through(layer, weights.arrays.get(number, {}), hidden)
-        hidden, now[number] = renormalized(hidden, layer, statistics[number])
-        return hidden * weights.arrays[number]["scale"] + weights.arrays[number]["offset"]
+        arrays = weights.arrays[number]
+        hidden, now[number] = renormalized(hidden, layer, statistics[number], arrays["scale"], arrays["offset"])
+        return hidden
 
     return passed(weights.body, inputs, through), now or statistics
 
@@ -124,26 +125,54 @@ def normalized(rows: Array, epsilon: float) -> Array:
     return centred / jnp.sqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + epsilon)
 
 
-def renormalized(rows: Array, layer: BatchRenorm, statistics: Any) -> tuple[Array, Any]:
+def renormalized(rows: Array, layer: BatchRenorm, statistics: Any, scale: Array, offset: Array) -> tuple[Array, Any]:
     """Batch renormalization in training (Ioffe 2017, algorithm 1), [B, n] -> [B, n]; and the running statistics after.
 
-    z = (x - mean) / deviation * r + d, where no gradient passes r and d. A condition on the count of calls would be
-    computed on both sides where runs are stacked, so that it is a choice.
+    z = (x - mean) / deviation * r + d, then scale and offset; no gradient passes r and d. A condition on the count of
+    calls would be computed on both sides where runs are stacked, so that it is a choice.
     """
-    mean, variance = jnp.mean(rows, axis=0), jnp.var(rows, axis=0)
+    mean, variance = jax.lax.stop_gradient((jnp.mean(rows, axis=0), jnp.var(rows, axis=0)))
     deviation = jnp.sqrt(variance + layer.epsilon)
     running = jnp.sqrt(statistics["variance"] + layer.epsilon)
     warming_up = statistics["steps"] < layer.warm_up
     r = jnp.clip(deviation / running, 1.0 / layer.most_scaled, layer.most_scaled)
     d = jnp.clip((mean - statistics["mean"]) / running, -layer.most_shifted, layer.most_shifted)
-    r, d = jax.lax.stop_gradient((jnp.where(warming_up, 1.0, r), jnp.where(warming_up, 0.0, d)))
+    r, d = jnp.where(warming_up, 1.0, r), jnp.where(warming_up, 0.0, d)
     after = {
         **statistics,
         "mean": _kept(layer.decay, statistics["mean"], mean),
         "variance": _kept(layer.decay, statistics["variance"], variance),
         "steps": statistics["steps"] + 1,
     }
-    return (rows - mean) / deviation * r + d, jax.lax.stop_gradient(after)
+    return cast(Array, _standardized(rows, mean, deviation, scale * r, scale * d + offset)), after
+
+
+@jax.custom_vjp
+def _standardized(rows: Array, mean: Array, deviation: Array, factor: Array, shift: Array) -> Array:
+    """(x - mean) / deviation * factor + shift, of the mean and the deviation that the rows themselves have.
+
+    Derived by JAX, whose gradient goes through mean and variance one after the other, each column would be gone through
+    as often again.
+    """
+    return _standardized_forward(rows, mean, deviation, factor, shift)[0]
+
+
+def _standardized_forward(rows: Array, mean: Array, deviation: Array, factor: Array, shift: Array) -> tuple[Array, Any]:
+    return (rows - mean) * (factor / deviation) + shift, (rows, mean, deviation, factor)
+
+
+def _standardized_backward(kept: Any, upstream: Array) -> tuple[Array, None, None, Array, Array]:
+    """With z = (x - mean) / deviation: dx = factor / deviation (dy - mean dy - z mean(z dy)), means over the rows."""
+    rows, mean, deviation, factor = kept
+    centred = rows - mean
+    shift = jnp.sum(upstream, axis=0)
+    along = jnp.sum(upstream * centred, axis=0) / deviation
+    slope = along / (deviation * len(rows))
+    inputs = (upstream - shift / len(rows) - centred * slope) * (factor / deviation)
+    return inputs, None, None, along, shift
+
+
+_standardized.defvjp(_standardized_forward, _standardized_backward)
 
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
