@@ -1,5 +1,7 @@
-"""How much memory is free: the machine's, and that of the control groups that the process is in."""
+"""How much memory is free: the machine's, and that of the process's control groups; and what the C library keeps."""
 
+import ctypes
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import psutil
 import pytest
 
 from polyak.system import memory
-from polyak.system.memory import memory_free, readable_bytes
+from polyak.system.memory import keep_freed, memory_free, readable_bytes
 
 GB = 10**9
 linux = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
@@ -90,3 +92,52 @@ def test_without_groups_or_with_nonsense_the_machine_counts(groups: Path) -> Non
 )
 def test_bytes_are_readable(count: int, text: str) -> None:
     assert readable_bytes(count) == text
+
+
+FREED_AGAIN_AND_AGAIN = """
+import ctypes, resource
+from polyak.system.memory import keep_freed
+
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        blocks = [library.malloc(512 << 10) for _ in range(6)]
+        for block in blocks:
+            ctypes.memset(block, 1, 512 << 10)
+        for block in blocks:
+            library.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults(), keep_freed(), faults() and faults())
+"""
+
+
+@linux
+def test_what_is_freed_is_kept_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("the C library is not GNU's")
+    command = [sys.executable, "-c", FREED_AGAIN_AND_AGAIN]
+    before, kept, after = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert kept == "True"
+    assert int(before) > 1_000
+    assert int(after) < 100
+
+
+@pytest.mark.parametrize("variable", ["MALLOC_TRIM_THRESHOLD_=0", "GLIBC_TUNABLES=glibc.malloc.trim_threshold=0"])
+def test_a_library_that_is_set_up_is_left_alone(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, _, value = variable.partition("=")
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ctypes, "CDLL", None)  # it is not even asked for
+    assert not keep_freed()
+
+
+@linux
+def test_another_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert not keep_freed()

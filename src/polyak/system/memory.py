@@ -1,5 +1,7 @@
-"""Memory that is free: what a run will need is compared with it before it begins."""
+"""Memory: what is free, with which a run compares what it will need, and what the C library does with what is freed."""
 
+import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +15,28 @@ OWN = Path("/proc/self/cgroup")
 """Which of them this process is in."""
 RECLAIMABLE = ("inactive_file", "active_file", "slab_reclaimable")
 """What `memory.stat` counts and the kernel gives back when somebody asks for memory: files that it keeps at hand."""
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+"""What `mallopt` of the GNU C library calls its two limits."""
+FROM_HEAP, KEPT = 32 << 20, 256 << 20
+"""Bytes up to which a request is one for the heap, the most that the library takes; and those that stay there, free."""
+
+
+def keep_freed() -> bool:
+    """Let the C library keep memory that is freed, for the next request; whether it does.
+
+    The GNU one gives the top of its heap back to the system whenever 128 kB are free there. Where a few arrays of
+    some hundred kB are made and freed over and over, each page of them is asked for and cleared anew every time, which
+    takes longer than what is computed in it. Whoever has set the library up by its environment variables is left alone.
+    """
+    own = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
+    given = "malloc" in os.environ.get("GLIBC_TUNABLES", "") or any(name in os.environ for name in own)
+    if sys.platform != "linux" or given:
+        return False
+    try:
+        limit = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another library
+        return False
+    return bool(limit(MMAP_THRESHOLD, FROM_HEAP) and limit(TRIM_THRESHOLD, KEPT))
 
 
 def memory_free() -> int:

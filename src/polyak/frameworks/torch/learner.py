@@ -46,7 +46,7 @@ class TorchLearner:
         self._state = fused.Donated(state.entries) if self._fast else state
         self._count, self._weighted, self._wants_errors = int(arrays[STEP]), True, False
         self._shapes = {name: leaf.shape for name, leaf in acting(state).items()}
-        self._places_in_a_byte = torch.arange(8, dtype=torch.uint8, device=self._device)
+        self._bits_of_bytes = _bits_of_bytes().to(self._device)
         self._graphs = Graphs(self._burst) if self._fast and self._device.type == "cuda" else None
 
     def launch(self, batches: Batches, draws: Mapping[str, NDArray[Any]]) -> Callable[[], Learned]:
@@ -126,8 +126,14 @@ class TorchLearner:
         """int32 [size], or booleans of the draw's shape."""
         if isinstance(draw, Subset):
             return sent.view(torch.int32)
-        bits = (sent[:, None] >> self._places_in_a_byte) & 1
-        return bits.ravel()[: math.prod(draw.shape)].reshape(draw.shape).to(torch.bool)
+        bits = torch.index_select(self._bits_of_bytes, 0, sent.to(torch.int32)).view(torch.bool)
+        return bits[: math.prod(draw.shape)].reshape(draw.shape)
+
+
+def _bits_of_bytes() -> Tensor:
+    """The eight booleans of each byte as one int64, [256], the lowest bit first in memory: to look up is fastest."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    return _tensor(bits.view(np.int64)[:, 0])
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
