@@ -19,8 +19,8 @@ Deviations, and what the other choice would be:
   of each environment step; the authors' DroQ draws a batch of its own for it, as nobody after them does.
 - With dropout, units are dropped in the target, in the critics' loss and in the actor's, each time others (text, code);
   `eval/q` and what is read from a run drop none.
-- DroQ's actor climbs the mean of both critics (text, code); SBX's DroQ climbs the minimum, halves the critics' loss, and
-  has an epsilon of 1e-6 in its layer norms, here 1e-5.
+- DroQ's actor climbs the mean of both critics (text, code); SBX's DroQ climbs the minimum, halves the critics' loss,
+  and has an epsilon of 1e-6 in its layer norms, here 1e-5.
 - RLPD's target has the entropy's term in every environment; its authors leave it out (`backup_entropy`) where rewards
   are sparse, and have one critic in the subset in AntMaze, three hidden layers in Adroit.
 - RLPD's actor and temperature are stepped by the last of an environment step's 20 batches, as in the authors' code.
