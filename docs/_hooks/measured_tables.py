@@ -5,6 +5,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from polyak.algorithms import titled
+
 RESULTS = Path(__file__).parents[1] / "results"
 COLLECTORS = RESULTS / "collectors.json"
 DRIVE = RESULTS / "drive.json"
@@ -140,7 +142,7 @@ def peers(rhythm: str, envs: str) -> str:
     for (algorithm, environment), result in cases.items():
         cells = [_peer(result["contenders"].get(name)) for name in names]
         limit = 1e3 / result["limit_milliseconds"]["median"]
-        lines.append([f"{algorithm.upper()}, {environment.partition('-')[0]}", *cells, f"{limit:.0f}"])
+        lines.append([f"{titled(algorithm)}, {environment.partition('-')[0]}", *cells, f"{limit:.0f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -156,15 +158,17 @@ def peers_against(rhythm: str, envs: str) -> str:
     ]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for (algorithm, environment), result in _cases(rhythm, envs).items():
-        seconds, steps = result["seconds"], result["steps"]
-        cells = [_quotient(seconds[theirs], seconds[ours], 1.0, ".2f") for ours, theirs in AGAINST]
-        cells += [_quotient(result["limit_seconds"], seconds[name], 1.0 * steps, ".0%") for name in OF_THE_LIMIT]
-        lines.append([f"{algorithm.upper()}, {environment.partition('-')[0]}", *cells])
+        seconds, updates = result["seconds"], result.get("updates", result["steps"])
+        cells = [_quotient(seconds.get(theirs), seconds.get(ours), 1.0, ".2f") for ours, theirs in AGAINST]
+        cells += [_quotient(result["limit_seconds"], seconds.get(name), updates, ".0%") for name in OF_THE_LIMIT]
+        lines.append([f"{titled(algorithm)}, {environment.partition('-')[0]}", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _quotient(above: list[float], below: list[float], factor: float, form: str) -> str:
-    """The rounds' median, lowest and highest."""
+def _quotient(above: list[float] | None, below: list[float] | None, factor: float, form: str) -> str:
+    """The rounds' median, lowest and highest; nothing where one did not take part."""
+    if above is None or below is None:
+        return ""
     rounds = [factor * a / b for a, b in zip(above, below, strict=True)]
     return f"{statistics.median(rounds):{form}} ({min(rounds):{form}} to {max(rounds):{form}})"
 
