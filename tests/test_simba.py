@@ -528,12 +528,6 @@ def test_the_preset_is_the_authors(tmp_path: Path) -> None:
     )
     optimizers = [config.optimizer(name) for name in ("actor", "critic_2", "log_alpha")]
     assert {(each.rate, each.decay, each.decayed) for each in optimizers} == {(1e-4, 1e-2, "all")}
-    single = redq.Config(
-        **presets.load("simba", algorithm("redq"), "HalfCheetah-v5").values
-    )  # where nothing terminates
-    assert (single.critics, single.subset, single.policy_delay, single.updates_per_step) == (1, 1, 1, 2.0)
-    shared = [name for name in vars(config) if getattr(single, name) != getattr(config, name)]
-    assert shared == [], "all else is SAC's"
     small = {**OPTIONS, "hidden_sizes": (3,), "critic_hidden_sizes": (4,), "steps": 14, "steps_per_epoch": 14}
     made = polyak.train("sac", Uneven, preset="simba", run_dir=tmp_path, **small)
     assert Policy.load(made.folder / "policy.safetensors").normalizer is not None
