@@ -141,7 +141,8 @@ def peers(rhythm: str, envs: str) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for (algorithm, environment), result in cases.items():
         cells = [_peer(result["contenders"].get(name)) for name in names]
-        limit = 1e3 / result["limit_milliseconds"]["median"]
+        updates = result.get("updates", result["steps"]) / result["steps"]  # of each environment step
+        limit = 1e3 / result["limit_milliseconds"]["median"] / updates
         lines.append([f"{titled(algorithm)}, {environment.partition('-')[0]}", *cells, f"{limit:.0f}"])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
