@@ -7,13 +7,13 @@ INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constraint
 	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
 WORKERS ?= 2
 DEMO_STEPS ?= 6000
-# The Python in which `make bench` finds the peers; by default it makes one.
+# The Python in which `make bench` and `make race` find the peers; by default it makes one.
 PEERS ?= .venv-peers/bin/python
 NOTEBOOKS := notebooks/reparameterization.py notebooks/ddpg.py notebooks/td3.py notebooks/sac.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types check docs notebooks bench dist constraints clean
+.PHONY: help demo test lint types check docs notebooks bench race dist constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ notebooks: $(VENV)/notebooks.installed ## make the notebooks (.ipynb) from their
 
 bench: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers/installed) ## time polyak beside its peers; BENCH="--algorithms sac" selects, PEERS=... names a Python that has them
 	@$(BIN)/python benchmarks/bench.py --peers "$(PEERS)" $(BENCH)
+
+# Stopped at any time, it goes on with what is left.
+race: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers/installed) ## race to a return beside the peers, alone on the machine; RACE="--only Pendulum" selects, --list shows
+	@$(BIN)/python benchmarks/race.py --peers "$(PEERS)" $(RACE)
 
 # From the wheel alone, in an environment of its own: `make dist` ends with the demo's training there.
 dist: $(VENV)/dev.installed ## build wheel and source archive into dist/, check them, install the wheel elsewhere and train with it

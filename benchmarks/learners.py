@@ -392,8 +392,10 @@ def serve(name: str, algorithm: str, batch: int, updates: int) -> None:
         print((time.perf_counter() - started) / updates * 1e3, flush=True)
 
 
-def variables(threads: int) -> dict[str, str]:
-    """The environment variables of a process in which every library is to use so many threads."""
+def variables(threads: int | None) -> dict[str, str]:
+    """The environment variables of a process in which every library is to use so many threads, None: as it likes."""
+    if threads is None:
+        return dict(os.environ)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PJRT_NPROC", "NPROC", "TF_NUM_INTRAOP_THREADS")
     environment = os.environ | dict.fromkeys(names, str(threads)) | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     return environment | ({"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {})

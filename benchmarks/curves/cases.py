@@ -27,6 +27,8 @@ class Case:
     fresh: int = 100
     """Episodes of the evaluation after training; 0 is none."""
     library: str = OURS
+    threads: int | None = 1
+    """None is as many as each library takes by itself."""
     shown: str = ""
     """The result of the training whose best policy plays the demonstrations, if there are any; it comes first."""
 
@@ -46,8 +48,9 @@ class Case:
 
     def command(self, seed: int) -> list[str]:
         """Of polyak's command line."""
-        options = ["--seed", str(seed), *shlex.split(self.flags), "--threads", "1"]
-        return ["train", self.algorithm, self.environment, *options]
+        options = ["--seed", str(seed), *shlex.split(self.flags)]
+        threads = [] if self.threads is None else ["--threads", str(self.threads)]
+        return ["train", self.algorithm, self.environment, *options, *threads]
 
 
 @dataclass(frozen=True)

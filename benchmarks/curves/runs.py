@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,17 +45,32 @@ class Places:
         return self.runs / training.name
 
 
-def work(chosen: list[Training], places: Places) -> list[str]:
+def trained(training: Training, places: Places) -> Result:
+    """Run it, or go on with it.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    return ours(training, places) if training.case.library == OURS else theirs(training, places)
+
+
+def work(
+    chosen: list[Training],
+    places: Places,
+    run: Callable[[Training, Places], Result] = trained,
+    until: float = math.inf,
+) -> list[str]:
     """Run the first that is neither done nor being run by another, again and again; the names of those that failed.
 
-    Any number of processes may do this on the same folders: who has a folder's lock runs what belongs in it.
+    Any number of processes may do this on the same folders: who has a folder's lock runs what belongs in it. None is
+    begun after `until`, by the monotonic clock.
     """
     failed = list[str]()
-    while (taken := _first(chosen, places, failed)) is not None:
+    while time.monotonic() < until and (taken := _first(chosen, places, failed)) is not None:
         training, lock = taken
         with lock:
             try:
-                result = ours(training, places) if training.case.library == OURS else theirs(training, places)
+                result = run(training, places)
             except (RuntimeError, ValueError) as error:  # of the command, or in what it left
                 failed.append(training.name)
                 print(f"{training.name} failed: {error}", flush=True)
@@ -95,8 +112,8 @@ def clear(folder: Path) -> None:
         shutil.rmtree(checkpoints)
 
 
-def about(command: str) -> Result:
-    """What every result says besides what was learned."""
+def about(command: str, *, threads: int | None = 1, alone: bool = False) -> Result:
+    """What every result says besides what was learned; seconds are an upper bound where others ran beside it."""
     last = ["git", "log", "-1", "--format=%H", "--", "src"]  # what the package is
     commit = subprocess.run(last, cwd=ROOT, capture_output=True, text=True, check=False)
     return {
@@ -104,8 +121,8 @@ def about(command: str) -> Result:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "processor": processor(),
-        "threads": 1,
-        "quiet": False,  # seconds are an upper bound: others run beside it
+        "threads": threads,
+        "quiet": alone,
         "columns": ["steps", "seconds", "return"],
     }
 

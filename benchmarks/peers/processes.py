@@ -17,14 +17,16 @@ from peers.cases import CONTENDERS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-WORDS = ("clock", "reached", "cost", "rates", "limit", "versions", "evaluated")
+WORDS = ("clock", "reached", "cost", "rates", "limit", "versions", "evaluated", "fresh")
 """What a line that answers begins with."""
 
 
 class Process:
     """A contender's process, in a folder of its own that goes with it."""
 
-    def __init__(self, name: str, command: Sequence[str], threads: int, extra: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], threads: int | None, extra: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self._folder = Path(tempfile.mkdtemp(prefix="polyak-bench-"))
         own = {
@@ -67,9 +69,13 @@ class Process:
             self._process.stdin.flush()
         return self.answer()
 
+    def kill(self) -> None:
+        """End it; who waits for its answer is told."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it, and remove its folder."""
-        self._process.kill()
+        self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._errors):
             with contextlib.suppress(BrokenPipeError):

@@ -3,7 +3,8 @@
 Its `train_freq` counts steps of all environments at once, so that a burst is `train_freq` times as many steps as there
 are environments, and `gradient_steps` as many updates. `options`: `costs` measures evaluation and checkpoint; `model`
 are arguments of the model in place of those here, `noise` the exploration noise; `curve` evaluates every `look` steps,
-and keeps in the folder that it names what is needed to go on.
+and keeps in the folder that it names what is needed to go on. `arguments` are all that the model is given, so that the
+rest are the library's defaults, and `fresh` how many episodes from which seed are played once the goal is reached.
 """
 
 import importlib
@@ -11,6 +12,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,9 @@ APART = 1_000_000
 
 def make_model(job: Job, library: Any, **own: Any) -> Any:
     """The model of `library`: stable_baselines3, or sbx, which has the same interface."""
+    if "arguments" in job.options:
+        given = {name: scheduled(value) for name, value in job.options["arguments"].items()}
+        return kind_of(job, library)("MlpPolicy", job.make(), seed=job.seed, device="cpu", **given)
     environments: Any = job.make() if job.envs == 1 else make_vec_env(job.make, n_envs=job.envs)
     if job.algorithm in ("td3", "ddpg"):  # actions are normalized to [-1, 1]
         size = environments.action_space.shape[0]
@@ -55,9 +60,21 @@ def make_model(job: Job, library: Any, **own: Any) -> Any:
         arguments |= {"policy_delay": job.updates, "policy_kwargs": {"net_arch": list(HIDDEN), **DROQ}}
     if job.algorithm == "crossq":  # it has no targets that would move
         del arguments["tau"]
+    return kind_of(job, library)("MlpPolicy", environments, seed=job.seed, device="cpu", **arguments)
+
+
+def kind_of(job: Job, library: Any) -> Any:
+    """The class of the job's algorithm."""
     name = MODELS[job.algorithm]
-    kind = getattr(library if hasattr(library, name) else importlib.import_module("sb3_contrib"), name)
-    return kind("MlpPolicy", environments, seed=job.seed, device="cpu", **arguments)
+    return getattr(library if hasattr(library, name) else importlib.import_module("sb3_contrib"), name)
+
+
+def scheduled(value: Any) -> Any:
+    """`lin_X`, as rl-baselines3-zoo writes it, as what the library takes: X, falling with what remains of the steps."""
+    if not (isinstance(value, str) and value.startswith("lin_")):
+        return value
+    first = float(value.removeprefix("lin_"))
+    return lambda remaining: remaining * first
 
 
 def train(job: Job, library: Any, **own: Any) -> None:
@@ -65,6 +82,9 @@ def train(job: Job, library: Any, **own: Any) -> None:
     model = make_model(job, library, **own)
     if job.options.get("curve"):
         learn_on(job, model, Path(job.options["curve"]))
+        return
+    if "fresh" in job.options:
+        learn_until(job, model, *job.options["fresh"])
         return
     if job.goal is None:
         model.learn(total_timesteps=job.limit)
@@ -93,19 +113,32 @@ def learn_on(job: Job, model: Any, folder: Path) -> None:
     model.learn(total_timesteps=left, callback=Curve(job, folder, points), reset_num_timesteps=False)
 
 
+def learn_until(job: Job, model: Any, episodes: int, seed: int) -> None:
+    """Train until an evaluation reaches the goal, and say what fresh episodes then have; nothing is kept."""
+    evaluations = Curve(job)
+    model.learn(total_timesteps=job.limit, callback=evaluations)
+    if evaluations.reached:
+        mean, std = evaluate_policy(model, make_vec_env(job.make, seed=seed), n_eval_episodes=episodes)
+        job.say("fresh", float(mean), float(std))
+
+
+PACKAGES = ("stable_baselines3", "sb3_contrib", "sbx-rl", "torch", "jax", "gymnasium", "numpy", "mujoco", "box2d")
+
+
 class Curve(BaseCallback):
     """Says the versions, then at every `look` steps which mean return the policy has without noise; earlier ones again.
 
-    The library calls back before the updates that belong to a step: the policy is one step's updates behind.
+    Training ends when the job's goal is reached. The library calls back before the updates that belong to a step: the
+    policy is one step's updates behind. What is needed to go on is kept in `folder`, if there is one.
     """
 
-    def __init__(self, job: Job, folder: Path, points: list[Any]) -> None:
+    def __init__(self, job: Job, folder: Path | None = None, points: Sequence[Any] = ()) -> None:
         super().__init__()
-        self._job, self._folder, self._points = job, folder, points
+        self._job, self._folder, self._points = job, folder, list(points)
         self._environment = make_vec_env(job.make, seed=job.seed + APART)
 
     def _on_training_start(self) -> None:
-        found = {name: version(name) for name in ("stable_baselines3", "torch", "gymnasium", "numpy", "mujoco")}
+        found = {name: version(name) for name in PACKAGES}
         self._job.say("versions", json.dumps({"python": platform.python_version(), **found}))
         for point in self._points:
             self._job.say("evaluated", *point)
@@ -116,18 +149,24 @@ class Curve(BaseCallback):
             mean, _ = evaluate_policy(self.model, self._environment, n_eval_episodes=self._job.episodes)
             self._points.append([self.num_timesteps, time.perf_counter() - self._started, float(mean)])
             self._job.say("evaluated", *self._points[-1])
-            self._keep()
-        return True
+            if self._folder:
+                self._keep(self._folder)
+        return not self.reached
 
-    def _keep(self) -> None:
+    @property
+    def reached(self) -> bool:
+        """Whether the last evaluation has the job's goal."""
+        return self._job.goal is not None and bool(self._points) and self._points[-1][2] >= self._job.goal
+
+    def _keep(self, folder: Path) -> None:
         """All of it or nothing, whenever the process is ended."""
-        before, partial = list(self._folder.glob("[0-9]*")), self._folder / "partial"
+        before, partial = list(folder.glob("[0-9]*")), folder / "partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self.model.save(partial / "model")
         self.model.save_replay_buffer(partial / "replay.pkl")
         (partial / "curve.json").write_text(json.dumps(self._points))
-        partial.rename(self._folder / str(self.num_timesteps))
+        partial.rename(folder / str(self.num_timesteps))
         for path in before:
             shutil.rmtree(path)
 

@@ -143,7 +143,8 @@ class TensorBoard:
     """TensorBoard's event file; it hides what had been written after `step`."""
 
     def __init__(self, folder: Path, step: int | None) -> None:
-        with _without("torch"):  # tensorboardX names it in annotations only, for which its import takes a second
+        # It names PyTorch in annotations only, whose import takes a second; boto3 is for places that are no folder's.
+        with _without("torch"), _without("boto3"):
             from tensorboardX import RecordWriter
 
         self._proto = importlib.import_module("tensorboardX.proto.event_pb2")  # generated, and so without types
