@@ -94,6 +94,7 @@ def _cut(x: Any, start_indices: Sequence[int], limit_indices: Sequence[int], str
 INSIDE: dict[str, Callable[[Mapping[str, Any], Values], tuple[Any, Values]]] = {
     "jit": lambda parameters, taken: (parameters["jaxpr"], taken),
     "custom_jvp_call": lambda parameters, taken: (parameters["call_jaxpr"], taken),
+    "custom_vjp_call": lambda parameters, taken: (parameters["call_jaxpr"], taken),
     "cond": _branch,
 }
 """Operations that are programs."""
