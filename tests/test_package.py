@@ -125,7 +125,7 @@ def test_what_the_index_shows_of_the_readme_leads_nowhere_else(wheel: zipfile.Zi
     assert len(found) > 15
     for kind, file in found:
         assert (ROOT / file).is_file()
-        assert (kind == "raw") == file.startswith("docs/assets/")
+        assert (kind == "raw") == (Path(file).suffix in (".png", ".svg", ".webp")), file
     assert text.count("](") == there.count("](")
     assert RELATIVE.search(text)
     for without in (there, shown(text, None, "1.2.3")):
@@ -133,6 +133,7 @@ def test_what_the_index_shows_of_the_readme_leads_nowhere_else(wheel: zipfile.Zi
     alone = shown(text, None, "1.2.3")
     assert "](https://gymnasium.farama.org)" in alone
     assert "docs/assets" not in alone
+    assert "docs/results/race.svg" not in alone
     assert not re.search(r"\(\s*\)|\s,", alone)
     described = wheel.read(f"polyak-{polyak.__version__}.dist-info/METADATA").decode()
     assert "# polyak" in described
