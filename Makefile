@@ -51,7 +51,7 @@ bench: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers
 	@$(BIN)/python benchmarks/bench.py --peers "$(PEERS)" $(BENCH)
 
 # Stopped at any time, it goes on with what is left.
-race: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers/installed) ## race to a return beside the peers, alone on the machine; RACE="--only Pendulum" selects, --list shows
+race: $(VENV)/bench.installed $(if $(filter .venv-peers/%,$(PEERS)),.venv-peers/installed) ## race to a return beside the peers, alone on the machine; RACE="--only Pendulum-v1" selects, --list shows
 	@$(BIN)/python benchmarks/race.py --peers "$(PEERS)" $(RACE)
 
 # From the wheel alone, in an environment of its own: `make dist` ends with the demo's training there.

@@ -1,7 +1,7 @@
 """The race: seconds from a cold command to a return, each library with its best published settings, one after another.
 
     make race                                # what is left, into docs/results/race; stopped, it goes on with the next
-    make race RACE="--only Pendulum"         # those whose name contains this; --list shows them and runs nothing
+    make race RACE="--only Pendulum-v1"         # those whose name contains this; --list shows them and runs nothing
     python benchmarks/race.py --minutes 60   # begins none after an hour
     python benchmarks/race_pages.py          # docs/race.md, its picture and README's line, of what there is
 
