@@ -197,7 +197,7 @@ def test_help_reads_well(monkeypatch: pytest.MonkeyPatch) -> None:
         assert code == 0
         assert not re.search(r"\{None|None\}|\(default: (None)?\)|\[\w+ \[", text), call
     _, text, _ = call_cli(*PENDULUM, "--help")
-    for line in ("--threads INT ", "--hidden-sizes INT ... ", "--track {wandb,mlflow} ... ", "(default: 256 256)"):
+    for line in ("--threads INT ", "--hidden-sizes INT ... ", "--track {wandb,mlflow} ... ", "(default: 64 64)"):
         assert line in text
 
 
