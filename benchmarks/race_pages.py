@@ -51,8 +51,9 @@ that none has more tries than another: SAC, TQC and CrossQ.
 - **Not arrived** is what has not reached the goal within the course's steps or seconds. It counts as slower than all
   that did: a median is of all seeds.
 
-`make race` runs what is left, `make race RACE="--only Pendulum-v1"` a part, and `python benchmarks/race_pages.py` writes
-this page from `docs/results/race`, which has each run's command, settings, versions, processor and every evaluation."""
+`make race` runs what is left, `make race RACE="--only Pendulum-v1"` a part, and `python benchmarks/race_pages.py`
+writes this page from `docs/results/race`, which has each run's command, settings, versions, processor and every
+evaluation."""
 
 
 def first(raced: Sequence[tuple[Course, Sequence[Runner]]]) -> str:

@@ -33,7 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "crossq": {"learn_alpha": False, "alpha": 1e-3, "polyak": 0.0},
 }
 WIDER = {"crossq": 2.0}
-"""Without slow targets values move about more: of six seeds, none was further off than 0.16 and 0.28 in the first two tests."""
+"""Without slow targets values move about more: six seeds were off by up to 0.16 and 0.28 in the first two tests."""
 CHAPTER = ("ddpg", "td3", "sac")
 """Whose critics the tests read by hand; the others' values are those that a run tells."""
 COMPILED: dict[str, Any] = {}
