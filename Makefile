@@ -6,7 +6,7 @@ LOG := $(VENV)/install.log
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt -e "$(PARTS)" > $(LOG) 2>&1 \
 	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
 WORKERS ?= 2
-DEMO_STEPS ?= 6000
+DEMO_STEPS ?= 15000
 # The Python in which `make bench` and `make race` find the peers; by default it makes one.
 PEERS ?= .venv-peers/bin/python
 NOTEBOOKS := notebooks/reparameterization.py notebooks/ddpg.py notebooks/td3.py notebooks/sac.py
@@ -18,7 +18,7 @@ NOTEBOOKS := notebooks/reparameterization.py notebooks/ddpg.py notebooks/td3.py 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/core.installed ## train SAC on Pendulum for a minute, evaluate it, record a video, write a report
+demo: $(VENV)/core.installed ## train SAC on Pendulum for 15,000 steps, evaluate it, record a video, write a report
 	@set -e; \
 	run=$$($(BIN)/polyak train sac Pendulum-v1 --steps $(DEMO_STEPS) --seed 0 --run-dir runs/demo); \
 	$(BIN)/polyak evaluate "$$run"; \
