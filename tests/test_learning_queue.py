@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
+import h5py
 import numpy as np
 import pytest
 
@@ -400,6 +401,10 @@ def test_demonstrations_are_told_by_their_name_and_not_by_this_machines_folder(
     run.metrics_file.unlink()
     other = untrained_run(places.runs / "elsewhere", steps=8, steps_per_epoch=8)
     data = places.runs.absolute() / "presets" / "one-0-data-v0"
+    (data / "data").mkdir(parents=True)
+    with h5py.File(data / "data" / "main_data.hdf5", "w") as file:
+        for number, rewards in enumerate(([1.0, 2.0], [5.0])):
+            file[f"episode_{number}/rewards"] = rewards
     monkeypatch.setattr(runs, "recorded", lambda name, places: data)
 
     def polyak(*arguments: str, log: Path) -> str:
@@ -410,6 +415,7 @@ def test_demonstrations_are_told_by_their_name_and_not_by_this_machines_folder(
     found = runs.ours(training, places)
     assert found["command"].endswith("--demonstrations one-0-data-v0")
     assert str(data) in called[0]
+    assert found["shown"] == {"episodes": 2, "mean": 4.0, "std": 1.0}
 
 
 # Which algorithm
@@ -525,6 +531,14 @@ def test_a_question_may_be_of_success_and_of_how_soon_it_came() -> None:
         *("0.75 (0.50 to 1.00)", "30, 1 of 2 seeds"),
     ]
     assert experience.first(found, 2.0, "success rate") == "not reached"
+
+
+def test_a_seed_that_stopped_early_does_not_cut_the_others_short() -> None:
+    shown = {"shown": {"episodes": 50, "mean": 196.76, "std": 135.56}}
+    seeds = {0: result(0.0, 5.0), 1: result(0.0, 1.0, 2.0, 5.0, **shown)}
+    found = numbers.Done(cases.Case("experience", "sac", "A", variant="half"), 2, seeds)
+    assert experience.first(found, 5.0, "return") == "30 (20 to 40)"
+    assert experience.data([found]) == " The 50 episodes have a mean return of 197 (std 136)."
 
 
 def test_a_wrapper_brings_three_numbers_to_three_scales() -> None:

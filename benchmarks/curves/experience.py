@@ -36,7 +36,7 @@ def asked(question: Question, found: list[Done]) -> str:
     left = f"\n\nNot run yet: {', '.join(missing)}." if missing else ""
     return f"""### {question.title}
 
-{question.text} {said}
+{question.text} {said}{data(found)}
 
 {table(heads, rows)}{left}
 
@@ -70,11 +70,21 @@ def spread(values: Scores, digits: int) -> str:
 
 def first(each: Done, wanted: float, measure: str) -> str:
     """After how many steps evaluations came to a number, and how many seeds did."""
-    steps, values = each.curves(measure)
-    came = np.array([steps[one >= wanted][0] for one in values if (one >= wanted).any()])
+    alone = [Done(each.case, 1, {seed: result}).curves(measure) for seed, result in each.results.items()]
+    came = np.array([steps[value >= wanted][0] for steps, (value,) in alone if (value >= wanted).any()])
     if not len(came):
         return "not reached"
-    return spread(came, 0) + ("" if len(came) == len(values) else f", {len(came)} of {len(values)} seeds")
+    return spread(came, 0) + ("" if len(came) == len(alone) else f", {len(came)} of {len(alone)} seeds")
+
+
+def data(found: list[Done]) -> str:
+    """What the demonstrations returned, where there are any."""
+    told = [result["shown"] for each in found for result in each.results.values() if "shown" in result]
+    if not told:
+        return ""
+    return (
+        f" The {told[0]['episodes']} episodes have a mean return of {told[0]['mean']:.0f} (std {told[0]['std']:.0f})."
+    )
 
 
 TEXT = """## Better experience

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bench import processor
 from curves.cases import OURS, ROOT, Training
 from curves.equal import ZOO, peer_options, settings
@@ -138,11 +139,13 @@ def ours(training: Training, places: Places) -> Result:
     """
     folder = places.folder(training)
     command, told = (training.case.command(training.seed) for _ in range(2))
-    if training.case.shown:
-        data = recorded(training.case.shown, places)
+    data = recorded(training.case.shown, places) if training.case.shown else None
+    if data is not None:
         command += ["--demonstrations", str(data)]
         told += ["--demonstrations", data.name]  # the folder is this machine's
     result = about(" ".join(["polyak", *told]))
+    if data is not None:
+        result["shown"] = returns_in(data)
     run = begun(folder)
     if run is None:
         run = load(polyak(*command, "--run-dir", str(folder), log=folder / "log").strip())
@@ -188,6 +191,19 @@ def recorded(name: str, places: Places) -> Path:
             asked = ["--episodes", str(EPISODES), "--seed", str(FRESH_SEED), "--best", "--stochastic"]
             polyak("dataset", str(run.folder), "-o", str(data), *asked, log=data.with_name("log"))
     return data.absolute()
+
+
+def returns_in(data: Path) -> dict[str, float]:
+    """How many episodes a Minari dataset has, and the mean and standard deviation of their returns."""
+    import h5py
+
+    with h5py.File(data / "data" / "main_data.hdf5") as file:
+        returns = [float(np.sum(episode["rewards"])) for episode in file.values()]
+    return {
+        "episodes": len(returns),
+        "mean": round(float(np.mean(returns)), 2),
+        "std": round(float(np.std(returns)), 2),
+    }
 
 
 def begun(folder: Path) -> Run | None:
