@@ -13,6 +13,7 @@ from typing import Any
 
 from curves.cases import OURS, ROOT
 from curves.races import COURSES, EPISODES, FRESH, LIBRARIES, Course, entries, sources
+from curves.racing import LATE
 from curves.standings import Runner, fastest, number, runners
 from curves.store import Store
 from scaling_pages import GRAY, table
@@ -27,7 +28,7 @@ MARKED = re.compile(r"(<!-- race -->\n).*?(<!-- end of race -->)", re.DOTALL)
 def page(store: Store) -> str:
     """The whole text."""
     raced = [(where, found) for where in COURSES if (found := runners(store, where))]
-    parts = [INTRODUCTION.format(episodes=EPISODES, fresh=FRESH)]
+    parts = [INTRODUCTION.format(episodes=EPISODES, fresh=FRESH, late=LATE)]
     if raced:
         parts += [first(raced), *(section(where, found) for where, found in raced)]
     return "\n\n".join(filter(None, [*parts, left(store), SETTINGS, published(), conditions(store)])) + "\n"
@@ -48,8 +49,9 @@ that none has more tries than another: SAC, TQC and CrossQ.
   fresh episodes, untimed, and the tables say of how many seeds the mean is still at the goal.
 - **Alone.** One run at a time on a machine with two cores, with as many threads as each library takes by itself. One
   seed of everybody, then the next.
-- **Not arrived** is what has not reached the goal within the course's steps or seconds. It counts as slower than all
-  that did: a median is of all seeds.
+- **Not arrived** is what has not reached the goal within the course's steps or seconds, or within {late:g} times the
+  seconds of the slowest run of another algorithm of its library, all of whose runs arrived: it cannot be the library's
+  fastest any more. It counts as slower than all that did: a median is of all seeds.
 
 `make race` runs what is left, `make race RACE="--only Pendulum-v1"` a part, and `python benchmarks/race_pages.py`
 writes this page from `docs/results/race`, which has each run's command, settings, versions, processor and every

@@ -174,12 +174,25 @@ def test_a_peer_that_is_too_slow_has_not_arrived_and_one_that_fails_is_run_again
 
     waits = True
     monkeypatch.setattr(racing, "trainer", trainer)
-    where = races.Course("Pendulum-v1", -200, 5, 1_000, 20_000, 0)
-    found = racing.theirs(entry("sac-Pendulum-v1-SBX-1"), where, "")
+    found = racing.theirs(entry("sac-Pendulum-v1-SBX-1"), PENDULUM, places, 0.0)
     assert (found["arrived"], found["return"]) == (False, -900.0)
     waits = False
     with pytest.raises(RuntimeError, match="SBX ended"):
-        racing.theirs(entry("sac-Pendulum-v1-SBX-1"), PENDULUM, "")
+        racing.theirs(entry("sac-Pendulum-v1-SBX-1"), PENDULUM, places, 180.0)
+
+
+def test_a_run_is_ended_once_it_cannot_be_its_librarys_fastest(places: Any) -> None:
+    def limit(name: str) -> float:
+        return racing.hopeless(entry(name).case, PENDULUM, places.results)
+
+    assert limit("tqc-Pendulum-v1-SBX-0") == 180
+    put(places.results, "sac-Pendulum-v1-SBX", result(20.0), result(30.0))
+    put(places.results, "sac-Pendulum-v1-polyak", result(5.0), result(9.0, arrived=False))
+    assert limit("tqc-Pendulum-v1-SBX-0") == racing.LATE * 30
+    assert limit("sac-Pendulum-v1-SBX-2") == 180  # no other algorithm has run
+    assert limit("tqc-Pendulum-v1-polyak-0") == 180  # one that has not arrived is no measure
+    put(places.results, "tqc-Pendulum-v1-SBX", result(100.0))
+    assert limit("crossq-Pendulum-v1-SBX-0") == racing.LATE * 30
 
 
 def test_none_is_begun_when_the_time_is_over_and_the_list_says_what_is_left(

@@ -17,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from curves.cases import OURS, ROOT, Training
+from curves.cases import OURS, ROOT, Case, Training
 from curves.races import EPISODES, Course, course, published
 from curves.runs import FRESH_SEED, Places, about, begun, polyak
-from curves.store import Result
+from curves.standings import runners
+from curves.store import Result, Store
 from peers.cases import CONTENDERS
 from peers.processes import trainer
 
 PROGRAM = [sys.executable, "-m", "polyak"]
 EPOCH = "step "
 """What begins the line in which polyak tells of an evaluation."""
+LATE = 2.0
+"""How many times the slowest run of a library's other algorithm one may take before it is ended."""
 
 
 def busy() -> float:
@@ -96,10 +99,25 @@ def raced(entry: Training, places: Places) -> Result:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     where = course(entry.case.environment)
+    limit = hopeless(entry.case, where, places.results)
     try:
-        return ours(entry, where, folder) if entry.case.library == OURS else theirs(entry, where, places.peers)
+        found = ours(entry, where, folder, limit) if entry.case.library == OURS else theirs(entry, where, places, limit)
+        return found | {"limit": round(limit, 2)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def hopeless(case: Case, where: Course, store: Store) -> float:
+    """Seconds after which a run cannot be its library's fastest any more, or the course's.
+
+    `LATE` times what another algorithm of the library took, where every run of that one has arrived: the slowest of
+    them counts.
+    """
+    others = [
+        each for each in runners(store, where) if each.library == case.library and each.case.algorithm != case.algorithm
+    ]
+    taken = [LATE * max(each.seconds) for each in others]
+    return min([where.seconds, *taken])
 
 
 def fresh(entry: Training, mean: float, std: float) -> Result:
@@ -107,7 +125,7 @@ def fresh(entry: Training, mean: float, std: float) -> Result:
     return {"fresh_episodes": entry.case.fresh, "fresh_mean": round(mean, 2), "fresh_std": round(std, 2)}
 
 
-def ours(entry: Training, where: Course, folder: Path) -> Result:
+def ours(entry: Training, where: Course, folder: Path, limit: float) -> Result:
     """`polyak train` as it stands, with nothing compiled before.
 
     Raises:
@@ -115,7 +133,7 @@ def ours(entry: Training, where: Course, folder: Path) -> Result:
     """
     command = entry.case.command(entry.seed)
     result, track = about(" ".join(["polyak", *command]), threads=entry.case.threads, alone=True), Track()
-    at = timed(track, [*command, "--run-dir", str(folder)], folder, where.seconds)
+    at = timed(track, [*command, "--run-dir", str(folder)], folder, limit)
     run = begun(folder)
     if run is None:
         raise RuntimeError("it had no checkpoint before its limit of seconds")
@@ -161,7 +179,7 @@ def timed(track: Track, arguments: list[str], folder: Path, limit: float) -> lis
     return at
 
 
-def theirs(entry: Training, where: Course, peers: str) -> Result:
+def theirs(entry: Training, where: Course, places: Places, limit: float) -> Result:
     """A peer's process, with the arguments that were published for the environment.
 
     Raises:
@@ -186,8 +204,8 @@ def theirs(entry: Training, where: Course, peers: str) -> Result:
     )
     result |= {"settings": arguments, "source": source}
     track = Track()
-    with trainer(case.library, job, peers, **options) as process:
-        with ended_after(where.seconds, process.kill) as over:
+    with trainer(case.library, job, places.peers, **options) as process:
+        with ended_after(limit, process.kill) as over:
             try:
                 result["versions"] = json.loads(" ".join(process.answer()))
                 while not track.points or (track.points[-1][0] < where.steps and track.points[-1][2] < where.goal):
