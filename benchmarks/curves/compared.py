@@ -57,7 +57,7 @@ def published(store: Store) -> str:
 100,000 steps with the settings with which the authors of CrossQ trained SAC for their comparison (step sizes of 1e-3,
 5,000 random steps, the rest as above). They used the v4 environments, of which HalfCheetah alone compares directly, and
 their command leaves Adam's first beta open, 0.5 or 0.9; here it is 0.9. The zoo's step size of 3e-4 and its 10,000
-random steps are slower at first, as the last columns say.
+random steps are slower at first, as the last columns say: so SAC's preset for MuJoCo has these step sizes and steps.
 
 {table(heads, rows)}"""
 
