@@ -7,7 +7,7 @@ import argparse
 import re
 from pathlib import Path
 
-from curves import compared, experience, tables, verified, which
+from curves import compared, experience, successors, tables, verified, which
 from curves.cases import BLOCKS, LANDER, ROOT, trainings
 from curves.numbers import Done
 from curves.store import Result, Store
@@ -43,13 +43,14 @@ def main() -> None:
         draw(chosen, title, options.docs / "results" / f"{name}.png")
     options.verified.write_text(verified.text(store))
     compared.draw(store, options.docs / "results" / compared.PICTURE)
+    successors.draw(store, options.docs / "results" / successors.PICTURE)
     experience.draw(store, options.docs / "results")
 
 
 def page(store: Store) -> str:
     """The whole text."""
     ours = (tables.presets, tables.book, tables.tuned, tables.lander, tables.book_lander)
-    written = (experience.section, compared.compared, compared.published, *ours)
+    written = (experience.section, successors.section, compared.compared, compared.published, *ours)
     sections = [INTRODUCTION, *(section(store) for section in written), left(store), versions(store), commands(store)]
     return "\n\n".join(section for section in sections if section) + "\n"
 

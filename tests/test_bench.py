@@ -207,19 +207,3 @@ def test_the_end_of_the_input_ends_the_process(clock: Any, monkeypatch: pytest.M
     with pytest.raises(EOFError, match="0"):
         environment.step(None)
     assert environment.env.steps == 0
-
-
-# By the clock
-
-
-def test_what_is_learned_within_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_hooks"))
-    per_second = importlib.import_module("per_second")
-    curves = [[[1, 10.0, 5.0], [2, 20.0, 80.0], [3, 30.5, 900.0]], [[1, 29.0, -58.0]], [[1, 31.0, 7.0]]]
-    runs = [{"environment": "A", "algorithm": "sac", "seed": seed, "curve": each} for seed, each in enumerate(curves)]
-    path = tmp_path / "curves.json"
-    path.write_text(json.dumps({"runs": runs}))
-    *_, row = per_second.table("30", "20", results=path).splitlines()
-    assert row == "| A | sac | 80 | 80, -58 | 1.00 |"  # of 80 / 20 and -58 / 29; the third was not looked at yet
-    with pytest.raises(ValueError, match="at least one budget"):
-        per_second.table(results=path)

@@ -27,11 +27,11 @@ if not BENCHMARKS.is_dir():
     pytest.skip("the source distribution has no benchmarks", allow_module_level=True)
 with pytest.MonkeyPatch.context() as patched:
     patched.syspath_prepend(BENCHMARKS)
-    cases, equal, store, runs, numbers, compared, experience, scales, verified, which, learning, pages = (
+    cases, equal, store, runs, numbers, compared, experience, successors, scales, verified, which, learning, pages = (
         importlib.import_module(name)
         for name in (
             *("curves.cases", "curves.equal", "curves.store", "curves.runs", "curves.numbers", "curves.compared"),
-            *("curves.experience", "curves.scales", "curves.verified", "curves.which"),
+            *("curves.experience", "curves.successors", "curves.scales", "curves.verified", "curves.which"),
             *("learning", "learning_pages"),
         )
     )
@@ -427,7 +427,7 @@ def test_the_sites_page_of_algorithms_is_that_of_its_results() -> None:
 
 
 def test_with_nothing_run_the_page_says_so(tmp_path: Path) -> None:
-    text = which.page(store.Store(tmp_path), tmp_path / "none.json")
+    text = which.page(store.Store(tmp_path))
     assert "No environment has had two algorithms" in text
     assert all(task.environment in text.split("**Not run yet, so that nothing is known:**")[1] for task in which.TASKS)
     assert "**None of these has run yet.**" in text
@@ -469,20 +469,6 @@ def test_a_run_counts_within_a_budget_if_it_was_so_long_or_had_learned() -> None
     assert attempt("sac", *curves).within(60, 1) == [0.0]
 
 
-def test_the_other_machines_runs_answer_where_the_queue_has_fewer(tmp_path: Path) -> None:
-    made, elsewhere = store.Store(tmp_path / "results"), tmp_path / "successors.json"
-    runs_of = [{"environment": "Pendulum-v1", "algorithm": "tqc", "seed": n, "curve": to(2_000, 9.0)} for n in (0, 1)]
-    elsewhere.write_text(json.dumps({"runs": runs_of}))
-    for seed in range(2):
-        made.write(f"tuned/ddpg-Pendulum-v1-{seed}", trained(f"--seed {seed} --stop-at-return -200", 1.0))
-    [one] = which.tried(made, elsewhere)["Pendulum-v1"]
-    assert (one.algorithm, one.stops, one.elsewhere) == ("ddpg", -200.0, False)
-    elsewhere.write_text(json.dumps({"runs": [*runs_of, {**runs_of[0], "seed": 2}]}))
-    [one] = which.tried(made, elsewhere)["Pendulum-v1"]
-    assert (one.algorithm, len(one.curves), one.elsewhere) == ("tqc", 3, True)
-    assert "On another machine" in which.page(made, elsewhere)
-
-
 def test_settings_without_a_preset_are_compared_where_both_have_run(tmp_path: Path) -> None:
     made, name = store.Store(tmp_path), "defaults/sac-Reacher-v5"
     for seed, value in enumerate((-9.0, -8.0, -7.0)):
@@ -514,6 +500,39 @@ def test_each_question_about_experience_has_its_table_with_medians_and_spreads(t
     experience.draw(made, tmp_path)
     assert [path.name for path in tmp_path.glob("*.svg")] == [f"{question.name}.svg"]
     assert "n-step-3 (1 of 3)" in (tmp_path / f"{question.name}.svg").read_text()
+
+
+def test_successors_are_beside_sac_after_as_many_steps_and_as_many_seconds(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    assert successors.section(made) == ""
+
+    def put(name: str, seed: int, *points: tuple[int, float, float]) -> None:
+        made.write(f"successors/{name}-{seed}", {**result(0.0), "curve": [list(point) for point in points]})
+
+    for seed in range(3):
+        put("sac-Hopper-v5", seed, (10_000, 5.0, 10.0), (20_000, 10.0 + seed, 20.0), (30_000, 20.0, 30.0 + seed))
+    put("crossq-Hopper-v5", 0, (10_000, 15.0, 40.0), (20_000, 30.0, 80.0))
+    put("crossq-Hopper-v5", 1, (10_000, 25.0, 60.0), (20_000, 50.0, 80.0))
+    text = successors.section(made)
+    assert "HalfCheetah-v5, the" not in text
+    heads = (
+        "|  | seeds | 10,000 steps | 20,000 steps | 30,000 steps | seconds | within 20 s | return a second | published"
+    )
+    assert heads in text
+    sac, crossq = text.splitlines()[-2:]
+    assert sac.startswith(
+        "| SAC | 3 | 10 (10 to 10) | 20 (20 to 20) | 31 (30 to 32) | 20 (20 to 20) | 31 (30 to 32) | 1.0 | 1,104"
+    )
+    assert crossq.startswith("| CrossQ | 2 of 3 | 50 (40 to 60) | 80 (80 to 80) |  | 40 (30 to 50) | 40 | 1.6 | 2,764")
+    slow, quick = (successors.by_the_clock(each) for each in reversed(successors.environments(made)["Hopper-v5"]))
+    assert (slow[0][0], slow[0][-1]) == (25.0, 30.0)  # both seeds of CrossQ were training
+    np.testing.assert_allclose(slow[1][:, -1], [80.0, 64.0])
+    assert quick[1].shape == (3, 50)
+    successors.draw(made, tmp_path / "drawn.svg")
+    assert "CrossQ (2 of 3)" in (tmp_path / "drawn.svg").read_text()
+    alone = store.Store(tmp_path / "alone")
+    alone.write("successors/droq-Hopper-v5-0", result(1.0, 2.0))
+    assert "| DroQ | 1 of 3 | 2 |" in successors.section(alone)  # nobody's seconds to be within
 
 
 def test_a_question_may_be_of_success_and_of_how_soon_it_came() -> None:

@@ -1,14 +1,12 @@
 """The page about which algorithm to take, answered from what has been run: by environment, by steps, by seconds."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from textwrap import fill
 
 import numpy as np
-from curves.cases import LANDER, ROOT
+from curves.cases import LANDER
 from curves.numbers import Done, done, seeds_told
 from curves.store import Store
 from curves.verified import NEEDED, flags, measured
@@ -20,8 +18,6 @@ from polyak.report.statistics import probability_of_improvement
 from polyak.settings import presets
 from polyak.settings.presets.verified import digits, spread
 
-SUCCESSORS = ROOT / "docs" / "results" / "successors.json"
-"""Runs on another machine, cut off after some minutes: they answer where the queue has fewer curves."""
 STEPS = (2_000, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 SECONDS = (30, 60, 120, 300, 600, 1_200, 3_600)
 SEVERAL = 3
@@ -73,8 +69,6 @@ class Tried:
     curves: Sequence[Curve]
     stops: float | None = None
     """The return at which the runs end, if they do."""
-    elsewhere: bool = False
-    """On the other machine."""
 
     @property
     def worth(self) -> tuple[int, float]:
@@ -97,7 +91,7 @@ class Tried:
         return found
 
 
-def tried(store: Store, successors: Path = SUCCESSORS) -> dict[str, list[Tried]]:
+def tried(store: Store) -> dict[str, list[Tried]]:
     """All that counts, by environment."""
     found: dict[tuple[str, str], Tried] = {}
     for (environment, algorithm, preset, command), runs in measured(store, unrecorded=True).items():
@@ -108,12 +102,7 @@ def tried(store: Store, successors: Path = SUCCESSORS) -> dict[str, list[Tried]]
             one = Tried(environment, algorithm, curves, None if stop is None else float(stop))
             place = (environment, algorithm)
             found[place] = max(one, found.get(place, one), key=lambda each: each.worth)
-    ours = by_environment(found.values())
-    theirs: dict[tuple[str, str], list[Curve]] = {}
-    for run in json.loads(successors.read_text(encoding="utf-8"))["runs"] if successors.exists() else ():
-        theirs.setdefault((run["environment"], run["algorithm"]), []).append(run["curve"])
-    others = by_environment(Tried(*place, curves, elsewhere=True) for place, curves in theirs.items())
-    return ours | {name: each for name, each in others.items() if count(each) > count(ours.get(name, []))}
+    return by_environment(found.values())
 
 
 def by_environment(found: Iterable[Tried]) -> dict[str, list[Tried]]:
@@ -122,11 +111,6 @@ def by_environment(found: Iterable[Tried]) -> dict[str, list[Tried]]:
     for each in found:
         there.setdefault(each.environment, []).append(each)
     return there
-
-
-def count(found: Sequence[Tried]) -> int:
-    """Of curves."""
-    return sum(len(each.curves) for each in found)
 
 
 # Who leads
@@ -197,9 +181,9 @@ def asked(environment: str) -> list[str]:
 # The page
 
 
-def page(store: Store, successors: Path = SUCCESSORS) -> str:
+def page(store: Store) -> str:
     """The whole text."""
-    there = tried(store, successors)
+    there = tried(store)
     sections = [
         INTRODUCTION + fill(f"{first_of_all(there)} {BEGIN}", 120),
         answers(there),
@@ -258,8 +242,7 @@ def environment(task: Task, found: Sequence[Tried]) -> str:
             ]
         ends = [curve[-1][2] for curve in each.curves]
         rows.append([*row, f"{max(curve[-1][0] for curve in each.curves):,.0f}", spread(ends, digits(ends))])
-    machine = "\n\nOn another machine, and cut off by the clock; see [what they share](algorithms/index.md)."
-    return f"## {task.environment}\n\n{table(heads, rows)}{machine if found[0].elsewhere else ''}"
+    return f"## {task.environment}\n\n{table(heads, rows)}"
 
 
 def budgets(there: Mapping[str, Sequence[Tried]], column: int) -> str:

@@ -9,7 +9,6 @@ import algorithm_pages
 import command_reference
 import measured_tables
 import names_table
-import per_second
 import scale
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -38,7 +37,6 @@ KINDS: dict[str, Callable[..., str]] = {
     "peers_against": measured_tables.peers_against,
     "peers_apart": measured_tables.peers_apart,
     "peers_setting": measured_tables.peers_setting,
-    "per_second": per_second.table,
     "readme": readme,
     "settings": algorithm_pages.settings,
     "a_step": measured_tables.a_step,

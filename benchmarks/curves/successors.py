@@ -1,0 +1,139 @@
+"""The section of the page about what came after SAC, beside it: over steps, and over seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from curves.compared import line
+from curves.numbers import Done, Scores, done, seeds_told, told
+from curves.store import Store
+from scaling_pages import GRAY, table
+
+from polyak.algorithms import titled
+from polyak.report.statistics import interval, iqm
+
+COLOURS = {"sac": "#5b8dd9", "tqc": "#e07b39", "crossq": "#1f9d8a", "droq": "#c05fa8"}
+PICTURE = "learning-successors.svg"
+MARKS = (10_000, 20_000, 30_000, 50_000, 100_000)
+"""Steps that the tables have a column for, where somebody was evaluated there."""
+PUBLISHED = {
+    ("Hopper-v5", "sac"): "1,104 ± 240",
+    ("Hopper-v5", "crossq"): "2,764 ± 510",
+    ("HalfCheetah-v5", "sac"): "6,156 ± 457",
+    ("HalfCheetah-v5", "crossq"): "8,112 ± 585",
+    ("Walker2d-v5", "sac"): "690 ± 157",
+    ("Walker2d-v5", "crossq"): "3,914 ± 1,072",
+    ("Ant-v5", "sac"): "747 ± 327",
+    ("Ant-v5", "crossq"): "2,299 ± 835",
+    ("Humanoid-v5", "sac"): "632 ± 111",
+    ("Humanoid-v5", "crossq"): "2,603 ± 1,534",
+}
+"""After 100,000 steps of the v4 environment, by CrossQ's authors: the mean of ten seeds ± 1.96 standard errors."""
+REFERENCE = "sac"
+"""By whose seconds the others are measured."""
+
+
+def environments(store: Store) -> dict[str, list[Done]]:
+    """The cases that have a result, by environment, in the queue's order."""
+    found: dict[str, list[Done]] = {}
+    for each in done(store, "successors"):
+        if each.results:
+            found.setdefault(each.case.environment, []).append(each)
+    return found
+
+
+def section(store: Store) -> str:
+    """All environments that there are results of; empty before there is one."""
+    there = environments(store)
+    parts = [f"### {name}, the first steps\n\n{compared(found)}" for name, found in there.items()]
+    return "\n\n".join([TEXT.format(picture=PICTURE), *parts]) if parts else ""
+
+
+def compared(found: Sequence[Done]) -> str:
+    """An environment's table."""
+    marks = [mark for mark in MARKS if any(mark in each.curves()[0] for each in found)]
+    end = next((float(np.median(each.ends[:, 1])) for each in found if each.case.algorithm == REFERENCE), None)
+    limit = [] if end is None else [f"within {end:,.0f} s"]
+    heads = ("", "seeds", *(f"{mark:,} steps" for mark in marks), "seconds", *limit, "return a second", "published, v4")
+    return table(heads, [row(each, marks, end) for each in found])
+
+
+def row(each: Done, marks: Sequence[int], end: float | None) -> list[str]:
+    """Of an algorithm: its returns after so many steps, its seconds, and its return by when SAC had ended."""
+    steps, values = each.curves()
+    cells = [told(values[:, steps == mark][:, 0]) if mark in steps else "" for mark in marks]
+    seconds = each.ends[:, 1]
+    middle = f"{np.median(seconds):,.0f}"
+    spread = middle if len(seconds) == 1 else f"{middle} ({seconds.min():,.0f} to {seconds.max():,.0f})"
+    return [
+        titled(each.case.algorithm),
+        seeds_told([each]),
+        *cells,
+        spread,
+        *([] if end is None else [told(within(each, end))]),
+        f"{float(iqm(each.scores)) / float(np.median(seconds)):.1f}",
+        PUBLISHED.get((each.case.environment, each.case.algorithm), ""),
+    ]
+
+
+def within(each: Done, end: float) -> Scores:
+    """Of each seed the return of the last evaluation within so many seconds, where it has one."""
+    curves = ([value for _, at, value in result["curve"] if at <= end] for result in each.results.values())
+    return np.array([values[-1] for values in curves if values])
+
+
+def by_the_clock(each: Done, points: int = 50) -> tuple[Scores, Scores]:
+    """[T] seconds at which all seeds were training, and [n, T] the return between the evaluations around."""
+    curves = [np.array([point[1:] for point in result["curve"]], float).T for result in each.results.values()]
+    seconds = np.linspace(max(at[0] for at, _ in curves), min(at[-1] for at, _ in curves), points)
+    return seconds, np.array([np.interp(seconds, at, values) for at, values in curves])
+
+
+TEXT = """## What came after SAC
+
+SAC, TQC, CrossQ and DroQ, each with its own preset for the environment: `python benchmarks/learning.py --part
+successors`. Interquartile means over seeds with 95 % bootstrap intervals, which of three seeds are too narrow. Seconds
+are from the start of training, compilation and evaluations included, one thread, with another training on the other
+core: the median and the range, an upper bound. "Within" is what each had learned by when SAC had ended its steps; the
+return a second is the mean of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's
+authors ± 1.96 standard errors, on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares
+directly. Their CrossQ has critics of 2,048 units a layer, polyak's preset 256
+([why](algorithms/crossq.md)).
+
+![Return of each algorithm over steps, and below over seconds](results/{picture})"""
+
+
+def draw(store: Store, path: Path) -> None:
+    """A column an environment: over steps, and below over seconds; bands are 95 % intervals."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    there = environments(store)
+    if not there:
+        return
+    gray = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GRAY)
+    with matplotlib.rc_context({**gray, "svg.fonttype": "none", "svg.hashsalt": "polyak", "font.size": 8}):
+        figure = Figure(figsize=(max(5.0, 3.6 * len(there)), 4.8), layout="constrained")
+        panels = figure.subplots(2, len(there), squeeze=False)
+        for column, (name, found) in enumerate(there.items()):
+            for panel, curves, unit in (
+                (panels[0, column], Done.curves, "steps"),
+                (panels[1, column], by_the_clock, "seconds"),
+            ):
+                for each in found:
+                    draw_curve(panel, each, *curves(each))
+                panel.set(title=name if unit == "steps" else "", xlabel=unit, ylabel="return")
+                panel.grid(color=GRAY, alpha=0.25)
+                panel.spines[["top", "right"]].set_visible(False)
+                panel.ticklabel_format(axis="x", style="plain")
+                panel.locator_params(axis="x", nbins=5)
+            panels[0, column].legend(frameon=False)
+        figure.savefig(path, transparent=True, metadata={"Date": None})
+
+
+def draw_curve(panel: Any, each: Done, at: Scores, values: Scores) -> None:
+    """An algorithm's line and band."""
+    band = interval(values) if len(values) > 1 else None
+    label = f"{titled(each.case.algorithm)} ({seeds_told([each])})"
+    line(panel, at, iqm(values), band, COLOURS[each.case.algorithm], label)
