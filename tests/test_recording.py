@@ -19,6 +19,7 @@ import polyak
 from polyak import Run, TrainingError, UsageError
 from polyak.policies import recording
 from polyak.policies.recording import working_gl
+from polyak.policies.recording.cameras import follow
 from polyak.policies.recording.captions import captioned
 from polyak.policies.recording.drawing import drawing_without_a_screen
 from polyak.policies.recording.filming import Filming, PlainFilm, Unwatched, make_film_view
@@ -119,6 +120,27 @@ def test_half_cheetah(tmp_path: Path) -> None:
     assert (len(frames), rate, frames[0].shape) == (13, 20, (480, 480, 3))
     assert move(frames)
     assert frames[0].std() > 10  # a scene, not one colour
+
+
+@pytest.mark.parametrize(
+    ("chosen", "camera"),
+    [({}, 0), ({"camera_id": -1}, -1), ({"camera_name": "none"}, -1), ({"default_camera_config": {"distance": 9}}, -1)],
+)
+def test_the_camera_follows_the_robot_unless_a_view_was_chosen(chosen: dict[str, Any], camera: int) -> None:
+    pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+    made: Any = gymnasium.make("Hopper-v5", **chosen)
+    made.unwrapped.mujoco_renderer.camera_id = -1  # as Gymnasium 1.4 has it, which those before do not
+    follow(made)
+    assert made.unwrapped.mujoco_renderer.camera_id == camera
+
+
+def test_what_has_no_camera_that_follows_stays_as_it_is() -> None:
+    follow(gymnasium.make("Pendulum-v1"))
+    pytest.importorskip("mujoco", reason="MuJoCo is not installed")
+    made: Any = gymnasium.make("InvertedPendulum-v5")
+    before = made.unwrapped.mujoco_renderer.camera_id
+    follow(made)
+    assert made.unwrapped.mujoco_renderer.camera_id == before
 
 
 def test_mujoco_without_any_way_to_render_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from polyak.environments.values import Unfit, number
 from polyak.errors import UsageError
 from polyak.policies.evaluation import Evaluation, evaluate, warn_of_averages
 from polyak.policies.policy import Policy
+from polyak.policies.recording.cameras import follow
 from polyak.policies.recording.captions import captioned
 from polyak.policies.recording.drawing import drawing_without_a_screen, drawn, has_display
 from polyak.policies.recording.filming import Filming, FilmObserver, Unwatched
@@ -112,6 +113,7 @@ def record(
         )
         stack.callback(close, made)
         _require_rendering(made, name)
+        follow(made)
         filming, watcher = Filming(path, episodes, steps, label=label), observer or Unwatched()
         watcher.started(filming)
         stack.callback(watcher.ended, filming)
