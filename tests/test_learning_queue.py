@@ -308,9 +308,11 @@ def test_the_page_compares_what_both_have_and_says_what_has_not_run(tmp_path: Pa
     assert "HalfCheetah" not in text
     assert compared.published(made) == ""
     made.write("published/sac-Hopper-v5-1", result(0.0, 3000.0, 3000.0, 3000.0))
-    assert "| Hopper-v5 | 1 of 3 | 3,000 | 1,104 ± 240 | 120 (100 to 140) | 3 |" in compared.published(made)
+    assert "| Hopper-v5 | 1 of 3 | 3,000 | 1,104 ± 240 |  |  | 120 (100 to 140) | 3 |" in compared.published(made)
+    made.write("successors/sac-Hopper-v5-2", result(0.0, 900.0, 900.0, 900.0))
+    assert "| 1,104 ± 240 | 900 | 1 of 3 | 120 (100 to 140) | 3 |" in compared.published(made)
     missing = pages.left(made)
-    assert f"6 of {len(cases.trainings())} trainings are done" in missing
+    assert f"7 of {len(cases.trainings())} trainings are done" in missing
     assert "- equal, Hopper-v5: 2 of 6" in missing
     compared.draw(made, tmp_path / "picture.svg")
     drawn = (tmp_path / "picture.svg").read_text()
