@@ -226,7 +226,7 @@ def draw_course(panel: Any, where: Course, best: dict[str, Runner]) -> None:
     panel.set_yticks(range(len(best)), [f"{library}, {runner.algorithm}" for library, runner in best.items()])
     panel.invert_yaxis()
     panel.set_xlim(0, 1.05 * end)
-    panel.set(title=f"{where.environment}: {where.goal:,}", xlabel="seconds")
+    panel.set(title=where.environment, xlabel=f"seconds to a return of {where.goal:,}")
     panel.grid(axis="x", color=GRAY, alpha=0.25)
     panel.spines[["top", "right", "left"]].set_visible(False)
     panel.tick_params(axis="y", length=0)
