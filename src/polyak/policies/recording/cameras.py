@@ -1,6 +1,7 @@
 """MuJoCo's camera in a video."""
 
 import inspect
+import sys
 from typing import Any
 
 FOLLOWING = "track"
@@ -14,15 +15,15 @@ def follow(environment: Any) -> None:
     picture; it says so in its pull request 1618. Views that were chosen (`camera_id`, `camera_name`,
     `default_camera_config`) stay.
     """
-    made = environment.unwrapped
+    made: Any = environment.unwrapped
+    kind: Any = type(made)
     renderer = getattr(made, "mujoco_renderer", None)
     if renderer is None or any(getattr(made, name, None) is not None for name in ("camera_id", "camera_name")):
         return
-    usual = inspect.signature(type(made)).parameters.get("default_camera_config")
+    usual = inspect.signature(kind).parameters.get("default_camera_config")
     if usual is not None and renderer.default_cam_config is not usual.default:
         return
-    import mujoco
-
+    mujoco: Any = sys.modules["mujoco"]  # which its environment has loaded
     number = mujoco.mj_name2id(renderer.model, mujoco.mjtObj.mjOBJ_CAMERA, FOLLOWING)
     if number >= 0:
         renderer.camera_id = number
