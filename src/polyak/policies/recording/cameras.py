@@ -16,11 +16,10 @@ def follow(environment: Any) -> None:
     `default_camera_config`) stay.
     """
     made: Any = environment.unwrapped
-    kind: Any = type(made)
     renderer = getattr(made, "mujoco_renderer", None)
     if renderer is None or any(getattr(made, name, None) is not None for name in ("camera_id", "camera_name")):
         return
-    usual = inspect.signature(kind).parameters.get("default_camera_config")
+    usual = inspect.signature(made.__class__).parameters.get("default_camera_config")
     if usual is not None and renderer.default_cam_config is not usual.default:
         return
     mujoco: Any = sys.modules["mujoco"]  # which its environment has loaded
