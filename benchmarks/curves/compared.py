@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from curves.cases import OURS, PEER
-from curves.numbers import LAST, Done, difference, done, seeds_told, told
+from curves.numbers import LAST, PUBLISHED, Done, difference, done, seeds_told, told
 from curves.store import Store
 from scaling_pages import GRAY, table
 
@@ -37,10 +37,6 @@ def compared(store: Store) -> str:
     return TEXT.format(last=LAST, table=table(heads, map(row, found)), picture=PICTURE)
 
 
-PUBLISHED = {"Hopper-v5": "1,104 ± 240", "HalfCheetah-v5": "6,156 ± 457"}
-"""SAC's mean return after 100,000 steps of the v4 environment, over ten seeds, ± 1.96 standard errors."""
-
-
 def published(store: Store) -> str:
     """The section about SAC beside somebody else's published curve; empty before there is a result."""
     found = [each for each in done(store, "published") if each.results]
@@ -55,14 +51,14 @@ def published(store: Store) -> str:
         others = (
             [told(other.scores), seeds_told([other])] if other.results else ["", ""] for other in (presets[name], zoo)
         )
-        rows.append([name, seeds_told([each]), told(each.scores), PUBLISHED[name], *chain.from_iterable(others)])
+        rows.append([name, seeds_told([each]), told(each.scores), PUBLISHED[name, "sac"], *chain.from_iterable(others)])
     return f"""## SAC beside a published curve
 
 100,000 steps with the settings with which the authors of CrossQ trained SAC for their comparison (step sizes of 1e-3,
 5,000 random steps, the rest as above). They used the v4 environments, of which HalfCheetah alone compares directly, and
 their command leaves Adam's first beta open, 0.5 or 0.9; here it is 0.9. SAC's preset for MuJoCo has these step sizes
-and steps, too, in place of the zoo's 3e-4 and 10,000, which are slower at first; its runs differ from these in the
-step of the first update alone, so that they are more seeds of the same. On Hopper a seed has either found a gait by
+and steps, too, in place of the zoo's 3e-4 and 10,000; its runs differ from these in the step of the first update
+alone, so that they are more seeds of the same. On Hopper a seed has either found a gait by
 then or has not, and six of them lie apart as far as that.
 
 {table(heads, rows)}"""

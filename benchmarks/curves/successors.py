@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from curves.compared import line
-from curves.numbers import Done, Scores, done, seeds_told, told
+from curves.experience import spread
+from curves.numbers import PUBLISHED, Done, Scores, done, seeds_told, told
 from curves.store import Store
 from scaling_pages import GRAY, table
 
@@ -17,19 +18,6 @@ COLOURS = {"sac": "#5b8dd9", "tqc": "#e07b39", "crossq": "#1f9d8a", "droq": "#c0
 PICTURE = "learning-successors.svg"
 MARKS = (10_000, 20_000, 30_000, 50_000, 100_000)
 """Steps that the tables have a column for, where somebody was evaluated there."""
-PUBLISHED = {
-    ("Hopper-v5", "sac"): "1,104 ± 240",
-    ("Hopper-v5", "crossq"): "2,764 ± 510",
-    ("HalfCheetah-v5", "sac"): "6,156 ± 457",
-    ("HalfCheetah-v5", "crossq"): "8,112 ± 585",
-    ("Walker2d-v5", "sac"): "690 ± 157",
-    ("Walker2d-v5", "crossq"): "3,914 ± 1,072",
-    ("Ant-v5", "sac"): "747 ± 327",
-    ("Ant-v5", "crossq"): "2,299 ± 835",
-    ("Humanoid-v5", "sac"): "632 ± 111",
-    ("Humanoid-v5", "crossq"): "2,603 ± 1,534",
-}
-"""After 100,000 steps of the v4 environment, by CrossQ's authors: the mean of ten seeds ± 1.96 standard errors."""
 REFERENCE = "sac"
 """By whose seconds the others are measured."""
 
@@ -64,13 +52,11 @@ def row(each: Done, marks: Sequence[int], end: float | None) -> list[str]:
     steps, values = each.curves()
     cells = [told(values[:, steps == mark][:, 0]) if mark in steps else "" for mark in marks]
     seconds = each.ends[:, 1]
-    middle = f"{np.median(seconds):,.0f}"
-    spread = middle if len(seconds) == 1 else f"{middle} ({seconds.min():,.0f} to {seconds.max():,.0f})"
     return [
         titled(each.case.algorithm),
         seeds_told([each]),
         *cells,
-        spread,
+        spread(seconds, 0),
         *([] if end is None else [told(within(each, end))]),
         f"{float(iqm(each.scores)) / float(np.median(seconds)):.1f}",
         PUBLISHED.get((each.case.environment, each.case.algorithm), ""),
