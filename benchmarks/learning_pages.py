@@ -59,8 +59,9 @@ INTRODUCTION = """# Results
 
 Every number here was measured by `python benchmarks/learning.py` and written by `benchmarks/learning_pages.py` from
 `docs/results/learning`, which holds every training's command, curve, settings and versions. Each training had one
-thread of a virtual machine with two cores of an AMD EPYC and no GPU, with other work beside it: seconds are an upper
-bound, steps and returns do not depend on it. Fresh episodes are drawn from seed 1000, which no training used.
+thread of a virtual machine with two cores and no GPU, of an AMD EPYC but where [another processor](#versions) is named,
+with other work beside it: seconds are an upper bound, steps and returns do not depend on it. Fresh episodes are drawn
+from seed 1000, which no training used.
 
 The lander's runs with the tuned preset were trained when Optax computed Adam; polyak now has its own, which differs
 from Optax's by 1e-5 relative in the first steps and by rounding after that. A run repeats bit for bit with the same
@@ -89,10 +90,11 @@ def results(store: Store) -> list[Result]:
 
 
 def versions(store: Store) -> str:
-    """With which versions the trainings ran, and how many with each."""
+    """On which processors and with which versions the trainings ran, and how many with each."""
     counts: dict[str, int] = {}
     for result in results(store):
         told = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+        told = f"{result['processor']}; {told}" if "processor" in result else told
         counts[told] = counts.get(told, 0) + 1
     return "\n".join(["## Versions", "", *(f"- {count} trainings: {told}" for told, count in counts.items())])
 

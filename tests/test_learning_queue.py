@@ -537,6 +537,39 @@ def test_successors_are_beside_sac_after_as_many_steps_and_as_many_seconds(tmp_p
     assert "| DroQ | 1 of 3 | 2 |" in successors.section(alone)  # nobody's seconds to be within
 
 
+def test_seconds_are_those_of_the_processor_that_most_had(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+
+    def put(name: str, processor: str, seconds: float) -> None:
+        curve = [[10_000, seconds, 5.0], [20_000, 2 * seconds, 9.0]]
+        made.write(f"successors/{name}", {**result(0.0), "processor": processor, "curve": curve})
+
+    for seed in range(3):
+        put(f"sac-Hopper-v5-{seed}", "quick", 5.0)
+        put(f"crossq-Hopper-v5-{seed}", "slow", 50.0)
+    put("tqc-Hopper-v5-0", "quick", 7.0)
+    put("tqc-Hopper-v5-1", "slow", 70.0)
+    assert numbers.usual_processor(made) == "quick"
+    sac, tqc, crossq = successors.section(made).splitlines()[-3:]
+    assert "| 10 (10 to 10) |" in sac
+    assert tqc.startswith("| TQC | 2 of 3 | 5 (5 to 5) | 9 (9 to 9) | 14, 1 seed | 5 | 0.5 |")
+    assert crossq.startswith("| CrossQ | 3 | 5 (5 to 5) | 9 (9 to 9) |  |  |  | 2,764")
+    successors.draw(made, tmp_path / "drawn.svg")
+    assert (tmp_path / "drawn.svg").read_text().count("CrossQ (3)") == 1  # over steps alone
+
+
+def test_who_is_first_by_seconds_is_told_from_those_of_one_processor() -> None:
+    soon = which.Tried("A", "sac", [to(2_000, 90.0)] * 3)
+    elsewhere = which.Tried("A", "td3", [], untimed=[to(1_500, 20.0)] * 3)
+    task = which.Task("A", "balance", 5.0)
+    assert which.leaders([soon, elsewhere], task, 0) == ([elsewhere], "1,500 steps to 5")
+    assert which.leaders([soon, elsewhere], task, 1) == ([], "")
+    assert which.take([soon, elsewhere], task, 1) == "no comparison: SAC (3 seeds)"
+    assert which.take([elsewhere], task, 1) == "no comparison: not timed"
+    assert elsewhere.worth == (3, 1_500)
+    assert elsewhere.reached(5.0, 1) == elsewhere.within(60, 1) == []
+
+
 def test_a_question_may_be_of_success_and_of_how_soon_it_came() -> None:
     rates = [[10, 0.0], [20, 0.5], [30, 1.0], [40, 1.0]]
     late = [[10, 0.0], [20, 0.0], [30, 0.25], [40, 0.5]]

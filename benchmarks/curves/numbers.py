@@ -1,10 +1,11 @@
 """The numbers of a page about several seeds."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from curves.cases import BLOCKS, Case
+from curves.cases import BLOCKS, Case, trainings
 from curves.store import Result, Store
 
 from polyak.report.statistics import REPEATS, Scores, interval, iqm
@@ -52,6 +53,10 @@ class Done:
         """[n, 2] steps and seconds at which each seed ended."""
         return np.array([each["curve"][-1][:2] for each in self.results.values()], float)
 
+    def timed(self, processor: str) -> "Done":
+        """What there is whose seconds are those of a processor."""
+        return replace(self, results={seed: each for seed, each in self.results.items() if is_timed(each, processor)})
+
     def curves(self, measure: str = "return") -> tuple[Scores, Scores]:
         """[T] the steps at which all seeds were evaluated, and [n, T] what they had there: the return, or success rate.
 
@@ -74,6 +79,18 @@ def done(store: Store, group: str) -> list[Done]:
                 there = {seed: result for seed, result in results.items() if result is not None}
                 found.append(Done(case, block.seeds, there))
     return found
+
+
+def usual_processor(store: Store) -> str:
+    """The processor that most trainings had: seconds are compared on it alone. Empty where none tells."""
+    found = (store.read(training.name) for training in trainings())
+    counts = Counter(each["processor"] for each in found if each is not None and "processor" in each)
+    return max(counts, key=lambda name: counts[name], default="")
+
+
+def is_timed(result: Result, processor: str) -> bool:
+    """Whether a result's seconds are those of a processor; the first results tell none, and were its own."""
+    return result.get("processor", processor) == processor
 
 
 def difference(ours: Scores, theirs: Scores, seed: int = 0) -> tuple[Scores, Scores, Scores]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from curves.compared import line
 from curves.experience import spread
-from curves.numbers import PUBLISHED, Done, Scores, done, seeds_told, told
+from curves.numbers import PUBLISHED, Done, Scores, done, seeds_told, told, usual_processor
 from curves.store import Store
 from scaling_pages import GRAY, table
 
@@ -33,33 +33,48 @@ def environments(store: Store) -> dict[str, list[Done]]:
 
 def section(store: Store) -> str:
     """All environments that there are results of; empty before there is one."""
-    there = environments(store)
-    parts = [f"### {name}, the first steps\n\n{compared(found)}" for name, found in there.items()]
-    return "\n\n".join([TEXT.format(picture=PICTURE), *parts]) if parts else ""
+    there, processor = environments(store), usual_processor(store)
+    parts = [f"### {name}, the first steps\n\n{compared(found, processor)}" for name, found in there.items()]
+    return (
+        "\n\n".join([TEXT.format(picture=PICTURE, processor=processor or "which was not recorded"), *parts])
+        if parts
+        else ""
+    )
 
 
-def compared(found: Sequence[Done]) -> str:
-    """An environment's table."""
+def compared(found: Sequence[Done], processor: str) -> str:
+    """An environment's table; seconds are those of one processor."""
     marks = [mark for mark in MARKS if any(mark in each.curves()[0] for each in found)]
-    end = next((float(np.median(each.ends[:, 1])) for each in found if each.case.algorithm == REFERENCE), None)
+    reference = (each.timed(processor) for each in found if each.case.algorithm == REFERENCE)
+    end = next((float(np.median(each.ends[:, 1])) for each in reference if each.results), None)
     limit = [] if end is None else [f"within {end:,.0f} s"]
     heads = ("", "seeds", *(f"{mark:,} steps" for mark in marks), "seconds", *limit, "return a second", "published, v4")
-    return table(heads, [row(each, marks, end) for each in found])
+    return table(heads, [row(each, each.timed(processor), marks, end) for each in found])
 
 
-def row(each: Done, marks: Sequence[int], end: float | None) -> list[str]:
+def row(each: Done, timed: Done, marks: Sequence[int], end: float | None) -> list[str]:
     """Of an algorithm: its returns after so many steps, its seconds, and its return by when SAC had ended."""
     steps, values = each.curves()
     cells = [told(values[:, steps == mark][:, 0]) if mark in steps else "" for mark in marks]
-    seconds = each.ends[:, 1]
     return [
         titled(each.case.algorithm),
         seeds_told([each]),
         *cells,
-        spread(seconds, 0),
-        *([] if end is None else [told(within(each, end))]),
-        f"{float(iqm(each.scores)) / float(np.median(seconds)):.1f}",
+        *by_seconds(timed, len(each.results), end),
         PUBLISHED.get((each.case.environment, each.case.algorithm), ""),
+    ]
+
+
+def by_seconds(timed: Done, seeds: int, end: float | None) -> list[str]:
+    """The cells of a row that rest on seconds: empty where no seed has any, and said where only some have."""
+    if not timed.results:
+        return [""] * (2 if end is None else 3)
+    seconds = timed.ends[:, 1]
+    some = "" if len(seconds) == seeds else f", {len(seconds)} seed{'s' if len(seconds) > 1 else ''}"
+    return [
+        spread(seconds, 0) + some,
+        *([] if end is None else [told(within(timed, end))]),
+        f"{float(iqm(timed.scores)) / float(np.median(seconds)):.1f}",
     ]
 
 
@@ -81,7 +96,8 @@ TEXT = """## What came after SAC
 SAC, TQC, CrossQ and DroQ, each with its own preset for the environment: `python benchmarks/learning.py --part
 successors`. Interquartile means over seeds with 95 % bootstrap intervals, which of three seeds are too narrow. Seconds
 are from the start of training, compilation and evaluations included, one thread, with another training on the other
-core: the median and the range, an upper bound. "Within" is what each had learned by when SAC had ended its steps; the
+core: the median and the range, an upper bound. They are those of one processor ({processor}): seeds that were trained
+on another count by steps alone. "Within" is what each had learned by when SAC had ended its steps; the
 return a second is the mean of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's
 authors ± 1.96 standard errors, on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares
 directly. Their CrossQ has critics of 2,048 units a layer, polyak's preset 256
@@ -95,7 +111,7 @@ def draw(store: Store, path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    there = environments(store)
+    there, processor = environments(store), usual_processor(store)
     if not there:
         return
     gray = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GRAY)
@@ -107,8 +123,10 @@ def draw(store: Store, path: Path) -> None:
                 (panels[0, column], Done.curves, "steps"),
                 (panels[1, column], by_the_clock, "seconds"),
             ):
-                for each in found:
-                    draw_curve(panel, each, *curves(each))
+                shown = found if unit == "steps" else [each.timed(processor) for each in found]
+                for each in shown:
+                    if each.results:
+                        draw_curve(panel, each, *curves(each))
                 panel.set(title=name if unit == "steps" else "", xlabel=unit, ylabel="return")
                 panel.grid(color=GRAY, alpha=0.25)
                 panel.spines[["top", "right"]].set_visible(False)

@@ -7,7 +7,7 @@ from textwrap import fill
 
 import numpy as np
 from curves.cases import LANDER
-from curves.numbers import Done, done, seeds_told
+from curves.numbers import Done, done, is_timed, seeds_told, usual_processor
 from curves.store import Store
 from curves.verified import NEEDED, flags, measured
 from scaling_pages import table
@@ -67,23 +67,30 @@ class Tried:
     environment: str
     algorithm: str
     curves: Sequence[Curve]
+    """Those whose seconds are comparable."""
     stops: float | None = None
     """The return at which the runs end, if they do."""
+    untimed: Sequence[Curve] = ()
+    """Those of another processor than most, which count by steps alone."""
+
+    def by(self, column: int) -> list[Curve]:
+        """The curves that count by steps (column 0), or by seconds (1)."""
+        return [*self.curves, *self.untimed] if column == 0 else [*self.curves]
 
     @property
     def worth(self) -> tuple[int, float]:
         """Of several ways in which it was tried, that of the most seeds, then the longest."""
-        return len(self.curves), max(curve[-1][0] for curve in self.curves)
+        return len(self.by(0)), max(curve[-1][0] for curve in self.by(0))
 
     def reached(self, wanted: float, column: int) -> list[float]:
         """Steps (column 0) or seconds (1) until an evaluation came to a return, of the seeds in which one did."""
-        first = (next((point for point in curve if point[2] >= wanted), None) for curve in self.curves)
+        first = (next((point for point in curve if point[2] >= wanted), None) for curve in self.by(column))
         return [point[column] for point in first if point is not None]
 
     def within(self, budget: float, column: int) -> list[float]:
         """The return of the last evaluation within a budget: of the seeds that were so long, or had ended by then."""
         found: list[float] = []
-        for curve in self.curves:
+        for curve in self.by(column):
             before = [point[2] for point in curve if point[column] <= budget]
             ended = self.stops is not None and curve[-1][2] >= self.stops
             if before and (curve[-1][column] >= budget or ended):
@@ -94,12 +101,16 @@ class Tried:
 def tried(store: Store) -> dict[str, list[Tried]]:
     """All that counts, by environment."""
     found: dict[tuple[str, str], Tried] = {}
+    processor = usual_processor(store)
     for (environment, algorithm, preset, command), runs in measured(store, unrecorded=True).items():
         own = preset == presets.default_for(environment, algorithm) and algorithm not in NEEDED
         if own and "--backend" not in command:
             stop = flags(command).get("stop_at_return")
-            curves = [result["curve"] for _, result in sorted(runs.items())]
-            one = Tried(environment, algorithm, curves, None if stop is None else float(stop))
+            ordered = [result for _, result in sorted(runs.items())]
+            timed, untimed = (
+                [each["curve"] for each in ordered if is_timed(each, processor) is so] for so in (True, False)
+            )
+            one = Tried(environment, algorithm, timed, None if stop is None else float(stop), untimed)
             place = (environment, algorithm)
             found[place] = max(one, found.get(place, one), key=lambda each: each.worth)
     return by_environment(found.values())
@@ -122,19 +133,19 @@ def leaders(found: Sequence[Tried], task: Task, column: int) -> tuple[list[Tried
     The fewest steps (column 0) or seconds (1) to the return that counts as learned, where somebody's seeds all came to
     it; else the highest return within the largest budget that all had.
     """
-    several = [each for each in found if len(each.curves) >= SEVERAL]
+    several = [each for each in found if len(each.by(column)) >= SEVERAL]
     if len(several) < 2:
         return [], ""
     unit = ("steps", "s")[column]
     if task.reached is not None:
         times = [(each, each.reached(task.reached, column)) for each in several]
-        whole = [(each, [-value for value in values]) for each, values in times if len(values) == len(each.curves)]
+        whole = [(each, [-value for value in values]) for each, values in times if len(values) == len(each.by(column))]
         if whole:
             first = -median(max(whole, key=lambda each: median(each[1]))[1])
             return level(whole), f"{first:,.0f} {unit} to {task.reached:,.0f}"
     for budget in reversed((STEPS, SECONDS)[column]):
         values = [(each, each.within(budget, column)) for each in several]
-        if all(len(found) == len(each.curves) for each, found in values):
+        if all(len(found) == len(each.by(column)) for each, found in values):
             first = median(max(values, key=lambda each: median(each[1]))[1])
             return level(values), f"{first:,.0f} after {budget:,} {unit}"
     return [], ""
@@ -151,24 +162,26 @@ def level(scored: Sequence[tuple[Tried, list[float]]]) -> list[Tried]:
 def take(found: Sequence[Tried], task: Task, column: int) -> str:
     """A cell: whom to take, and for what."""
     first, why = leaders(found, task, column)
-    several = [each for each in found if len(each.curves) >= SEVERAL]
+    several = [each for each in found if len(each.by(column)) >= SEVERAL]
     if not first and len(several) > 1:
         return "no budget that all had"
     if not first:
-        alone = ", ".join(f"{titled(each.algorithm)} ({seeds(each)})" for each in found)
-        return f"no comparison: {alone}"
+        alone = ", ".join(
+            f"{titled(each.algorithm)} ({seeds(len(each.by(column)))})" for each in found if each.by(column)
+        )
+        return f"no comparison: {alone or 'not timed'}"
     told = f"**{' or '.join(titled(each.algorithm) for each in first)}**: {why}"
     return f"no order: {told}" if len(first) == len(several) else told
 
 
-def seeds(each: Tried) -> str:
+def seeds(number: int) -> str:
     """`3 seeds`."""
-    return f"{len(each.curves)} seed{'s' if len(each.curves) > 1 else ''}"
+    return f"{number} seed{'' if number == 1 else 's'}"
 
 
 def rests(found: Sequence[Tried], environment: str) -> str:
     """A cell: on how much an answer rests, and what has not been run there."""
-    there = ", ".join(f"{titled(each.algorithm)} {len(each.curves)}" for each in found)
+    there = ", ".join(f"{titled(each.algorithm)} {len(each.by(0))}" for each in found)
     missing = [titled(name) for name in asked(environment) if name not in [each.algorithm for each in found]]
     return "; ".join(filter(None, (there, f"not run: {', '.join(missing)}" if missing else "")))
 
@@ -233,15 +246,16 @@ def environment(task: Task, found: Sequence[Tried]) -> str:
     heads = ("", "seeds", *wanted, "steps, the longest", "return at the end")
     rows: list[list[str]] = []
     for each in found:
-        row = [titled(each.algorithm), str(len(each.curves))]
+        curves = each.by(0)
+        row = [titled(each.algorithm), str(len(curves))]
         if task.reached is not None:
             steps, seconds = (each.reached(task.reached, column) for column in (0, 1))
             row += [
-                f"{len(steps)} of {len(each.curves)}",
+                f"{len(steps)} of {len(curves)}",
                 *(spread(values) if values else "" for values in (steps, seconds)),
             ]
-        ends = [curve[-1][2] for curve in each.curves]
-        rows.append([*row, f"{max(curve[-1][0] for curve in each.curves):,.0f}", spread(ends, digits(ends))])
+        ends = [curve[-1][2] for curve in curves]
+        rows.append([*row, f"{max(curve[-1][0] for curve in curves):,.0f}", spread(ends, digits(ends))])
     return f"## {task.environment}\n\n{table(heads, rows)}"
 
 
@@ -251,7 +265,7 @@ def budgets(there: Mapping[str, Sequence[Tried]], column: int) -> str:
     rows: list[list[str]] = []
     for task in TASKS:
         found = there.get(task.environment, [])
-        end = max((curve[-1][column] for each in found for curve in each.curves), default=0)
+        end = max((curve[-1][column] for each in found for curve in each.by(column)), default=0)
         last = next((budget for budget in ladder if budget >= end), ladder[-1])
         for each in found:
             cells = [cell(each.within(budget, column)) if budget <= last else "" for budget in ladder]
@@ -313,8 +327,9 @@ each in a line."""
 BUDGET = (
     """The return of the last evaluation within so many steps: the median over the seeds, the lowest and the highest. A
 run that stopped because it had learned counts on with its last evaluation; one that was not so long does not.""",
-    """The same by the clock, from the start of training, compilation included. The queue runs two trainings beside each
-other and other work, so that these are upper bounds, and only large ratios within one environment mean something.""",
+    """The same by the clock, from the start of training, compilation included, and of one processor alone: what was run
+on another counts by steps. The queue runs two trainings beside each other and other work, so that these are upper
+bounds, and only large ratios within one environment mean something.""",
 )
 
 WITHOUT = """## Settings where there is no preset
