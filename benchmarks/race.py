@@ -5,10 +5,11 @@
     python benchmarks/race.py --minutes 60   # begins none after an hour
     python benchmarks/race_pages.py          # docs/race.md, its picture and README's line, of what there is
 
-It is timed, so it has to run alone. A run is a process of its own with as many threads as its library takes by itself,
-and every library evaluates alike: ten episodes without noise, in an environment of their own, every so many steps. A
-run that does not arrive within its course's steps or seconds has not arrived, and counts as that. `curves/races.py` has
-the courses and who runs, `curves/race.toml` the peers' settings.
+It is timed, so it has to run alone, and all of a course on one processor: what another has begun is left out, and said;
+it begins anew where its results are removed. A run is a process of its own with as many threads as its library takes by
+itself, and every library evaluates alike: ten episodes without noise, in an environment of their own, every so many
+steps. A run that does not arrive within its course's steps or seconds has not arrived, and counts as that.
+`curves/races.py` has the courses and who runs, `curves/race.toml` the peers' settings.
 """
 
 import argparse
@@ -20,8 +21,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
+from bench import processor
 from curves.cases import ROOT, Training
 from curves.races import GROUP, LIBRARIES, entries
 from curves.racing import raced
@@ -57,10 +60,31 @@ def main() -> int:
     alone = places.runs / GROUP
     alone.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * options.minutes
+    chosen = comparable(chosen, places)
     with locked(alone):
         if any(state(entry, places) != "done" for entry in chosen):
             read_once(options.peers)
         return 1 if work(chosen, places, raced, until) else 0
+
+
+def comparable(chosen: Sequence[Training], places: Places) -> list[Training]:
+    """The entries of courses that have no results of another processor; of the others it is said, where any is left."""
+    here = processor()
+    there: dict[str, set[str]] = {}
+    for entry in entries():
+        found = places.results.read(entry.name)
+        if found is not None:
+            there.setdefault(entry.case.environment, set()).add(found["processor"])
+    kept: list[Training] = []
+    for environment, of_it in groupby(chosen, key=lambda entry: entry.case.environment):
+        others, left = sorted(there.get(environment, {here}) - {here}), [*of_it]
+        if not others:
+            kept += left
+        elif any(places.results.read(entry.name) is None for entry in left):
+            print(
+                f"{environment} is left out: it was begun on {', '.join(others)}, and this is {here}", file=sys.stderr
+            )
+    return kept
 
 
 def read_once(peers: str) -> None:

@@ -48,7 +48,7 @@ that none has more tries than another: SAC, TQC and CrossQ.
   own, every so many environment steps. That mean is partly luck: the policy that was stopped by it then plays {fresh}
   fresh episodes, untimed, and the tables say of how many seeds the mean is still at the goal.
 - **Alone.** One run at a time on a machine with two cores, with as many threads as each library takes by itself. One
-  seed of everybody, then the next.
+  seed of everybody, then the next; all of a course on one processor.
 - **Not arrived** is what has not reached the goal within the course's steps or seconds, or within {late:g} times the
   seconds of the slowest run of another algorithm of its library, all of whose runs arrived: it cannot be the library's
   fastest any more. It counts as slower than all that did: a median is of all seeds.
@@ -167,7 +167,7 @@ def conditions(store: Store) -> str:
 
 def summary(store: Store) -> str:
     """README's lines: courses with the algorithms that everybody has run with every seed; empty before there is one."""
-    lines: list[str] = []
+    lines, processors = list[str](), dict[str, None]()
     for where in COURSES:
         whole = [each for each in runners(store, where) if each.whole]
         ran = [{each.algorithm for each in whole if each.library == library} for library in LIBRARIES]
@@ -175,16 +175,19 @@ def summary(store: Store) -> str:
         if best:
             told = (f"{number(best[name].median)} ({best[name].algorithm})" for name in LIBRARIES)
             lines.append(f"| {where.environment}: {where.goal:,} | {' | '.join(told)} |")
+            processors |= {result["processor"]: None for each in whole for result in each.results}
     if not lines:
         return ""
     heads = [f"| seconds to a return | {' | '.join(LIBRARIES)} |", "|---|---|---|---|"]
-    return "\n".join(["", f"![{ALTERNATIVE}](docs/{PICTURE})", "", *heads, *lines, "", CLAIM, ""])
+    return "\n".join(
+        ["", f"![{ALTERNATIVE}](docs/{PICTURE})", "", *heads, *lines, "", CLAIM.format(" or ".join(processors)), ""]
+    )
 
 
 ALTERNATIVE = "Seconds from a cold command to a return: each library's fastest algorithm, a point a seed"
 CLAIM = """Medians over seeds, from a cold command to an evaluation that reaches the return, each library with its best
-published settings and its fastest of the algorithms that all three have run there, on two cores ([everybody, and what
-has not run](docs/race.md))."""
+published settings and its fastest of the algorithms that all three have run there, on two cores of one processor
+({}): [everybody, and what has not run](docs/race.md)."""
 
 
 def marked(text: str, store: Store) -> str:

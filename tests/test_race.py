@@ -220,6 +220,20 @@ def test_none_is_begun_when_the_time_is_over_and_the_list_says_what_is_left(
     assert lines[-1] == "3 done, 12 left"
 
 
+def test_what_another_processor_began_is_left_out_and_said(
+    places: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(race, "processor", lambda: "this one")
+    pendulum, lander = races.entries("sac-Pendulum-v1"), races.entries("sac-LunarLander")
+    places.results.write(pendulum[0].name, result(4.0))
+    places.results.write(lander[0].name, {**result(4.0), "processor": "this one"})
+    assert race.comparable([*pendulum, *lander], places) == lander
+    told = capsys.readouterr().err
+    assert told == "Pendulum-v1 is left out: it was begun on a processor, and this is this one\n"
+    assert race.comparable(pendulum[:1], places) == []  # nothing of it is left: no word
+    assert capsys.readouterr().err == ""
+
+
 # Standings
 
 
