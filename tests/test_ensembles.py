@@ -15,7 +15,7 @@ from polyak.errors import UsageError
 from polyak.frameworks import make_learner, start
 from polyak.frameworks.execution import Execution
 from polyak.frameworks.jax.batched import Stacked
-from polyak.frameworks.torch import fused
+from polyak.frameworks.torch import device, fused
 from polyak.networks.forward import forward
 from polyak.networks.layers import Body, body_of
 from polyak.networks.weights import first_weights, shapes
@@ -249,6 +249,7 @@ def test_large_products_of_members_go_through_onednn(monkeypatch: pytest.MonkeyP
     calls: list[int] = []
     real = fused._ONEDNN_LINEAR
     monkeypatch.setattr(fused, "_ONEDNN_LINEAR", lambda *rest: (calls.append(1), real(*rest))[1])
+    monkeypatch.setattr(device, "ONEDNN_IS_FASTER", True)
     generator = torch.Generator().manual_seed(0)
     rows, inner, columns = 256, 256, 128
     sizes = ((rows, inner), (2, rows, inner), (2, inner, columns), (2, columns), (2, rows, columns))

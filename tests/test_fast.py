@@ -11,7 +11,7 @@ import torch
 from backends import ALGORITHMS, frameworks_of, learner_of
 from polyak.algorithms import sac
 from polyak.frameworks.state import leaves
-from polyak.frameworks.torch import fused
+from polyak.frameworks.torch import device, fused
 from polyak.frameworks.torch.graphs import KEPT, Graphs
 from polyak.types import Batch
 from reference.cases import assert_agree, make_case, play
@@ -137,6 +137,7 @@ def test_products_through_onednn_are_the_products(sizes: tuple[int, int, int], m
     calls: list[int] = []
     real = fused._ONEDNN_LINEAR
     monkeypatch.setattr(fused, "_ONEDNN_LINEAR", lambda *rest: (calls.append(1), real(*rest))[1])
+    monkeypatch.setattr(device, "ONEDNN_IS_FASTER", True)
     generator = torch.Generator().manual_seed(0)
     x, w, g = (torch.randn(*s, generator=generator) for s in ((rows, inner), (inner, columns), (rows, columns)))
     b = torch.randn(columns, generator=generator)
@@ -153,8 +154,14 @@ def test_products_through_onednn_are_the_products(sizes: tuple[int, int, int], m
     assert len(calls) == 4, "small and float64 products go the ordinary way"
 
 
-def test_without_onednn_the_products_go_the_ordinary_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "_ONEDNN_LINEAR", None)
+@pytest.mark.parametrize(("name", "value"), [("_ONEDNN_LINEAR", None), ("device.ONEDNN_IS_FASTER", False)])
+def test_without_onednn_the_products_go_the_ordinary_way(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where PyTorch has none, and where MKL is faster."""
+    monkeypatch.setattr(device, "ONEDNN_IS_FASTER", True)
+    monkeypatch.setattr(fused, "_ONEDNN_LINEAR", lambda *_: pytest.fail("called"))
+    monkeypatch.setattr(f"polyak.frameworks.torch.fused.{name}", value)
     case = make_case("sac", updates=1, hidden_sizes=(256, 256), batch_size=256, observation_size=20).cast(np.float32)
     fast, plain = learner_of(case, "torch"), learner_of(case, "torch", fast=False)
     play(fast, case, [1])

@@ -59,7 +59,12 @@ ALLOWED = {
     "algorithms.trial": {"algorithm", "algorithms.checks", "errors", "frameworks", "settings", "system", "types"},
     "frameworks": {"algorithm", "draws", "types", "networks", "errors", "settings.shared", "frameworks"},
     "frameworks.execution": {"draws", "types", "errors", "system", "settings"},
-    "frameworks.torch.device": {"errors", "frameworks.execution", "system.memory"},  # the process's own, as its threads
+    "frameworks.torch.device": {
+        "errors",
+        "frameworks.execution",
+        "system.memory",
+        "system.threads",
+    },  # the process's own
     "policies": {"algorithm", "types", "errors", "system", "settings", "networks", "environments", "policies"},
     **{f"policies.{name}": ACTING for name in ("policy", "contents", "distribution", "observed")},
     "policies.normalizer": {"types", "settings.kinds"},

@@ -15,6 +15,7 @@ from backends import Framework, learner_of, module_of, native_network, parts_of,
 from polyak import Policy, Run, UsageError
 from polyak.algorithm import STEP, Algorithm, Entries, Net
 from polyak.algorithms import algorithm, checks, redq, sac
+from polyak.frameworks.torch import device
 from polyak.networks import layers
 from polyak.networks.folding import folded, folded_body
 from polyak.networks.forward import forward, forward_of_any
@@ -285,14 +286,18 @@ def test_one_and_ten_updates(name: str, framework: Framework) -> None:
 
 
 @pytest.mark.parametrize("name", ["sac", "redq"])
-def test_the_fast_path_of_pytorch_equals_the_plain_one(name: str) -> None:
-    """In float32, with products that are large enough for oneDNN."""
+def test_the_fast_path_of_pytorch_equals_the_plain_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float32, with products that are large enough for oneDNN.
+
+    A unit that rounding alone switches on or off moves a moment by 5e-5: some libraries on some processors do.
+    """
+    monkeypatch.setattr(device, "ONEDNN_IS_FASTER", True)
     sizes = {"hidden_sizes": (128,), "critic_hidden_sizes": (128, 128), "batch_size": 256, "update_after": 256}
     case = make_case(name, updates=3, **SIMBA | sizes, log_sigma="tanh").cast(np.float32)
     fast, slow = (learner_of(case, "torch", fast=fast) for fast in (True, False))
     for learner in (fast, slow):
         play(learner, case, [1, 2])
-    assert_agree(fast.arrays(), slow.arrays(), 2e-5)
+    assert_agree(fast.arrays(), slow.arrays(), 2e-4)
 
 
 def test_it_matters_not_how_arrays_lie_in_memory() -> None:

@@ -11,6 +11,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 COLLECTORS = RESULTS / "collectors.json"
 DRIVE = RESULTS / "drive.json"
 WAYS = ("collect", "step", "round")
+PEERS_FILE = "peers.json"
 PEERS = ("Stable-Baselines3", "SBX")
 AGAINST = [(ours, theirs) for ours in ("polyak", "polyak lag 1") for theirs in PEERS] + [("polyak torch", PEERS[0])]
 """Whose speed is divided by whose."""
@@ -147,8 +148,10 @@ def peers(rhythm: str, envs: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def peers_against(rhythm: str, envs: str) -> str:
+def peers_against(rhythm: str, envs: str, file: str = PEERS_FILE) -> str:
     """How many times as fast as two peers, and which fraction of the limit: median, lowest and highest round.
+
+    `file` is what the measurement wrote, in docs/results.
 
     Raises:
         ValueError: no such case was measured.
@@ -158,7 +161,7 @@ def peers_against(rhythm: str, envs: str) -> str:
         text.replace("polyak lag", "lag").replace("polyak torch", "torch").replace(PEERS[0], "SB3") for text in head
     ]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for (algorithm, environment), result in _cases(rhythm, envs).items():
+    for (algorithm, environment), result in _cases(rhythm, envs, file).items():
         seconds, updates = result["seconds"], result.get("updates", result["steps"])
         cells = [_quotient(seconds.get(theirs), seconds.get(ours), 1.0, ".2f") for ours, theirs in AGAINST]
         cells += [_quotient(result["limit_seconds"], seconds.get(name), updates, ".0%") for name in OF_THE_LIMIT]
@@ -192,23 +195,23 @@ def peers_apart(what: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def peers_setting() -> str:
+def peers_setting(file: str = PEERS_FILE) -> str:
     """With what the peers were measured."""
-    about = _peers()
+    about = _peers(file)
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"]["the peers'"].items())
     processors = sorted({result.get("processor", about["machine"]["processor"]) for result in about["cases"].values()})
     cores, threads = about["machine"]["cores"], about["machine"]["threads"]
     return f"{' and '.join(processors)}; {cores} cores, {threads} threads for each; {versions}."
 
 
-def _cases(rhythm: str, envs: str) -> dict[tuple[str, str], Any]:
+def _cases(rhythm: str, envs: str, file: str = PEERS_FILE) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {}
-    for name, result in _peers()["cases"].items():
+    for name, result in _peers(file)["cases"].items():
         algorithm, environment, *rest = name.split()
         if rest == [rhythm, envs]:
             found[algorithm, environment] = result
     if not found:
-        raise ValueError(f"docs/results/peers.json has no case {rhythm} {envs}")
+        raise ValueError(f"docs/results/{file} has no case {rhythm} {envs}")
     return found
 
 
@@ -225,5 +228,5 @@ def _number(value: Any) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _peers() -> dict[str, Any]:
-    return json.loads((RESULTS / "peers.json").read_text(encoding="utf-8"))
+def _peers(file: str = PEERS_FILE) -> dict[str, Any]:
+    return json.loads((RESULTS / file).read_text(encoding="utf-8"))

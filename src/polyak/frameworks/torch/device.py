@@ -8,6 +8,10 @@ import torch
 from polyak.errors import UsageError
 from polyak.frameworks.execution import Execution, count_of_threads, threads_or_default
 from polyak.system.memory import keep_freed
+from polyak.system.threads import processor
+
+ONEDNN_IS_FASTER = "Intel" not in processor()
+"""Than MKL, in products of large float32 matrices: twice as fast, but not on the processors of MKL's own maker."""
 
 
 def start(execution: Execution) -> Execution:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from polyak.errors import TrainingError
 from polyak.frameworks.state import State, Trained, Weights, leaves, mapped
+from polyak.frameworks.torch import device
 from polyak.networks.layers import plain
 from polyak.settings.shared import Optimizer
 
@@ -214,15 +215,15 @@ def _forward(inputs: Tensor, parameters: Sequence[Tensor]) -> tuple[list[Tensor]
     return layer_inputs, _linear(hidden, parameters[2 * last], parameters[2 * last + 1], relu=False)
 
 
-# On x86 processors oneDNN multiplies float32 matrices twice as fast as the MKL that PyTorch otherwise calls, where the
-# processor is not Intel's; its call costs 20 microseconds more, so that only large products gain.
+# A call of oneDNN costs 20 microseconds more than one of MKL, which PyTorch calls otherwise: only large products gain.
 _WORTH_ONEDNN = 1 << 22
 """Multiplications in a product above which oneDNN is called."""
 
 
 def _onednn(like: Tensor, multiplications: int) -> bool:
     return (
-        multiplications >= _WORTH_ONEDNN
+        device.ONEDNN_IS_FASTER
+        and multiplications >= _WORTH_ONEDNN
         and like.dtype == torch.float32
         and like.device.type == "cpu"
         and _ONEDNN_LINEAR is not None
