@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,10 @@ def section(store: Store) -> str:
     """All environments that there are results of; empty before there is one."""
     there, processor = environments(store), usual_processor(store)
     parts = [f"### {name}, the first steps\n\n{compared(found, processor)}" for name, found in there.items()]
-    return (
-        "\n\n".join([TEXT.format(picture=PICTURE, processor=processor or "which was not recorded"), *parts])
-        if parts
-        else ""
-    )
+    if not parts:
+        return ""
+    told = fill(TEXT.format(processor or "which was not recorded"), 120, break_on_hyphens=False)
+    return "\n\n".join([HEAD, told, SHOWN.format(PICTURE), *parts])
 
 
 def compared(found: Sequence[Done], processor: str) -> str:
@@ -91,19 +91,16 @@ def by_the_clock(each: Done, points: int = 50) -> tuple[Scores, Scores]:
     return seconds, np.array([np.interp(seconds, at, values) for at, values in curves])
 
 
-TEXT = """## What came after SAC
-
-SAC, TQC, CrossQ and DroQ, each with its own preset for the environment: `python benchmarks/learning.py --part
+HEAD = "## What came after SAC"
+TEXT = """SAC, TQC, CrossQ and DroQ, each with its own preset for the environment: `python benchmarks/learning.py --part
 successors`. Interquartile means over seeds with 95 % bootstrap intervals, which of three seeds are too narrow. Seconds
 are from the start of training, compilation and evaluations included, one thread, with another training on the other
-core: the median and the range, an upper bound. They are those of one processor ({processor}): seeds that were trained
-on another count by steps alone. "Within" is what each had learned by when SAC had ended its steps; the
-return a second is the mean of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's
-authors ± 1.96 standard errors, on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares
-directly. Their CrossQ has critics of 2,048 units a layer, polyak's preset 256
-([why](algorithms/crossq.md)).
-
-![Return of each algorithm over steps, and below over seconds](results/{picture})"""
+core: the median and the range, an upper bound. They are those of one processor ({}): seeds that were trained on another
+count by steps alone. "Within" is what each had learned by when SAC had ended its steps; the return a second is the mean
+of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's authors ± 1.96 standard errors,
+on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares directly. Their CrossQ has critics of
+2,048 units a layer, polyak's preset 256 ([why](algorithms/crossq.md))."""
+SHOWN = "![Return of each algorithm over steps, and below over seconds](results/{})"
 
 
 def draw(store: Store, path: Path) -> None:
