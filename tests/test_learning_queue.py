@@ -370,6 +370,16 @@ def test_three_seeds_of_a_preset_as_it_is_verify_it(tmp_path: Path) -> None:
     assert known.fingerprint(verified.preset_config(algorithm("ddpg"), "Pendulum-v1", "Pendulum-v1")) == entry.settings
 
 
+def test_a_presets_minutes_are_those_of_one_processor(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    for seed, processor in enumerate(("slow", "quick", "quick")):
+        curve = [[10, 600.0 if processor == "slow" else 60.0, 1.0]]
+        told = trained(f"--seed {seed}", 1.0) | {"processor": processor, "curve": curve}
+        made.write(f"tuned/ddpg-Pendulum-v1-{seed}", told)
+    [entry] = verified.entries(made)
+    assert (entry.seeds, entry.minutes, entry.processor) == ((0, 1, 2), (1.0, 1.0), "quick; slow")
+
+
 def test_of_several_commands_the_one_that_says_most_verifies(tmp_path: Path) -> None:
     made = store.Store(tmp_path)
     settings = {"settings": presets.load("Hopper-v5", algorithm("td3"), "Hopper-v5").values}

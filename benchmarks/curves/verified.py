@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from curves.cases import OURS, Case, trainings
+from curves.numbers import is_timed, usual_processor
 from curves.store import Result, Store
 
 from polyak.algorithm import Algorithm
@@ -97,11 +98,12 @@ def entries(store: Store) -> list[Verified]:
     A run that stops at a return says less than one that goes to its end.
     """
     chosen: dict[tuple[str, str, str], tuple[tuple[bool, int], Verified]] = {}
+    processor = usual_processor(store)
     for (environment, algorithm, preset, command), found in measured(store).items():
         runs = {seed: result for seed, result in found.items() if "fresh_mean" in result}
         if len(runs) < SEEDS or "--backend" in command:
             continue
-        entry = entry_of(environment, algorithm, preset, runs)
+        entry = entry_of(environment, algorithm, preset, runs, processor)
         rank = ("--stop-at-return" not in command, max(entry.steps))
         place = (environment, algorithm, preset)
         if place not in chosen or rank > chosen[place][0]:
@@ -109,10 +111,11 @@ def entries(store: Store) -> list[Verified]:
     return [entry for _, (_, entry) in sorted(chosen.items(), key=lambda each: each[0])]
 
 
-def entry_of(environment: str, algorithm: str, preset: str, runs: Runs) -> Verified:
-    """Of several seeds."""
+def entry_of(environment: str, algorithm: str, preset: str, runs: Runs, processor: str) -> Verified:
+    """Of several seeds; their minutes are those of one processor, where any was trained on it."""
     ordered = dict(sorted(runs.items()))
     results = [*ordered.values()]
+    timed = [each for each in results if is_timed(each, processor)] or results
     kind = algorithm_named(algorithm)
     return Verified(
         environment,
@@ -124,8 +127,8 @@ def entry_of(environment: str, algorithm: str, preset: str, runs: Runs) -> Verif
         tuple(each["fresh_mean"] for each in results),
         min(each["fresh_episodes"] for each in results),
         tuple(each["curve"][-1][0] for each in results),
-        tuple(round(each["curve"][-1][1] / 60, 1) for each in results),
-        "; ".join(dict.fromkeys(each["processor"] for each in results if each.get("processor"))),
+        tuple(round(each["curve"][-1][1] / 60, 1) for each in timed),
+        "; ".join(dict.fromkeys(each["processor"] for each in [*timed, *results] if each.get("processor"))),
         versions(results),
     )
 

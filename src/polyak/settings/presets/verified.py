@@ -42,9 +42,9 @@ class Verified:
     """As many of them a seed."""
     steps: tuple[int, ...]
     minutes: tuple[float, ...]
-    """From the start of training to its end, with other work beside it: upper bounds."""
+    """From the start of training to its end, with other work beside it: upper bounds. Of the seeds of one processor."""
     processor: str
-    """Empty where it was not recorded."""
+    """The first is that of the minutes; others, if any, trained other seeds. Empty where it was not recorded."""
     versions: Mapping[str, str]
     """Of what took part; several where the seeds had several."""
 
