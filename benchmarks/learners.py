@@ -2,6 +2,7 @@
 
     python benchmarks/learners.py                      # SAC, TD3 and DDPG; writes docs/results/learners.json
     python benchmarks/learners.py --algorithms sac --rounds 3 --batch-size 1024
+    python benchmarks/learners.py --contenders "torch oneDNN" "torch MKL" --output FILE  # large products through either
     python benchmarks/learners.py --profile --algorithms droq  # where PyTorch's time goes, operation by operation
 
 Every contender lives in a process of its own, which waits until it is asked for a round; rounds go A B C A B C ..., so
@@ -28,7 +29,7 @@ from polyak.algorithms import algorithm as algorithm_named
 from polyak.algorithms import frameworks_of, with_page
 from polyak.frameworks.execution import Device, Execution
 from polyak.settings import presets
-from polyak.system.threads import physical_cores
+from polyak.system.threads import physical_cores, processor
 from polyak.types import Batch, Layout, Spec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -379,6 +380,10 @@ def make(name: str, algorithm: str, batch: int) -> Round:
         return limit(which, algorithm, batch)
     if which == "eager":
         return torch_eager(batch) if kind == "torch" else tensorflow_eager(batch)
+    if which in ("oneDNN", "MKL"):
+        from polyak.frameworks.torch import device
+
+        device.ONEDNN_IS_FASTER, which = which == "oneDNN", str(BURST)
     return learner(kind, int(which), algorithm, batch)
 
 
@@ -441,8 +446,11 @@ class Contender:
 
 
 def compare(algorithm: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Medians in milliseconds an update, and the fraction of the limit that each reaches, as the median over rounds."""
-    running = [Contender(name, options, algorithm) for name in contenders(algorithm)]
+    """Medians in milliseconds an update, and the fraction of the limit that each reaches, as the median over rounds.
+
+    Where none of the limits is among the contenders, the last of them stands for it.
+    """
+    running = [Contender(name, options, algorithm) for name in options.contenders or contenders(algorithm)]
     try:
         for number in range(options.rounds):
             for contender in running:
@@ -452,7 +460,8 @@ def compare(algorithm: str, options: argparse.Namespace) -> dict[str, Any]:
         for contender in running:
             contender.close()
     times = {contender.name: contender.times for contender in running}
-    best = min(LIMITS, key=lambda name: statistics.median(times[name]))
+    limits = [name for name in LIMITS if name in times] or [running[-1].name]
+    best = min(limits, key=lambda name: statistics.median(times[name]))
     found = {
         name: {
             "milliseconds": round(statistics.median(values), 3),
@@ -492,6 +501,7 @@ def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithms", nargs="+", default=["sac", "td3", "ddpg"])
+    parser.add_argument("--contenders", nargs="+", default=[], help="those of these names; all")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--updates", type=int, default=2 * BURST, help="of a round")
     parser.add_argument("--batch-size", type=int, default=256)
@@ -507,7 +517,7 @@ def main() -> None:
         serve(options.serve, options.algorithms[0], options.batch_size, options.updates)
         return
     settings = {name: getattr(options, name) for name in ("rounds", "updates", "batch_size", "threads")}
-    results: dict[str, Any] = {"settings": settings}
+    results: dict[str, Any] = {"settings": {**settings, "processor": processor()}}
     for algorithm in options.algorithms:
         results[algorithm] = compare(algorithm, options)
         show(algorithm, results[algorithm])

@@ -35,6 +35,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "options": algorithm_pages.options,
     "peers": measured_tables.peers,
     "peers_against": measured_tables.peers_against,
+    "products": measured_tables.products,
     "peers_apart": measured_tables.peers_apart,
     "peers_setting": measured_tables.peers_setting,
     "readme": readme,

@@ -169,6 +169,17 @@ def peers_against(rhythm: str, envs: str, file: str = PEERS_FILE) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def products(*files: str) -> str:
+    """How many times as long an update of PyTorch takes with oneDNN as with MKL: a row for each file, by its threads."""
+    found = [json.loads((RESULTS / file).read_text(encoding="utf-8")) for file in files]
+    names = [name for name in found[0] if name != "settings"]
+    lines = [["threads", *map(titled, names)], ["---", *["---:"] * len(names)]]
+    for each in found:
+        fractions = (each[name]["contenders"]["torch oneDNN"]["fraction_of_limit"] for name in names)  # of MKL's speed
+        lines.append([str(each["settings"]["threads"]), *(f"{1 / fraction:.2f}" for fraction in fractions)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _quotient(above: list[float] | None, below: list[float] | None, factor: float, form: str) -> str:
     """The rounds' median, lowest and highest; nothing where one did not take part."""
     if above is None or below is None:
