@@ -170,7 +170,7 @@ def peers_against(rhythm: str, envs: str, file: str = PEERS_FILE) -> str:
 
 
 def products(*files: str) -> str:
-    """How many times as long an update of PyTorch takes with oneDNN as with MKL: a row for each file, by its threads."""
+    """How many times as long an update in PyTorch takes with oneDNN as with MKL: a row a file, by its threads."""
     found = [json.loads((RESULTS / file).read_text(encoding="utf-8")) for file in files]
     names = [name for name in found[0] if name != "settings"]
     lines = [["threads", *map(titled, names)], ["---", *["---:"] * len(names)]]
