@@ -501,7 +501,7 @@ def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--algorithms", nargs="+", default=["sac", "td3", "ddpg"])
-    parser.add_argument("--contenders", nargs="+", default=[], help="those of these names; all")
+    parser.add_argument("--contenders", nargs="+", default=[], help="these alone, by their names; by default all")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--updates", type=int, default=2 * BURST, help="of a round")
     parser.add_argument("--batch-size", type=int, default=256)
