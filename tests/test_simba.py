@@ -289,15 +289,15 @@ def test_one_and_ten_updates(name: str, framework: Framework) -> None:
 def test_the_fast_path_of_pytorch_equals_the_plain_one(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In float32, with products that are large enough for oneDNN.
 
-    A unit that rounding alone switches on or off moves a moment by 5e-5: some libraries on some processors do.
+    One update: after two, rounding alone switches a unit on or off, here with one library and there with another.
     """
     monkeypatch.setattr(device, "ONEDNN_IS_FASTER", True)
     sizes = {"hidden_sizes": (128,), "critic_hidden_sizes": (128, 128), "batch_size": 256, "update_after": 256}
-    case = make_case(name, updates=3, **SIMBA | sizes, log_sigma="tanh").cast(np.float32)
+    case = make_case(name, updates=1, **SIMBA | sizes, log_sigma="tanh").cast(np.float32)
     fast, slow = (learner_of(case, "torch", fast=fast) for fast in (True, False))
     for learner in (fast, slow):
-        play(learner, case, [1, 2])
-    assert_agree(fast.arrays(), slow.arrays(), 2e-4)
+        play(learner, case, [1])
+    assert_agree(fast.arrays(), slow.arrays(), 5e-6)  # reached: 8e-7
 
 
 def test_it_matters_not_how_arrays_lie_in_memory() -> None:

@@ -141,7 +141,7 @@ def test_whatever_a_manifest_says_of_the_run_resume_does_not_break(trained: Run)
     whole = path.read_text()
     body = json.loads(whole)
     body.pop("sha256")
-    for field, value in list(itertools.product(fields(body["run"]), [*WRONG, None]))[::3]:
+    for field, value in list(itertools.product(fields(body["run"]), [*WRONG, None]))[::7]:
         described = {**body, "run": changed(body["run"], field, value)}
         try:
             digest = manifest._digest(described)  # pyright: ignore[reportPrivateUsage]

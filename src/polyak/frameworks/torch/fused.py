@@ -96,9 +96,17 @@ def network(inputs: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
     return _forward(inputs, flat)[1]
 
 
-def normalized(rows: Tensor, epsilon: float) -> Tensor:
-    """`parts.normalized` in one kernel."""
-    return functional.layer_norm(rows, rows.shape[-1:], eps=epsilon)
+def normalized(rows: Tensor, epsilon: float, scale: Tensor, offset: Tensor) -> Tensor:
+    """`parts.normalized`, scaled and offset, in one kernel; of an ensemble, one a member."""
+    if scale.dim() == 2:
+        members = zip(rows.unbind(), scale.unbind(), offset.unbind(), strict=True)
+        return torch.stack([normalized(each, epsilon, *own) for each, *own in members])
+    return functional.layer_norm(rows, rows.shape[-1:], scale, offset, epsilon)
+
+
+def kept(dropped: Tensor, probability: float, like: Tensor) -> Tensor:
+    """What dropout multiplies numbers by: 0 where they are dropped, 1 / (1 - probability) elsewhere."""
+    return torch.where(dropped, like.new_zeros(()), like.new_full((), 1.0 / (1.0 - probability)))
 
 
 def quantile_huber(theta: Tensor, y: Tensor) -> Tensor:

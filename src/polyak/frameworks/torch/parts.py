@@ -104,15 +104,18 @@ def _through(layer: Single, arrays: Any, hidden: Tensor) -> Tensor:
         if fast:
             return functional.batch_norm(hidden, mean, variance, scale, offset, eps=layer.epsilon)
         return (hidden - mean) / torch.sqrt(variance + layer.epsilon) * scale + offset
-    return (fused.normalized if fast else normalized)(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
+    if fast:
+        return fused.normalized(hidden, layer.epsilon, scale, offset)
+    return normalized(hidden, layer.epsilon) * along_rows(scale) + along_rows(offset)
 
 
 def without(hidden: Tensor, dropped: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     """Numbers [..., B, n] without those that the first n columns of `dropped` say, and the columns that are left."""
-    width, kept = hidden.shape[-1], hidden / (1.0 - probability)
-    if fused.active():  # the same numbers in half the time, forward and backward
-        return kept * (~dropped[..., :width]).to(hidden.dtype), dropped[..., width:]
-    return kept.masked_fill(dropped[..., :width], 0.0), dropped[..., width:]
+    width = hidden.shape[-1]
+    now, left = dropped[..., :width], dropped[..., width:]
+    if fused.active():
+        return hidden * fused.kept(now, probability, hidden), left
+    return (hidden / (1.0 - probability)).masked_fill(now, 0.0), left
 
 
 def along_rows(vector: Tensor) -> Tensor:
