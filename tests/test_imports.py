@@ -80,7 +80,7 @@ ALLOWED = {
     **{
         f"experience.{name}": {
             *("types", "errors", "system", "settings.demonstrated"),
-            *("experience.replay", "experience.links", "experience.datasets"),
+            *("experience.replay", "experience.links", "experience.datasets", f"experience.{name}"),
             *("environments.parts", "environments.values"),  # NumPy alone: no environment is made
         }
         for name in ("datasets", "minari")
