@@ -491,7 +491,7 @@ def test_settings_without_a_preset_are_compared_where_both_have_run(tmp_path: Pa
     row = "| Reacher-v5 | SAC | -8.00 (-9.00 to -7.00), 3 seeds | -5.00 (-6.00 to -4.00), 3 seeds | `defaults` |"
     assert row in text
     assert "| Reacher-v5 | TD3 | 1.00 (1 seed), 1 of 3 seeds |  |  |" in text
-    assert "Clearly better: `paper` in 0, `defaults` in 1, of 2 compared." in text
+    assert "Clearly better: `paper` in 0, `defaults` in 1, of 1 compared." in text
 
 
 def test_each_question_about_experience_has_its_table_with_medians_and_spreads(tmp_path: Path) -> None:

@@ -288,23 +288,30 @@ def without_preset(store: Store) -> str:
     found = {each.case.name: each for each in done(store, "defaults") if each.results}
     places = dict.fromkeys((each.case.environment, each.case.algorithm) for each in found.values())
     rows: list[list[str]] = []
+    compared = 0
     for place in places:
         sides = [found.get(f"defaults/{place[1]}-{place[0]}-{name}") for name in GENERAL]
+        compared += enough(sides)
         cells = [f"{cell(side.fresh.tolist())}, {seeds_told([side])} seeds" if side else "" for side in sides]
         rows.append([place[0], titled(place[1]), *cells, better(sides)])
     if not rows:
         return f"{WITHOUT}\n\n{UNKNOWN}"
     won = {name: sum(row[-1] == f"`{name}`" for row in rows) for name in GENERAL}
-    told = f"Clearly better: `paper` in {won['paper']}, `defaults` in {won['defaults']}, of {len(rows)} compared."
+    told = f"Clearly better: `paper` in {won['paper']}, `defaults` in {won['defaults']}, of {compared} compared."
     heads = ("environment", "", *(f"`{name}`" for name in GENERAL), "clearly better")
     return f"{WITHOUT}\n\n{table(heads, rows)}\n\n{told}"
 
 
+def enough(sides: Sequence[Done | None]) -> bool:
+    """Whether both have as many seeds as a comparison takes."""
+    return all(side is not None and len(side.fresh) >= SEVERAL for side in sides)
+
+
 def better(sides: Sequence[Done | None]) -> str:
-    """The preset whose seed is the higher in 9 of 10 pairs; empty where there is none, or a side has one seed."""
-    left, right = (np.zeros(0) if side is None else side.fresh for side in sides)
-    if min(len(left), len(right)) < SEVERAL:
+    """The preset whose seed is the higher in 9 of 10 pairs; empty where there is none, or a side has few seeds."""
+    if not enough(sides):
         return ""
+    left, right = (np.zeros(0) if side is None else side.fresh for side in sides)
     chance = probability_of_improvement(left, right)
     return f"`{GENERAL[0]}`" if chance >= CLEAR else f"`{GENERAL[1]}`" if chance <= 1 - CLEAR else ""
 
