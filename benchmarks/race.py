@@ -29,10 +29,14 @@ from curves.cases import ROOT, Training
 from curves.races import GROUP, LIBRARIES, entries
 from curves.racing import raced
 from curves.runs import Places, state, work
+from curves.standings import needless
 from curves.store import Store
 from peers.processes import require_peers
 
 from polyak.system.locking import locked
+
+OVER = ("done", "needless")
+"""What an entry is that does not run any more."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,9 +66,9 @@ def main() -> int:
     until = time.monotonic() + 60 * options.minutes
     chosen = comparable(chosen, places)
     with locked(alone):
-        if any(state(entry, places) != "done" for entry in chosen):
+        if any(standing(entry, places) not in OVER for entry in chosen):
             read_once(options.peers)
-        return 1 if work(chosen, places, raced, until) else 0
+        return 1 if work(chosen, places, raced, until, needless) else 0
 
 
 def comparable(chosen: Sequence[Training], places: Places) -> list[Training]:
@@ -80,11 +84,17 @@ def comparable(chosen: Sequence[Training], places: Places) -> list[Training]:
         others, left = sorted(there.get(environment, {here}) - {here}), [*of_it]
         if not others:
             kept += left
-        elif any(places.results.read(entry.name) is None for entry in left):
+        elif any(standing(entry, places) not in OVER for entry in left):
             print(
                 f"{environment} is left out: it was begun on {', '.join(others)}, and this is {here}", file=sys.stderr
             )
     return kept
+
+
+def standing(entry: Training, places: Places) -> str:
+    """done, running, cut off, left, or needless."""
+    now = state(entry, places)
+    return "needless" if now != "done" and needless(entry, places.results) else now
 
 
 def read_once(peers: str) -> None:
@@ -100,7 +110,7 @@ def show(chosen: Sequence[Training], places: Places) -> int:
     """A line an entry, in the order in which they run."""
     counts = Counter[str]()
     for entry in chosen:
-        now = state(entry, places)
+        now = standing(entry, places)
         counts[now] += 1
         result = places.results.read(entry.name) if now == "done" else None
         came = "" if result is None else f"{result['return']:10.1f} after {result['steps']:,} steps"

@@ -14,7 +14,7 @@ from typing import Any
 from curves.cases import OURS, ROOT
 from curves.races import COURSES, EPISODES, FRESH, LIBRARIES, Course, entries, sources
 from curves.racing import LATE
-from curves.standings import Runner, fastest, number, runners
+from curves.standings import Runner, fastest, needless, number, runners
 from curves.store import Store
 from scaling_pages import GRAY, table
 
@@ -51,7 +51,8 @@ that none has more tries than another: SAC, TQC and CrossQ.
   seed of everybody, then the next; all of a course on one processor.
 - **Not arrived** is what has not reached the goal within the course's steps or seconds, or within {late:g} times the
   seconds of the slowest run of another algorithm of its library, all of whose runs arrived: it cannot be the library's
-  fastest any more. It counts as slower than all that did: a median is of all seeds.
+  fastest any more. It counts as slower than all that did: a median is of all seeds. Where more than half of them have
+  not arrived, neither has the median, and the seeds that are left are not run.
 
 `make race` runs what is left, `make race RACE="--only Pendulum-v1"` a part, and `python benchmarks/race_pages.py`
 writes this page from `docs/results/race`, which has each run's command, settings, versions, processor and every
@@ -115,7 +116,7 @@ def left(store: Store) -> str:
     lines: list[str] = []
     for where in COURSES:
         wanted = [entry for entry in entries() if entry.case.environment == where.environment]
-        missing = [entry for entry in wanted if store.read(entry.name) is None]
+        missing = [entry for entry in wanted if store.read(entry.name) is None and not needless(entry, store)]
         if missing:
             lines.append(f"- {where.environment}: {len(missing)} of {len(wanted)}")
     if not lines:
@@ -166,16 +167,16 @@ def conditions(store: Store) -> str:
 
 
 def summary(store: Store) -> str:
-    """README's lines: courses with the algorithms that everybody has run with every seed; empty before there is one."""
+    """README's lines: courses with the algorithms whose medians all libraries have; empty before there is one."""
     lines, processors = list[str](), dict[str, None]()
     for where in COURSES:
-        whole = [each for each in runners(store, where) if each.whole]
-        ran = [{each.algorithm for each in whole if each.library == library} for library in LIBRARIES]
-        best = fastest([each for each in whole if each.algorithm in set.intersection(*ran)])
+        settled = [each for each in runners(store, where) if each.settled]
+        ran = [{each.algorithm for each in settled if each.library == library} for library in LIBRARIES]
+        best = fastest([each for each in settled if each.algorithm in set.intersection(*ran)])
         if best:
             told = (f"{number(best[name].median)} ({best[name].algorithm})" for name in LIBRARIES)
             lines.append(f"| {where.environment}: {where.goal:,} | {' | '.join(told)} |")
-            processors |= {result["processor"]: None for each in whole for result in each.results}
+            processors |= {result["processor"]: None for each in settled for result in each.results}
     if not lines:
         return ""
     heads = [f"| seconds to a return | {' | '.join(LIBRARIES)} |", "|---|---|---|---|"]

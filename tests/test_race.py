@@ -234,6 +234,28 @@ def test_what_another_processor_began_is_left_out_and_said(
     assert capsys.readouterr().err == ""
 
 
+def test_seeds_that_cannot_change_a_median_are_not_run(
+    places: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost, done = result(20.0, arrived=False), list[str]()
+    chosen = races.entries("tqc-Pendulum-v1-SBX")
+    put(places.results, "tqc-Pendulum-v1-SBX", lost, lost)
+
+    def run(one: Any, _: Any) -> dict[str, Any]:
+        done.append(one.name)
+        return lost
+
+    assert runs.work(chosen, places, run, needless=standings.needless) == []
+    assert done == [chosen[2].name]  # with which three of five have not arrived
+    (found,) = standings.runners(places.results, PENDULUM)
+    assert (found.whole, found.settled, found.median) == (False, True, math.inf)
+    assert "Pendulum-v1: 40 of 45" in pages.left(places.results)
+    assert [race.standing(each, places) for each in chosen] == ["done"] * 3 + ["needless"] * 2
+    monkeypatch.setattr(race, "processor", lambda: "another one")
+    assert race.comparable(chosen, places) == []
+    assert capsys.readouterr().err == ""  # nothing of it is left
+
+
 # Standings
 
 

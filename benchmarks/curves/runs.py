@@ -60,14 +60,15 @@ def work(
     places: Places,
     run: Callable[[Training, Places], Result] = trained,
     until: float = math.inf,
+    needless: Callable[[Training, Store], bool] = lambda *_: False,
 ) -> list[str]:
     """Run the first that is neither done nor being run by another, again and again; the names of those that failed.
 
     Any number of processes may do this on the same folders: who has a folder's lock runs what belongs in it. None is
-    begun after `until`, by the monotonic clock.
+    begun after `until`, by the monotonic clock, and none that the results then make `needless`.
     """
     failed = list[str]()
-    while time.monotonic() < until and (taken := _first(chosen, places, failed)) is not None:
+    while time.monotonic() < until and (taken := _first(chosen, places, failed, needless)) is not None:
         training, lock = taken
         with lock:
             try:
@@ -83,9 +84,13 @@ def work(
     return failed
 
 
-def _first(chosen: list[Training], places: Places, failed: list[str]) -> tuple[Training, contextlib.ExitStack] | None:
+def _first(
+    chosen: list[Training], places: Places, failed: list[str], needless: Callable[[Training, Store], bool]
+) -> tuple[Training, contextlib.ExitStack] | None:
     for training in chosen:
         if training.name in failed or places.results.read(training.name) is not None:
+            continue
+        if needless(training, places.results):
             continue
         places.folder(training).mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:

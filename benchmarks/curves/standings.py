@@ -4,8 +4,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from curves.cases import Case
-from curves.races import LIBRARIES, Course
+from curves.cases import Case, Training
+from curves.races import LIBRARIES, Course, course
 from curves.store import Result, Store
 
 
@@ -47,6 +47,11 @@ class Runner:
         """Whether every seed has run."""
         return len(self.results) == self.course.seeds
 
+    @property
+    def settled(self) -> bool:
+        """Whether no run can change the median: all have run, or more than half have not arrived."""
+        return self.whole or 2 * (len(self.results) - len(self.arrived)) > self.course.seeds
+
     def told(self, what: str, digits: int) -> str:
         """`5.3 (4.9 to 6.1)`: median and range of `seconds` or `steps`."""
         values = self._of(what)
@@ -66,6 +71,11 @@ def runners(store: Store, where: Course) -> list[Runner]:
     """Those of a course that have a run, the fastest first."""
     found = [Runner(case, where, store) for case in where.block.cases]
     return sorted((each for each in found if each.results), key=lambda each: (each.median, -len(each.arrived)))
+
+
+def needless(entry: Training, store: Store) -> bool:
+    """Whether the entry's run could no longer change a median."""
+    return Runner(entry.case, course(entry.case.environment), store).settled
 
 
 def fastest(found: Sequence[Runner]) -> dict[str, Runner]:
