@@ -109,6 +109,8 @@ def test_python_answers_names_from_elsewhere(names: str, answer: str, tmp_path: 
         ((*PENDULUM, "--gamma", "0.9", "--steps", "x"), "train has no --gamma"),  # before what else is wrong
         (("evaluate", "--n_eval_episodes", "3"), "evaluate has no --n_eval_episodes: polyak calls it --episodes"),
         (("evaluate", "a", "b"), "evaluate takes no 'b'"),
+        (("drive", "x", "--threads", "1"), "drive has no --threads: `polyak drive --help` lists what there is"),
+        (("evaluate", "x", "--policy-delay", "2"), "evaluate has no --policy-delay: `polyak evaluate --help` lists"),
         (("resume", "x", "--total-timesteps", "9"), "resume has no --total-timesteps: polyak calls it --steps"),
         (("resume", "x", "--gamma", "0.9"), "polyak calls it --discount, which resume does not take"),
         (("resume", "x", "--no-fresh-environments"), "resume takes no '--no-fresh-environments'"),

@@ -201,6 +201,9 @@ _TABLE = {
 ELSEWHERE = {name: ours for names, ours in _TABLE.items() for name in names.split()}
 """The same, a name each."""
 
+OWN = {name for ours in _TABLE.values() for name in ours.names}
+"""polyak's names for them, which are its own wherever they are asked for."""
+
 ALGORITHMS = {
     **dict.fromkeys(("ppo", "a2c", "trpo", "reinforce"), "polyak's are off-policy"),
     **dict.fromkeys(("dqn", "rainbow", "c51", "qrdqn"), "polyak's are for continuous actions"),
@@ -231,9 +234,11 @@ def hint(name: str, known: Iterable[str], who: str, spelt: Callable[[str], str] 
         near = nearest(name, known)
         if near is not None:
             return f"did you mean {spelt(near)!r}?"
-    ours = ELSEWHERE.get(nearest(name, ELSEWHERE) or "")
-    if ours is None or not ours.names:
-        return "" if ours is None else ours.note
+    ours = None if name in OWN else ELSEWHERE.get(nearest(name, ELSEWHERE) or "")
+    if ours is None:
+        return ""
+    if not ours.names:
+        return ours.note
     here = [each for each in ours.names if each in known]
     told = f"polyak calls it {_listed([spelt(each) for each in here or ours.names])}"
     return f"{told}{ours.note}" if here else f"{told}, which {who} does not take"
