@@ -248,6 +248,15 @@ def test_ctrl_c_saves_everything(run: Run, tmp_path: Path, monkeypatch: pytest.M
     assert json.loads((made.folder / "ending.json").read_text())["state"] == "interrupted"
 
 
+def test_a_run_that_was_killed_before_it_had_a_policy_is_begun_again(run: Run, tmp_path: Path) -> None:
+    with fed(run, tmp_path, some(run, 4), steps=30) as (made, _):
+        made.policy_file.unlink()
+        with pytest.raises(UsageError) as refusal:
+            polyak.drive(made.folder, lambda: Plant(Time()), rate=RATE, learn=True, run_dir=tmp_path)
+        why = "has no policy, because it was killed before the end of its first epoch"
+        assert str(refusal.value) == f"{made.folder} {why}: begin again from {run.folder}"
+
+
 def test_what_cannot_begin_is_said_before_anything_moves(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a policy alone was given, which has no learner"):
         polyak.drive(run.player(), rate=RATE, learn=True)

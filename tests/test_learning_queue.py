@@ -297,6 +297,19 @@ def test_one_seed_has_no_interval() -> None:
     assert numbers.told(np.zeros(0)) == ""
 
 
+def test_seeds_that_learn_nothing_are_counted_in_both_libraries(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    for library, values in (("polyak", (20.0, 400.0)), ("Stable-Baselines3", (500.0,))):
+        for seed, value in enumerate(values):
+            points = [[10_000, 1.0, 70.0], [15_000, 2.0, value], [17_500, 3.0, 20.0]]
+            made.write(f"equal/td3-InvertedDoublePendulum-v5-{library}-{seed}", {**result(0.0), "curve": points})
+    assert "learn nothing" not in compared.compared(made)  # as long as all of one library learn
+    rows = [{"library": "Stable-Baselines3", "seed": seed, "return": 25.0} for seed in (8, 5)]
+    (tmp_path / "saturation.json").write_text(json.dumps({"rows": rows}))
+    text = compared.compared(made)
+    assert "After 15,000 steps\n1 of 2 seeds of polyak's (0) and\n2 of 3 seeds of Stable-Baselines3's (5, 8)\n" in text
+
+
 def test_the_page_compares_what_both_have_and_says_what_has_not_run(tmp_path: Path) -> None:
     made = store.Store(tmp_path)
     for seed, value in enumerate((100.0, 120.0, 140.0)):

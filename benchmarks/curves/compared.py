@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from curves.cases import OURS, PEER
+from curves.luck import luck
 from curves.numbers import LAST, PUBLISHED, Done, difference, done, seeds_told, told
 from curves.store import Store
 from scaling_pages import GRAY, table
@@ -34,7 +35,7 @@ def compared(store: Store) -> str:
     if not found:
         return ""
     heads = ("", "steps", "seeds: polyak, SB3", "polyak", "SB3", "difference", "P(polyak's seed is higher)")
-    return TEXT.format(last=LAST, table=table(heads, map(row, found)), picture=PICTURE)
+    return TEXT.format(last=LAST, table=table(heads, map(row, found)) + luck(store), picture=PICTURE)
 
 
 def published(store: Store) -> str:

@@ -47,6 +47,7 @@ def learned(
     Raises:
         UsageError, TrainingError: as for `drive`.
     """
+    require_policy(run)
     clock, player = clock or Monotonic(), run.player(environment=given)
     with signals_marked(), one_numpy_thread(), signals_noted() as signals, ExitStack() as stack:
         thread = thinking or Thread(clock)
@@ -74,6 +75,19 @@ def learned(
     if control.error is not None:
         raise failed(control.error, report)
     return report
+
+
+def require_policy(run: Run) -> None:
+    """Check that a run that a control loop began has come to its first policy.
+
+    Raises:
+        UsageError: it was killed before, and nothing is in it that could be gone on with.
+    """
+    if "driven" in run.settings and not run.policy_file.exists():
+        raise UsageError(
+            f"{run.folder} has no policy, because it was killed before the end of its first epoch: "
+            f"begin again from {run.settings['from_run']}"
+        )
 
 
 def beginning_of(asked: Asked, run: Run, player: Player, moving: Moving, run_dir: Path) -> Beginning:
