@@ -35,7 +35,7 @@ def luck(store: Store) -> str:
     return f"""
 
 Some seeds of TD3 learn nothing on InvertedDoublePendulum, in both libraries: their first updates drive the actor to
-the action's bounds, where its gradient is 0, and it stays there. After {STEPS:,} steps
+the action's bounds, where its gradient is 0, and it stays there. The same can befall DDPG. After {STEPS:,} steps
 {told[0]} and
 {told[1]}
 have a return below {NOTHING:g}, all others one in the hundreds (`python benchmarks/saturation.py`, and the curves
