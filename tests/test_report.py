@@ -71,6 +71,23 @@ def two_groups(tmp_path: Path) -> list[Run]:
     return [*ddpg, *sac]
 
 
+def test_a_policy_that_cannot_leave_the_bounds_is_told(tmp_path: Path) -> None:
+    dead = {"learner/actor_gradient_norm": 0.0, "learner/saturated": 1.0}
+    alive = {"learner/actor_gradient_norm": 0.004, "learner/saturated": 1.0}
+    inside = {"learner/actor_gradient_norm": 0.0, "learner/saturated": 0.5}
+    untrained = record(10, -9.0)
+
+    def told(*measured: dict[str, float]) -> str:
+        rows = [record(20 + 10 * number, -5.0, **each) for number, each in enumerate(measured)]
+        return facts.runs(grouped([made(tmp_path, 0, [untrained, *rows])]))
+
+    said = "its policy gives the bounds of the action box and nothing else"
+    assert f"since step 30 {said}" in told(alive, dead, dead)
+    assert f"since step 20 {said}" in told(dead, dead, dead)
+    for each in ((alive, dead), (dead, dead, alive), (inside, inside), (alive, alive), ()):
+        assert said not in told(*each)
+
+
 # Statistics, beside what rliable 1.2.0 gave for the same numbers (50,000 bootstrap samples; 20,000 for the second)
 
 

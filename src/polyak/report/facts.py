@@ -1,13 +1,14 @@
 """The report's tables of facts: settings and where they differ, versions and machines, the runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, cast
 
 from polyak.html import table, text
 from polyak.report.groups import FREE, Group, differences, experiment, last_evaluation
 from polyak.run.description import length_in, unit_in
 from polyak.run.folder import Run
-from polyak.run.metrics import best_evaluation
+from polyak.run.metrics import Record, best_evaluation
 
 
 def settings(groups: Sequence[Group]) -> str:
@@ -59,7 +60,7 @@ def _best(best: tuple[int, float] | None, *, trained: bool) -> str:
 
 
 def _told_of(run: Run) -> Iterator[str]:
-    """That a run is not reproducible, and what was another each time that it was resumed, as its settings say."""
+    """That a run is not reproducible, what was another each time that it was resumed, and that it learns no more."""
     if run.settings.get("collectors") and run.settings.get("collection") == "free":
         yield f"{run.folder.resolve().name}: its collectors were free, so that the same seed would give other numbers"
     driven: Any = run.settings.get("driven")
@@ -72,6 +73,25 @@ def _told_of(run: Run) -> Iterator[str]:
         if isinstance(changed, list) and changed:
             what = "; ".join(map(str, cast(list[Any], changed)))
             yield f"{run.folder.resolve().name}, resumed at step {entry.get('step')}: {what}"
+
+    if (since := _stuck_since(run.metrics)) is not None:
+        stuck = f"since step {since:,} its policy gives the bounds of the action box and nothing else"
+        remedy = "smaller actor and critic learning rates, or another seed"
+        yield f"{run.folder.resolve().name}: {stuck}, where its gradient is 0: it cannot learn any more; {remedy}"
+
+
+def _stuck_since(records: Sequence[Record]) -> int | None:
+    """The step of the first of the last records in which every action was at its bounds, and no gradient was left.
+
+    None where there are fewer than two of them: one may be an epoch of few updates.
+    """
+    learning = [each for each in records if "learner/actor_gradient_norm" in each]
+    stuck = [*takewhile(_is_stuck, reversed(learning))]
+    return int(stuck[-1]["step"]) if len(stuck) > 1 else None
+
+
+def _is_stuck(record: Record) -> bool:
+    return record["learner/actor_gradient_norm"] == 0 and record.get("learner/saturated", 0.0) == 1
 
 
 def _why_left_out(run: Run) -> str:
