@@ -288,7 +288,7 @@ def test_runs_lists_every_run_with_its_whole_folder(polyak_: Command, tmp_path: 
     for run in (first, second):
         (line,) = (line for line in output.splitlines() if str(run.folder.relative_to(tmp_path / "some")) in line)
         evaluated = [record["eval/return"] for record in run.metrics]
-        for shown in ("paper", "40 of 40", f"{evaluated[-1]:.1f}", f"{max(evaluated):.1f}"):
+        for shown in ("general", "40 of 40", f"{evaluated[-1]:.1f}", f"{max(evaluated):.1f}"):
             assert shown in line
 
 

@@ -170,14 +170,15 @@ def test_an_algorithm_s_page_shows_its_code_in_every_framework(site: Path, name:
 def test_an_algorithm_s_page_has_every_setting_metric_and_deviation(site: Path, name: str) -> None:
     module = algorithm(name)
     page = Page(site / f"algorithms/{name}.html")
-    head = page.rows.index(["setting", "default", "book", "paper", "meaning", "in resume"])
+    head = page.rows.index(["setting", "default", "general", "book", "paper", "meaning", "in resume"])
     rows = {row[0]: row for row in page.rows[head + 1 :]}
     for field in dataclasses.fields(module.Config):
-        assert all(rows[field.name][index] for index in (1, 4)), rows[field.name]
+        assert all(rows[field.name][index] for index in (1, 5)), rows[field.name]
     assert rows["polyak"][1] == ("0.0" if name == "crossq" else "0.995")
-    assert (rows["polyak"][5], rows["actor_learning_rate"][5]) == ("", "yes, not bit for bit")
-    book = "100" if name in ("ddpg", "td3", "sac") else ""  # the chapter knows no other
-    assert rows["batch_size"][1:3] == ["256", book]
+    assert (rows["polyak"][6], rows["actor_learning_rate"][6]) == ("", "yes, not bit for bit")
+    general = {"ddpg": "256", "td3": "100", "sac": "256"}.get(name, "")
+    book = "100" if general else ""  # neither knows another
+    assert rows["batch_size"][1:4] == ["256", general, book]
     assert rows["hidden_sizes"][1] == "256, 256"
     assert {f"learner/{metric}" for metric in module.metrics} <= rows.keys()
     text = html.unescape((site / f"algorithms/{name}.html").read_text(encoding="utf-8"))

@@ -494,17 +494,28 @@ def test_a_run_counts_within_a_budget_if_it_was_so_long_or_had_learned() -> None
     assert attempt("sac", *curves).within(60, 1) == [0.0]
 
 
-def test_settings_without_a_preset_are_compared_where_both_have_run(tmp_path: Path) -> None:
-    made, name = store.Store(tmp_path), "defaults/sac-Reacher-v5"
-    for seed, value in enumerate((-9.0, -8.0, -7.0)):
-        made.write(f"{name}-paper-{seed}", result(value, fresh_mean=value, fresh_episodes=10))
-        made.write(f"{name}-defaults-{seed}", result(value + 3, fresh_mean=value + 3, fresh_episodes=10))
-    made.write("defaults/td3-Reacher-v5-paper-0", result(1.0, fresh_mean=1.0, fresh_episodes=10))
-    text = which.without_preset(made)
-    row = "| Reacher-v5 | SAC | -8.00 (-9.00 to -7.00), 3 seeds | -5.00 (-6.00 to -4.00), 3 seeds | `defaults` |"
-    assert row in text
-    assert "| Reacher-v5 | TD3 | 1.00 (1 seed), 1 of 3 seeds |  |  |" in text
-    assert "Clearly better: `paper` in 0, `defaults` in 1, of 1 compared." in text
+def test_settings_without_a_preset_are_compared_where_all_have_run(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    assert which.general.section(made).endswith(which.general.UNKNOWN)
+
+    def trained(name: str, *returns: float) -> None:
+        for seed, value in enumerate(returns):
+            made.write(f"defaults/{name}-{seed}", result(value, fresh_mean=value, fresh_episodes=10))
+
+    for better, name in enumerate(("paper", "defaults")):
+        trained(f"sac-Reacher-v5-{name}", *(value + 3 * better for value in (-9.0, -8.0, -7.0)))
+    trained("td3-Reacher-v5-paper", 1.0)
+    trained("ddpg-Reacher-v5-paper", 1.0, 2.0, 4.0)
+    trained("ddpg-Reacher-v5-defaults", 1.0, 3.0, 5.0)
+    assert "DDPG | 0" not in which.general.section(made)
+    trained("ddpg-Reacher-v5-today", 6.0, 7.0, 8.0)
+    text = which.general.section(made)
+    paper, defaults = "-8.00 (-9.00 to -7.00), 3 seeds", "-5.00 (-6.00 to -4.00), 3 seeds"
+    assert f"| Reacher-v5 | SAC | {paper} | {defaults} |  | `defaults` of `paper` |" in text
+    assert "| Reacher-v5 | TD3 | 1.00 (1 seed), 1 of 3 seeds |  |  |  |" in text
+    assert "| `today` of `paper`, `today` of `defaults` |" in text
+    assert "| SAC | 0.00 | 1.00 |  | 1 |" in text
+    assert f"| DDPG | {3.5 / 18:.2f} | {5.5 / 18:.2f} | 1.00 | 1 |" in text
 
 
 def test_each_question_about_experience_has_its_table_with_medians_and_spreads(tmp_path: Path) -> None:
@@ -572,7 +583,8 @@ def test_seconds_are_those_of_the_processor_that_most_had(tmp_path: Path) -> Non
         put(f"crossq-Hopper-v5-{seed}", "slow", 50.0)
     put("tqc-Hopper-v5-0", "quick", 7.0)
     put("tqc-Hopper-v5-1", "slow", 70.0)
-    assert numbers.usual_processor(made) == "quick"
+    for number in range(4):  # of another comparison
+        made.write(f"presets/sac-Reacher-v5-{number}", {**result(0.0), "processor": "slow"})
     sac, tqc, crossq = successors.section(made).splitlines()[-3:]
     assert "| 10 (10 to 10) |" in sac
     assert tqc.startswith("| TQC | 2 of 3 | 5 (5 to 5) | 9 (9 to 9) | 14, 1 seed | 5 | 0.5 |")
@@ -589,6 +601,9 @@ def test_who_is_first_by_seconds_is_told_from_those_of_one_processor() -> None:
     assert which.leaders([soon, elsewhere], task, 1) == ([], "")
     assert which.take([soon, elsewhere], task, 1) == "no comparison: SAC (3 seeds)"
     assert which.take([elsewhere], task, 1) == "no comparison: not timed"
+    later = which.Tried("A", "ddpg", [to(2_500, 120.0)] * 3)
+    assert which.take([soon, later, elsewhere], task, 1) == "**SAC**: 90 s to 5; on another processor: TD3"
+    assert which.take([soon, later, elsewhere], task, 0) == "**TD3**: 1,500 steps to 5"
     assert elsewhere.worth == (3, 1_500)
     assert elsewhere.reached(5.0, 1) == elsewhere.within(60, 1) == []
 

@@ -167,8 +167,8 @@ def test_what_was_chosen_for_some_algorithms_reaches_no_other(tmp_path: Path) ->
 
 
 def test_names_lists_the_general_presets_and_then_environments_that_exist() -> None:
-    assert presets.names()[:6] == ("book", "defaults", "offline", "paper", "sbx", "simba")
-    tuned = presets.names()[6:]
+    assert presets.names()[:7] == ("book", "defaults", "general", "offline", "paper", "sbx", "simba")
+    tuned = presets.names()[7:]
     assert {"Pendulum-v1", "LunarLanderContinuous-v3", "BipedalWalker-v3", "MountainCarContinuous-v0"} < set(tuned)
     mujoco = {
         spec.id for spec in gymnasium.registry.values() if "mujoco" in str(spec.entry_point) and spec.version == 5
@@ -182,12 +182,21 @@ def test_names_lists_the_general_presets_and_then_environments_that_exist() -> N
     assert robots <= gymnasium.registry.keys()
 
 
-def test_default_is_the_tuned_preset_or_paper() -> None:
-    for name in ("sac", "my_folder.my_algorithm"):
-        assert presets.default_for("Pendulum-v1", name) == "Pendulum-v1"
-        assert presets.default_for("some.module:Pendulum-v1", name) == "Pendulum-v1"
-        assert presets.default_for("Acrobot-v1", name) == "paper"
-        assert presets.default_for("book", name) == "paper"
+@pytest.mark.parametrize(("name", "other"), [("sac", "general"), ("my_folder.my_algorithm", "defaults")])
+def test_default_is_the_tuned_preset_or_the_general_one(name: str, other: str) -> None:
+    """A user's own algorithm has the defaults that it declares, and no other's."""
+    assert presets.default_for("Pendulum-v1", name) == "Pendulum-v1"
+    assert presets.default_for("some.module:Pendulum-v1", name) == "Pendulum-v1"
+    assert presets.default_for("Acrobot-v1", name) == other
+    assert presets.default_for("book", name) == other
+
+
+def test_general_settings_are_the_papers_but_for_ddpg_and_for_how_sac_is_evaluated() -> None:
+    """The papers' results are those of the general settings (docs/which.md)."""
+    assert config("general", "td3") == config("paper", "td3")
+    general, paper = config("general", "sac"), config("paper", "sac")
+    assert (general.evaluation_episodes, general.steps_per_epoch) == (10, 5_000)
+    assert dataclasses.replace(general, evaluation_episodes=1, steps_per_epoch=1_000) == paper
 
 
 def test_a_successor_gets_its_own_table_or_its_own_defaults() -> None:
@@ -207,6 +216,10 @@ def test_a_successor_gets_its_own_table_or_its_own_defaults() -> None:
 def test_the_preset_of_defaults_sets_nothing() -> None:
     assert presets.load("defaults", algorithm("tqc"), "Pendulum-v1").values == {}
     assert config("defaults", "sac") == algorithm("sac").Config()
+    _, shown, said = call_cli("presets", "Acrobot-v1")
+    assert "tqc on Acrobot-v1: preset defaults sets nothing, and the settings have their defaults" in shown
+    assert "sac on Acrobot-v1: preset general " in shown
+    assert said == "polyak: there is no preset for Acrobot-v1: a general one is in force\n"
 
 
 def test_paper_has_the_sizes_of_tqc_s_authors() -> None:

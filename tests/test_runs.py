@@ -75,7 +75,7 @@ def test_settings_tell_all_that_a_run_was_made_with(trained: Run) -> None:
     settings = trained.settings
     assert settings["format"] == 1
     assert (settings["algorithm"], settings["environment"], settings["seed"]) == ("ddpg", TINY, 4)
-    assert (settings["preset"], settings["backend"]) == ("paper", "jax")
+    assert (settings["preset"], settings["backend"]) == ("general", "jax")
     assert (settings["envs"], settings["vectorization"], settings["stop_at_return"]) == (1, "sync", None)
     assert (settings["device"], settings["fast"], settings["from_run"]) == ("cpu", True, None)
     assert settings["threads"] >= 1

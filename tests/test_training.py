@@ -228,11 +228,11 @@ def test_another_seed_gives_another_run(train: Callable[..., Run], monkeypatch: 
 # Settings
 
 
-def test_preset_in_force_is_the_environments_own_or_else_the_papers() -> None:
+def test_preset_in_force_is_the_environments_own_or_else_the_general_one() -> None:
     plan = planned("sac", "Pendulum-v1", None, Options(), {})
     assert (plan.preset, plan.config.steps) == ("Pendulum-v1", 20_000)
     plan = planned("ddpg", TINY, None, Options(), {})
-    assert (plan.preset, plan.config.batch_size) == ("paper", 64)
+    assert (plan.preset, plan.config.batch_size) == ("general", 256)
     assert planned("sac", "Pendulum-v1", None, Options(preset="paper"), {}).preset == "paper"
 
 

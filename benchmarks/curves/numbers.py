@@ -1,17 +1,22 @@
 """The numbers of a page about several seeds."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from curves.cases import BLOCKS, Case, trainings
+from curves.cases import BLOCKS, Case
 from curves.store import Result, Store
 
 from polyak.report.statistics import REPEATS, Scores, interval, iqm
+from polyak.settings.presets.verified import digits, spread
 
 LAST = 3
 """Evaluations at the end whose mean is a seed's score: one alone is mostly luck."""
+SEVERAL = 3
+"""Seeds without which nothing is compared."""
+CLEAR = 0.9
+"""The part of pairs of seeds in which one is ahead."""
 
 PUBLISHED = {
     ("Hopper-v5", "sac"): "1,104 ± 240",
@@ -81,16 +86,20 @@ def done(store: Store, group: str) -> list[Done]:
     return found
 
 
-def usual_processor(store: Store) -> str:
-    """The processor that most trainings had: seconds are compared on it alone. Empty where none tells."""
-    found = (store.read(training.name) for training in trainings())
-    counts = Counter(each["processor"] for each in found if each is not None and "processor" in each)
+def usual_processor(results: Iterable[Result]) -> str:
+    """The processor that most of these had: their seconds are compared on it alone. Empty where most tell none."""
+    counts = Counter(map(processor_of, results))
     return max(counts, key=lambda name: counts[name], default="")
 
 
 def is_timed(result: Result, processor: str) -> bool:
-    """Whether a result's seconds are those of a processor; the first results tell none, and were its own."""
-    return result.get("processor", processor) == processor
+    """Whether a result's seconds are those of a processor."""
+    return processor_of(result) == processor
+
+
+def processor_of(result: Result) -> str:
+    """On which it was trained; the first results tell none, and are compared with each other alone."""
+    return result.get("processor", "")
 
 
 def difference(ours: Scores, theirs: Scores, seed: int = 0) -> tuple[Scores, Scores, Scores]:
@@ -119,3 +128,10 @@ def seeds_told(found: Sequence[Done]) -> str:
     """`5`, or `2 of 5` where some have not run."""
     least, wanted = min(len(each.results) for each in found), found[0].seeds
     return str(wanted) if least == wanted else f"{least} of {wanted}"
+
+
+def cell(values: Sequence[float]) -> str:
+    """Median, lowest and highest, and of how many seeds where it is one."""
+    if not values:
+        return ""
+    return spread(values, digits(values)) + (" (1 seed)" if len(values) == 1 else "")

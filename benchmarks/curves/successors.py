@@ -1,6 +1,6 @@
 """The section of the page about what came after SAC, beside it: over steps, and over seconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -34,12 +34,18 @@ def environments(store: Store) -> dict[str, list[Done]]:
 
 def section(store: Store) -> str:
     """All environments that there are results of; empty before there is one."""
-    there, processor = environments(store), usual_processor(store)
+    there = environments(store)
+    processor = clock(there)
     parts = [f"### {name}, the first steps\n\n{compared(found, processor)}" for name, found in there.items()]
     if not parts:
         return ""
     told = fill(TEXT.format(processor or "which was not recorded"), 120, break_on_hyphens=False)
     return "\n\n".join([HEAD, told, SHOWN.format(PICTURE), *parts])
+
+
+def clock(there: Mapping[str, Sequence[Done]]) -> str:
+    """The processor whose seconds count."""
+    return usual_processor(result for found in there.values() for each in found for result in each.results.values())
 
 
 def compared(found: Sequence[Done], processor: str) -> str:
@@ -108,7 +114,8 @@ def draw(store: Store, path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    there, processor = environments(store), usual_processor(store)
+    there = environments(store)
+    processor = clock(there)
     if not there:
         return
     gray = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GRAY)

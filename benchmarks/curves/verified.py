@@ -98,12 +98,11 @@ def entries(store: Store) -> list[Verified]:
     A run that stops at a return says less than one that goes to its end.
     """
     chosen: dict[tuple[str, str, str], tuple[tuple[bool, int], Verified]] = {}
-    processor = usual_processor(store)
     for (environment, algorithm, preset, command), found in measured(store).items():
         runs = {seed: result for seed, result in found.items() if "fresh_mean" in result}
         if len(runs) < SEEDS or "--backend" in command:
             continue
-        entry = entry_of(environment, algorithm, preset, runs, processor)
+        entry = entry_of(environment, algorithm, preset, runs)
         rank = ("--stop-at-return" not in command, max(entry.steps))
         place = (environment, algorithm, preset)
         if place not in chosen or rank > chosen[place][0]:
@@ -111,11 +110,12 @@ def entries(store: Store) -> list[Verified]:
     return [entry for _, (_, entry) in sorted(chosen.items(), key=lambda each: each[0])]
 
 
-def entry_of(environment: str, algorithm: str, preset: str, runs: Runs, processor: str) -> Verified:
-    """Of several seeds; their minutes are those of one processor, where any was trained on it."""
+def entry_of(environment: str, algorithm: str, preset: str, runs: Runs) -> Verified:
+    """Of several seeds; their minutes are those of the processor that most of them had."""
     ordered = dict(sorted(runs.items()))
     results = [*ordered.values()]
-    timed = [each for each in results if is_timed(each, processor)] or results
+    processor = usual_processor(results)
+    timed = [each for each in results if is_timed(each, processor)]
     kind = algorithm_named(algorithm)
     return Verified(
         environment,

@@ -6,9 +6,10 @@ from statistics import median
 from textwrap import fill
 
 import numpy as np
+from curves import general
 from curves.cases import LANDER
-from curves.numbers import Done, done, is_timed, seeds_told, usual_processor
-from curves.store import Store
+from curves.numbers import CLEAR, SEVERAL, cell, is_timed, usual_processor
+from curves.store import Result, Store
 from curves.verified import NEEDED, flags, measured
 from scaling_pages import table
 
@@ -20,12 +21,6 @@ from polyak.settings.presets.verified import digits, spread
 
 STEPS = (2_000, 5_000, 10_000, 20_000, 30_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
 SECONDS = (30, 60, 120, 300, 600, 1_200, 3_600)
-SEVERAL = 3
-"""Seeds without which an algorithm leads nowhere."""
-CLEAR = 0.9
-"""The part of pairs of seeds in which one is ahead."""
-GENERAL = ("paper", "defaults")
-"""Presets for any environment."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +66,7 @@ class Tried:
     stops: float | None = None
     """The return at which the runs end, if they do."""
     untimed: Sequence[Curve] = ()
-    """Those of another processor than most, which count by steps alone."""
+    """Those of another processor than most there, which count by steps alone."""
 
     def by(self, column: int) -> list[Curve]:
         """The curves that count by steps (column 0), or by seconds (1)."""
@@ -99,16 +94,20 @@ class Tried:
 
 
 def tried(store: Store) -> dict[str, list[Tried]]:
-    """All that counts, by environment."""
-    found: dict[tuple[str, str], Tried] = {}
-    processor = usual_processor(store)
+    """All that counts, by environment; seconds are those of the processor that most runs there had."""
+    ways: dict[str, list[tuple[str, str, list[Result]]]] = {}
     for (environment, algorithm, preset, command), runs in measured(store, unrecorded=True).items():
         own = preset == presets.default_for(environment, algorithm) and algorithm not in NEEDED
         if own and "--backend" not in command:
-            stop = flags(command).get("stop_at_return")
             ordered = [result for _, result in sorted(runs.items())]
+            ways.setdefault(environment, []).append((algorithm, command, ordered))
+    found: dict[tuple[str, str], Tried] = {}
+    for environment, there in ways.items():
+        processor = usual_processor(result for _, _, results in there for result in results)
+        for algorithm, command, results in there:
+            stop = flags(command).get("stop_at_return")
             timed, untimed = (
-                [each["curve"] for each in ordered if is_timed(each, processor) is so] for so in (True, False)
+                [each["curve"] for each in results if is_timed(each, processor) is so] for so in (True, False)
             )
             one = Tried(environment, algorithm, timed, None if stop is None else float(stop), untimed)
             place = (environment, algorithm)
@@ -170,8 +169,10 @@ def take(found: Sequence[Tried], task: Task, column: int) -> str:
             f"{titled(each.algorithm)} ({seeds(len(each.by(column)))})" for each in found if each.by(column)
         )
         return f"no comparison: {alone or 'not timed'}"
-    told = f"**{' or '.join(titled(each.algorithm) for each in first)}**: {why}"
-    return f"no order: {told}" if len(first) == len(several) else told
+    order = "no order: " if len(first) == len(several) else ""
+    others = [titled(each.algorithm) for each in found if len(each.by(0)) >= SEVERAL > len(each.by(column))]
+    left = f"; on another processor: {', '.join(others)}" if others else ""
+    return f"{order}**{' or '.join(titled(each.algorithm) for each in first)}**: {why}{left}"
 
 
 def seeds(number: int) -> str:
@@ -203,7 +204,7 @@ def page(store: Store) -> str:
         *(environment(task, there[task.environment]) for task in TASKS if task.environment in there),
         budgets(there, 0),
         budgets(there, 1),
-        without_preset(store),
+        general.section(store),
         READING,
     ]
     return "\n\n".join(sections) + "\n"
@@ -276,46 +277,6 @@ def budgets(there: Mapping[str, Sequence[Tried]], column: int) -> str:
     return f"## By budget in {unit}\n\n{BUDGET[column]}\n\n{table(heads, shown)}"
 
 
-def cell(values: Sequence[float]) -> str:
-    """Median, lowest and highest, and of how many seeds where it is one."""
-    if not values:
-        return ""
-    return spread(values, digits(values)) + (" (1 seed)" if len(values) == 1 else "")
-
-
-def without_preset(store: Store) -> str:
-    """What an environment without a preset gets, and what that rests on."""
-    found = {each.case.name: each for each in done(store, "defaults") if each.results}
-    places = dict.fromkeys((each.case.environment, each.case.algorithm) for each in found.values())
-    rows: list[list[str]] = []
-    compared = 0
-    for place in places:
-        sides = [found.get(f"defaults/{place[1]}-{place[0]}-{name}") for name in GENERAL]
-        compared += enough(sides)
-        cells = [f"{cell(side.fresh.tolist())}, {seeds_told([side])} seeds" if side else "" for side in sides]
-        rows.append([place[0], titled(place[1]), *cells, better(sides)])
-    if not rows:
-        return f"{WITHOUT}\n\n{UNKNOWN}"
-    won = {name: sum(row[-1] == f"`{name}`" for row in rows) for name in GENERAL}
-    told = f"Clearly better: `paper` in {won['paper']}, `defaults` in {won['defaults']}, of {compared} compared."
-    heads = ("environment", "", *(f"`{name}`" for name in GENERAL), "clearly better")
-    return f"{WITHOUT}\n\n{table(heads, rows)}\n\n{told}"
-
-
-def enough(sides: Sequence[Done | None]) -> bool:
-    """Whether both have as many seeds as a comparison takes."""
-    return all(side is not None and len(side.fresh) >= SEVERAL for side in sides)
-
-
-def better(sides: Sequence[Done | None]) -> str:
-    """The preset whose seed is the higher in 9 of 10 pairs; empty where there is none, or a side has few seeds."""
-    if not enough(sides):
-        return ""
-    left, right = (np.zeros(0) if side is None else side.fresh for side in sides)
-    chance = probability_of_improvement(left, right)
-    return f"`{GENERAL[0]}`" if chance >= CLEAR else f"`{GENERAL[1]}`" if chance <= 1 - CLEAR else ""
-
-
 INTRODUCTION = """# Which algorithm?
 
 Answered from what has been run, and from nothing else: each algorithm with the preset that it has for the environment
@@ -334,20 +295,10 @@ each in a line."""
 BUDGET = (
     """The return of the last evaluation within so many steps: the median over the seeds, the lowest and the highest. A
 run that stopped because it had learned counts on with its last evaluation; one that was not so long does not.""",
-    """The same by the clock, from the start of training, compilation included, and of one processor alone: what was run
-on another counts by steps. The queue runs two trainings beside each other and other work, so that these are upper
-bounds, and only large ratios within one environment mean something.""",
+    """The same by the clock, from the start of training, compilation included, and in each environment of one processor
+alone, that of most of its runs: what was run on another counts by steps. The queue runs two trainings beside each other
+and other work, so that these are upper bounds, and only large ratios within one environment mean something.""",
 )
-
-WITHOUT = """## Settings where there is no preset
-
-An environment that no preset is tuned for gets `paper` with DDPG, TD3 and SAC, and the algorithm's own `defaults`
-with what came after them, because their papers' networks take days on a CPU. Whether `paper` is the better choice is
-a question for `python benchmarks/learning.py --part defaults`, which trains with both where other settings are known
-too. Below: returns of ten fresh episodes, the median over the seeds, the lowest and the highest."""
-
-UNKNOWN = """**None of these has run yet.** Today's choice rests on the papers alone, whose settings were chosen for
-MuJoCo's walkers and a million steps."""
 
 READING = """## How to read this
 

@@ -19,7 +19,8 @@ from polyak.settings.shared import Settings
 
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = {"JAX": "jax", "PyTorch": "torch", "TensorFlow": "tensorflow"}
-COLUMNS = ("setting", "default", "`book`", "`paper`", "meaning", "in `resume`")
+PRESETS = ("general", "book", "paper")
+COLUMNS = ("setting", "default", *(f"`{name}`" for name in PRESETS), "meaning", "in `resume`")
 OPTION_COLUMNS = ("option", "default", "limits", "meaning", "in `resume`")
 
 
@@ -57,16 +58,16 @@ def _definition(path: str, name: str) -> str:
 
 
 def settings(algorithm: str) -> str:
-    """A table of an algorithm's settings, its own first: default, the values of two presets, meaning."""
+    """A table of an algorithm's settings, its own first: default, the values of three presets, meaning."""
     kind = algorithm_module(algorithm).Config
     fields = {field.name: field.default for field in dataclasses.fields(kind)}
     shared = {field.name for field in dataclasses.fields(Settings)}
     above = [each for each in reversed(kind.__mro__) if issubclass(each, Settings)]
     told = {name: text for each in above for name, text in meanings(each)}
-    book, paper = (_preset(name, algorithm) for name in ("book", "paper"))
+    presets = [_preset(name, algorithm) for name in PRESETS]
     rows, notes = [COLUMNS, ("---",) * len(COLUMNS)], {**changeable(kind), "steps": Changeable()}
     for name in sorted(fields, key=lambda name: name in shared):
-        values = (_shown(fields[name]), book.get(name, ""), paper.get(name, ""))
+        values = (_shown(fields[name]), *(values.get(name, "") for values in presets))
         rows.append((f"`{name}`", *values, told[name].replace("|", "\\|"), _resumed(notes.get(name))))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -118,7 +118,7 @@ def make_config(
 
     Args:
         algorithm: "ddpg", "td3", "sac", or the name of a module of your own.
-        environment: an id, whose preset is taken; without one, `paper` is.
+        environment: an id, whose preset is taken; without one, `general` is, or an algorithm's own `defaults`.
         preset: the name of another, or a file's.
         spec: `environments.spec`, where the preset states noise in environment units, as `book` does.
         **settings: by name: `steps=20_000`, `batch_size=128`.

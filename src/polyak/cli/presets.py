@@ -15,6 +15,7 @@ from polyak.cli.output import own_output
 from polyak.cli.parsing import call
 from polyak.cli.request import spec_of_instance
 from polyak.settings import presets
+from polyak.settings.presets import Preset
 from polyak.settings.presets.verified import Verified, digits, recorded, spread, verified
 
 HEADS = ("verified", "return", "seeds", "steps", "minutes")
@@ -47,13 +48,19 @@ def show(environment: Annotated[str | None, tyro.conf.Positional] = None, *, pre
         name = preset or presets.default_for(environment, known)
         with own_output():
             loaded = presets.load(name, algorithm(known), environment, half_range)
-        table = Table(
-            "setting", "value", "source", title=f"{known} on {environment}: preset {name}", title_justify="left"
-        )
-        for setting, value in loaded.values.items():
-            table.add_row(setting, str(value), loaded.sources[setting])
-        console.print(table)
+        console.print(settings_of(loaded, f"{known} on {environment}: preset {name}"), highlight=False)
         console.print(*told_of(measured(environment, known, name)), "", sep="\n", highlight=False)
+
+
+def settings_of(preset: Preset, title: str) -> Table | str:
+    """Each value with its source, or that there is none."""
+    if not preset.values:
+        shown = f"polyak train {preset.algorithm} ENVIRONMENT --help"
+        return f"{title} sets nothing, and the settings have their defaults (`{shown}` shows them)"
+    table = Table("setting", "value", "source", title=title, title_justify="left")
+    for setting, value in preset.values.items():
+        table.add_row(setting, str(value), preset.sources[setting])
+    return table
 
 
 def wide() -> Console:

@@ -93,7 +93,7 @@ class Options:
     """What `train` takes besides algorithm, environment and settings; each is checked, and kept as plain Python."""
 
     preset: Annotated[str | None, FILLED] = None
-    """book, paper, an environment's name, or a TOML file; by default the environment's own if any, else paper."""
+    """A name (`polyak presets` lists them) or a TOML file; by default the environment's own, or else a general one."""
     seed: Seed = 0
     """Every random stream of the run is drawn from it."""
     backend: Annotated[Backend, Changeable(exact=False)] = "jax"

@@ -1,10 +1,10 @@
 """Presets: named sets of settings, each value with its source, as the TOML files beside this one.
 
-`book` is the chapter's, `paper` each paper's, `sbx` CrossQ's of two other libraries, `simba` SAC's with
-residual blocks, `defaults` what an algorithm has
-without any; every other name is an environment that a file is tuned for. A file reads
+`general` is for environments that none is tuned for, `book` the chapter's, `paper` each paper's, `sbx` CrossQ's of two
+other libraries, `simba` SAC's with residual blocks, `defaults` what an algorithm has without any; every other name is
+an environment that a file is tuned for. A file reads
 
-    environments = ["Swimmer-v5"]                       # what it is tuned for; absent from book and paper
+    environments = ["Swimmer-v5"]                       # what it is tuned for; absent from general ones
     algorithms = ["ddpg", "td3", "sac"]                 # those of polyak that have what is outside of tables
     batch_size = { value = 256, source = "zoo" }        # for all of these; a bare `batch_size = 256` does as well
     [sac]                                               # for one algorithm, over the former
@@ -43,6 +43,8 @@ SIZE_LIMIT = 100_000
 Table = dict[str, Any]
 DEFAULTS = "defaults"
 """The preset that sets nothing."""
+GENERAL = "general"
+"""The preset for an environment that none is tuned for."""
 STRUCTURE = ("environments", "algorithms", "sources", "only", *algorithms_there())
 """Keys of a file that are not settings; besides them, names with a dot are those of users' algorithms."""
 
@@ -69,14 +71,13 @@ def names() -> tuple[str, ...]:
 def default_for(environment: str, algorithm: str) -> str:
     """The preset of an environment (`Id` or `module:Id`) that an algorithm gets where none is asked for.
 
-    It is the one that is tuned for the environment, if it says anything of the algorithm. Else it is `paper` for those
-    that its `algorithms` lists, and an algorithm's own defaults for others: their papers' networks take days on a CPU.
+    It is the one that is tuned for the environment, if it says anything of the algorithm. Else it is `general` for
+    those of polyak's that its `algorithms` lists, and an algorithm's own defaults for others.
     """
     identity = environment.rpartition(":")[2]
     if _tuned(identity) and any(_entries(_shipped()[identity], algorithm, identity, identity)):
         return identity
-    listed = algorithm not in algorithms_there() or algorithm in _chosen_for(_shipped()["paper"], "paper")
-    return "paper" if listed else DEFAULTS
+    return GENERAL if algorithm in _chosen_for(_shipped()[GENERAL], GENERAL) else DEFAULTS
 
 
 def untuned(environment: str) -> str:
