@@ -117,7 +117,7 @@ def test_the_run_keeps_them_and_says_so(added: tuple[Run, dict[str, str]]) -> No
     assert run.settings["environment_settings"] == {"length": 4, "reward_scale": 2.0}
     assert run.settings["wrappers"] == [TWICE, COUNTED]
     assert run.settings["spaces"]["observation_shape"] == [3]
-    assert facts["preset"] == "paper, tuned without what is added below"
+    assert facts["preset"] == "general, tuned without what is added below"
     assert facts["arguments"] == "length=4, reward_scale=2.0"
     assert facts["wrappers"] == f"{TWICE}, {COUNTED}"
     assert run.folder.parent.parent.name == "tiny_cli_Tiny-v0+length=4+reward_scale=2.0+Twice+Counted"

@@ -132,7 +132,7 @@ def test_another_rate_in_another_framework_with_a_schedule(tmp_path: Path) -> No
     here = polyak.resume(copy, **asked)
     run = polyak.resume(first, backend="jax", observer=(told := Told()), **asked)
     horizon = "learning_rate_schedule cosine ends at 60 steps now, 40 before"
-    rate, episodes = "actor_learning_rate 0.0001 is 0.01 now", "evaluation_episodes 2 is 3 now"
+    rate, episodes = "actor_learning_rate 0.0003 is 0.01 now", "evaluation_episodes 2 is 3 now"
     assert run.settings["resumed"][0]["changed"] == [rate, episodes, "backend torch is jax now", horizon]
     assert told.facts["not exact"] == (
         f"backend torch is jax now: what follows may differ in the last digits; {rate}, {episodes}: from here on it is "
@@ -231,7 +231,7 @@ def test_flags_are_those_of_the_runs_algorithm(killed: Path, tmp_path: Path) -> 
     assert all("--critic-learning-rate" in text for text in helps)
     assert "Adam's step size for the actor. As before unless given; another is not bit for bit the same." in helps[0]
     code, _, errors = call_cli("resume", str(ddpg.folder), "--steps", "50", "--actor-learning-rate", "1e-2", "--plain")
-    assert (code, "not exact    actor_learning_rate 0.0001 is 0.01 now: from here on" in errors) == (0, True)
+    assert (code, "not exact    actor_learning_rate 0.0003 is 0.01 now: from here on" in errors) == (0, True)
     assert Run(ddpg.folder).settings["settings"]["actor_learning_rate"] == 1e-2
     for flags, told in (
         (
@@ -286,10 +286,10 @@ def test_the_report_shows_it_and_averages_it_with_no_other(tmp_path: Path) -> No
     one = polyak.resume(one, steps=60, actor_learning_rate=5e-3)
     one = polyak.resume(one, steps=80, actor_learning_rate=1e-2)
     told = experiment(one.settings)["actor_learning_rate before"]
-    assert told == "0.0001 until step 40, 0.005 until step 60"
+    assert told == "0.0003 until step 40, 0.005 until step 60"
     assert len(grouped([one, other])) == 2
     shown = page([one])
-    assert f"{one.folder.name}, resumed at step 40: actor_learning_rate 0.0001 is 0.005 now" in shown
+    assert f"{one.folder.name}, resumed at step 40: actor_learning_rate 0.0003 is 0.005 now" in shown
     assert told in shown
     several: tuple[Any, ...] = (5, [5], {"x": 5}, {"actor_learning_rate": "<b>"}, {"<b>": []}, None)
     for strange in several:

@@ -534,7 +534,7 @@ def test_compare_makes_a_grid_seed_by_seed(grid: Callable[..., tuple[list[sweep.
     assert "comparison of 8 variants with 2 seeds each" in errors
     assert "16, 3 at a time, 2 threads each" in errors
     assert re.search(r"sac jax Pendulum-v1 +preset Pendulum-v1, jax, 5,000 steps", errors)
-    assert re.search(rf"sac jax {TINY} +preset paper, jax, 5,000 steps", errors)
+    assert re.search(rf"sac jax {TINY} +preset general, jax, 5,000 steps", errors)
 
 
 def test_compare_has_five_seeds_and_one_framework_by_default(
