@@ -115,6 +115,7 @@ def test_python_answers_names_from_elsewhere(names: str, answer: str, tmp_path: 
         (("resume", "x", "--gamma", "0.9"), "polyak calls it --discount, which resume does not take"),
         (("resume", "x", "--no-fresh-environments"), "resume takes no '--no-fresh-environments'"),
         (("runs", "--foo"), "runs has no --foo"),
+        ((*PENDULUM, "--out", "x"), "train has no --out: polyak calls it --run-dir"),
         (("report", "--logdir", "x"), "report has no --logdir: polyak calls it --run-dir"),
         (("lesson", "entropy", "--foo"), "lesson has no --foo: `polyak lesson entropy --help` lists"),
         (("enjoy",), "there is no command 'enjoy': polyak calls it watch, record and evaluate"),
@@ -148,6 +149,11 @@ def test_near_is_near() -> None:
     assert nearest("target_entropi", ["target_noise", "target_entropy"]) == "target_entropy"
     assert hint("target_entropy", ["target_noise", "target_noise_clip"], "td3") == ""
     assert nearest("upd", ["update_every"]) is None
+
+
+@pytest.mark.parametrize("word", ["std", "obs", "ent", "port", "time", "huber", "note", "workers"])
+def test_a_word_is_not_answered_with_what_others_call_something_else(word: str) -> None:
+    assert hint(word, [], "train") == ""
 
 
 # Numbers

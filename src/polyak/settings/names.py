@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 NEAR, NEAR_IF_SHORT = 0.75, 0.66
 """How alike two words are, from 0 to 1, of which one may be the other misspelt; of three letters, one may differ."""
+NEAR_ELSEWHERE = 0.85
+"""The same of names from elsewhere, which are many and none of which is there: only what is surely one of them."""
 SHORT = 4
 """Letters of a short word at most."""
 
@@ -174,7 +176,8 @@ _TABLE = {
         (), "`polyak tune` draws ten trials at random, and prunes from the sixth and a third of the steps on"
     ),
     # The run
-    "tensorboard_log tb_log_name log_dir logdir log_folder log_path logger_kwargs output_dir exp_name save_path": _ours(
+    "tensorboard_log tb_log_name log_dir logdir log_folder log_path logger_kwargs exp_name "
+    "save_path save_dir out output output_dir out_dir outdir": _ours(
         "run_dir", ": TensorBoard's events are always in the run's folder below it"
     ),
     "verbose progress_bar log_interval": _ours("progress plain"),
@@ -212,10 +215,11 @@ ALGORITHMS = {
 """What is said of algorithms that others have."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str], alike: float | None = None) -> str | None:
     """Which of the known words is so near, or alone begins so, that it may have been meant; None where none is."""
     names = list(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=NEAR_IF_SHORT if len(word) <= SHORT else NEAR)
+    cutoff = alike or (NEAR_IF_SHORT if len(word) <= SHORT else NEAR)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
     longer = [name for name in names if len(word) >= SHORT and name.startswith(word)]
     return near[0] if near else longer[0] if len(longer) == 1 else None
 
@@ -234,7 +238,7 @@ def hint(name: str, known: Iterable[str], who: str, spelt: Callable[[str], str] 
         near = nearest(name, known)
         if near is not None:
             return f"did you mean {spelt(near)!r}?"
-    ours = None if name in OWN else ELSEWHERE.get(nearest(name, ELSEWHERE) or "")
+    ours = None if name in OWN else ELSEWHERE.get(nearest(name, ELSEWHERE, NEAR_ELSEWHERE) or "")
     if ours is None:
         return ""
     if not ours.names:
