@@ -101,11 +101,17 @@ def versions(store: Store) -> str:
 
 def commands(store: Store) -> str:
     """Every command of polyak's that was run, seeds apart."""
-    found = (result["command"] for result in results(store) if result["command"].startswith("polyak "))
-    distinct = dict.fromkeys(re.sub(r"--seed \d+", "--seed N", command) for command in found)
-    lines = "\n".join(distinct)
+    lines = dict[str, None]()
+    for training in trainings():
+        result = store.read(training.name)
+        if result is not None and result["command"].startswith("polyak "):
+            then = [f"{name} {value}" for name, value in verified.changed(training.case, result).items()]
+            line = re.sub(r"--seed \d+", "--seed N", result["command"])
+            lines[f"{line}  # {', '.join(then)}" if then else line] = None
     told = "With each seed; Stable-Baselines3's arguments are in the results' files."
-    return f"## Commands\n\n{told}\n\n```\n{lines}\n```"
+    if any("  # " in line for line in lines):
+        told += " After `#` stands what the preset then had, and has no more."
+    return "\n".join(["## Commands", "", told, "", "```", *lines, "```"])
 
 
 def draw(chosen: list[Done], title: str, path: Path) -> None:

@@ -383,6 +383,21 @@ def test_three_seeds_of_a_preset_as_it_is_verify_it(tmp_path: Path) -> None:
     assert known.fingerprint(verified.preset_config(algorithm("ddpg"), "Pendulum-v1", "Pendulum-v1")) == entry.settings
 
 
+def test_a_command_says_what_its_preset_then_had(tmp_path: Path) -> None:
+    made = store.Store(tmp_path)
+    changed = {"batch_size": 128, "exploration_hold": 8}
+    for seed, told in enumerate(
+        (trained("--seed 0", 1.0, steps=7), trained("--seed 1 --batch-size 128", 1.0, **changed))
+    ):
+        made.write(f"tuned/ddpg-Pendulum-v1-{seed}", told)
+    lines = pages.commands(made).splitlines()
+    assert lines[-3:-1] == [
+        "polyak train ddpg Pendulum-v1 --seed N --threads 1",
+        "polyak train ddpg Pendulum-v1 --seed N --batch-size 128 --threads 1  # exploration_hold 8",
+    ]
+    assert "After `#` stands what the preset then had" in lines[2]
+
+
 def test_a_presets_minutes_are_those_of_one_processor(tmp_path: Path) -> None:
     made = store.Store(tmp_path)
     for seed, processor in enumerate(("slow", "quick", "quick")):

@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from curves.cases import OURS, Case, trainings
+from curves.cases import OURS, ROOT, Case, trainings
 from curves.numbers import is_timed, usual_processor
 from curves.store import Result, Store
 
@@ -53,15 +53,29 @@ def preset_of(case: Case, result: Result) -> str | None:
 
 def holds(case: Case, result: Result, name: str) -> bool:
     """Whether a training had the settings that a preset gives today: those that it does not tell had their defaults."""
+    return others(case, result, name) == {}
+
+
+def changed(case: Case, result: Result) -> dict[str, Any]:
+    """What a training had of its preset, and its command does not say, where the preset says something else today."""
+    told = flags(result["command"])
+    name = told.get("preset", presets.default_for(case.environment, case.algorithm))
+    other = others(case, result, str(ROOT / name) if name.endswith(".toml") else name) if "settings" in result else None
+    return {key: value for key, value in (other or {}).items() if key not in told and f"no_{key}" not in told}
+
+
+def others(case: Case, result: Result, name: str) -> dict[str, Any] | None:
+    """The settings of a training that a preset does not give today; None where today's are not to be compared with."""
     kind = algorithm_named(case.algorithm)
     told = {key: tuple(value) if isinstance(value, list) else value for key, value in result["settings"].items()}
     if not told.keys() <= {field.name for field in dataclasses.fields(kind.Config)}:
-        return False
+        return None
     try:
-        now = kind.Config(**presets.load(name, kind, case.environment, lambda: half_range(case.environment)).values)
-        return shaping(kind.Config(**told)) == shaping(now)
+        given = presets.load(name, kind, case.environment, lambda: half_range(case.environment)).values
+        now, then = (shaping(kind.Config(**values)) for values in (given, told))
     except UsageError:  # values that today's settings no longer take
-        return False
+        return None
+    return {key: value for key, value in then.items() if key not in now or now[key] != value}
 
 
 @functools.cache
