@@ -178,6 +178,20 @@ def steps_ahead(environment: str, steps: int) -> Question:
     return Question(f"n-step returns, {environment}", told, with_and_without(environment, variants))
 
 
+def landings(steps: int) -> Question:
+    """What may end the hovering by which SAC puts off its first landing."""
+    lands = f"--steps {steps} --stop-at-return 200 --evaluation-episodes 20"
+    variants = {
+        "one-reward": f"{lands} --n-step 1 --exploration-hold 1",
+        "three-rewards-held-noise": f"{lands} --n-step 3 --exploration-hold 8",
+    }
+    told = (
+        "SAC's seeds differ by how long they hover before they land. Its preset there, with noise that is new in each "
+        "step and targets that count one reward, and with noise held for up to eight steps and three rewards."
+    )
+    return Question(f"The first landing, {LANDER}", told, with_and_without(LANDER, variants), seeds=5, reached=200.0)
+
+
 def on_other_scales(steps: int) -> Question:
     """What normalized observations do where scales differ, which a wrapper of Pendulum makes of its three numbers."""
     scaled = f"--steps {steps} --steps-per-epoch 1000 --wrapper benchmarks.curves.scales:Scales"
@@ -235,6 +249,7 @@ EXPERIENCE = (
     in_hindsight(MAZE, 50_000, 5_000),
     on_other_scales(10_000),
     steps_ahead(LANDER, 100_000),
+    landings(100_000),
     steps_ahead("HalfCheetah-v5", 50_000),
     *demonstrated(),
     pushed(),

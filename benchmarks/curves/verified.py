@@ -53,18 +53,20 @@ def preset_of(case: Case, result: Result) -> str | None:
 
 def holds(case: Case, result: Result, name: str) -> bool:
     """Whether a training had the settings that a preset gives today: those that it does not tell had their defaults."""
-    return others(case, result, name) == {}
+    return differing(case, result, name) == {}
 
 
 def changed(case: Case, result: Result) -> dict[str, Any]:
     """What a training had of its preset, and its command does not say, where the preset says something else today."""
+    if "settings" not in result:
+        return {}
     told = flags(result["command"])
     name = told.get("preset", presets.default_for(case.environment, case.algorithm))
-    other = others(case, result, str(ROOT / name) if name.endswith(".toml") else name) if "settings" in result else None
-    return {key: value for key, value in (other or {}).items() if key not in told and f"no_{key}" not in told}
+    other = differing(case, result, str(ROOT / name) if name.endswith(".toml") else name) or {}
+    return {key: value for key, value in other.items() if key not in told and f"no_{key}" not in told}
 
 
-def others(case: Case, result: Result, name: str) -> dict[str, Any] | None:
+def differing(case: Case, result: Result, name: str) -> dict[str, Any] | None:
     """The settings of a training that a preset does not give today; None where today's are not to be compared with."""
     kind = algorithm_named(case.algorithm)
     told = {key: tuple(value) if isinstance(value, list) else value for key, value in result["settings"].items()}
