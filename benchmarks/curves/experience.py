@@ -89,8 +89,8 @@ def data(found: list[Done]) -> str:
 
 TEXT = """## Better experience
 
-What a learner learns from, changed by one setting at a time; everything else is the environment's own preset, unless
-said. Three seeds show what is large, and nothing that is small."""
+What a learner learns from, changed by one setting at a time, or by those that are named; everything else is the
+environment's own preset, unless said. Three seeds show what is large, and nothing that is small."""
 
 
 def draw(store: Store, folder: Path) -> None:

@@ -216,7 +216,10 @@ ALGORITHMS = {
 
 
 def nearest(word: str, known: Iterable[str], alike: float | None = None) -> str | None:
-    """Which of the known words is so near, or alone begins so, that it may have been meant; None where none is."""
+    """Which of the known words is so near, or alone begins so, that it may have been meant; None where none is.
+
+    `alike` is how alike they have to be, from 0 to 1; by default what is near for a word of that length.
+    """
     names = list(known)
     cutoff = alike or (NEAR_IF_SHORT if len(word) <= SHORT else NEAR)
     near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
