@@ -490,15 +490,31 @@ def test_the_first_is_whoever_comes_soonest_to_the_return_and_who_is_not_clearly
     short = attempt("crossq", to(1_500, 1.5), to(1_500, 1.5), to(1_500, 1.5, wanted=4.0))
     task = which.Task("A", "balance", 5.0)
     found = [late, soon, near, two, short]
-    assert which.leaders(found, task, 0) == ([soon, near], "3,000 steps to 5")
-    assert which.leaders(found, task, 1) == ([late], "30 s to 5")
-    assert which.leaders([soon, two], task, 0) == ([], "")
+    assert which.compared(found, task, 0) == [which.Answer([soon, near], 4, "3,000 steps to 5")]
+    assert which.compared(found, task, 1) == [which.Answer([late], 4, "30 s to 5")]
+    assert which.compared([soon, two], task, 0) == []
     assert which.take([two], task, 0) == "no comparison: DDPG (2 seeds)"
     assert which.take(found, task, 1) == "**TD3**: 30 s to 5"
     assert which.take([near, soon], task, 0) == "no order: **TQC or SAC**: 3,000 steps to 5"
     other = which.Task("A", "a gait")
-    assert which.leaders([soon, late], other, 0) == ([soon], "5 after 5,000 steps")
-    assert which.take([late, near], other, 1) == "no budget that all had"
+    assert which.compared([soon, late], other, 0) == [which.Answer([soon], 2, "5 after 5,000 steps")]
+    assert which.take([late, near], other, 1) == "no budget that two had"
+
+
+def test_where_some_ran_longer_they_are_compared_once_more() -> None:
+    short, low, high = (
+        attempt("droq", *[to(2_000, 70.0)] * 3),
+        *(
+            attempt(name, *[[(2_000, 20.0, 1.0), (10_000, 70.0, end)]] * 3)
+            for name, end in (("sac", 6.0), ("tqc", 7.0))
+        ),
+    )
+    task = which.Task("A", "a gait", 9.0)
+    first, second = which.compared([short, low, high], task, 0)
+    assert first == which.Answer([short], 3, "5 after 2,000 steps")
+    assert second == which.Answer([high], 2, "7 after 10,000 steps")
+    assert which.take([short, low, high], task, 0) == "**DroQ**: 5 after 2,000 steps; **TQC**: 7 after 10,000 steps"
+    assert which.take([short, low, high], task, 1) == "**SAC or TQC**: 1 after 60 s"  # one answer: all ran so long
 
 
 def test_a_run_counts_within_a_budget_if_it_was_so_long_or_had_learned() -> None:
@@ -612,8 +628,8 @@ def test_who_is_first_by_seconds_is_told_from_those_of_one_processor() -> None:
     soon = which.Tried("A", "sac", [to(2_000, 90.0)] * 3)
     elsewhere = which.Tried("A", "td3", [], untimed=[to(1_500, 20.0)] * 3)
     task = which.Task("A", "balance", 5.0)
-    assert which.leaders([soon, elsewhere], task, 0) == ([elsewhere], "1,500 steps to 5")
-    assert which.leaders([soon, elsewhere], task, 1) == ([], "")
+    assert which.compared([soon, elsewhere], task, 0) == [which.Answer([elsewhere], 2, "1,500 steps to 5")]
+    assert which.compared([soon, elsewhere], task, 1) == []
     assert which.take([soon, elsewhere], task, 1) == "no comparison: SAC (3 seeds)"
     assert which.take([elsewhere], task, 1) == "no comparison: not timed"
     later = which.Tried("A", "ddpg", [to(2_500, 120.0)] * 3)

@@ -126,28 +126,47 @@ def by_environment(found: Iterable[Tried]) -> dict[str, list[Tried]]:
 # Who leads
 
 
-def leaders(found: Sequence[Tried], task: Task, column: int) -> tuple[list[Tried], str]:
-    """Who is first or level with the first, the best median first, and in what; none where fewer than two can be told.
+@dataclass(frozen=True)
+class Answer:
+    """Who is first or level with the first, the best median first, among how many, and in what."""
+
+    first: Sequence[Tried]
+    among: int
+    why: str
+
+    def __str__(self) -> str:
+        order = "no order: " if len(self.first) == self.among else ""
+        return f"{order}**{' or '.join(titled(each.algorithm) for each in self.first)}**: {self.why}"
+
+
+def compared(found: Sequence[Tried], task: Task, column: int) -> list[Answer]:
+    """What these seeds say of an environment; nothing where fewer than two can be told.
 
     The fewest steps (column 0) or seconds (1) to the return that counts as learned, where somebody's seeds all came to
-    it; else the highest return within the largest budget that all had.
+    it; else the highest return within the largest budget that all had, and within the largest that at least two had.
     """
     several = [each for each in found if len(each.by(column)) >= SEVERAL]
     if len(several) < 2:
-        return [], ""
+        return []
     unit = ("steps", "s")[column]
     if task.reached is not None:
         times = [(each, each.reached(task.reached, column)) for each in several]
         whole = [(each, [-value for value in values]) for each, values in times if len(values) == len(each.by(column))]
         if whole:
-            first = -median(max(whole, key=lambda each: median(each[1]))[1])
-            return level(whole), f"{first:,.0f} {unit} to {task.reached:,.0f}"
-    for budget in reversed((STEPS, SECONDS)[column]):
-        values = [(each, each.within(budget, column)) for each in several]
-        if all(len(found) == len(each.by(column)) for each, found in values):
-            first = median(max(values, key=lambda each: median(each[1]))[1])
-            return level(values), f"{first:,.0f} after {budget:,} {unit}"
-    return [], ""
+            first = level(whole)
+            best = -median(next(values for each, values in whole if each is first[0]))
+            return [Answer(first, len(several), f"{best:,.0f} {unit} to {task.reached:,.0f}")]
+    answers: dict[int, Answer] = {}
+    for fewest in (len(several), 2):
+        for budget in reversed((STEPS, SECONDS)[column]):
+            values = [(each, each.within(budget, column)) for each in several]
+            had = [(each, returns) for each, returns in values if len(returns) == len(each.by(column))]
+            if len(had) >= fewest:
+                first = level(had)
+                best = median(next(returns for each, returns in had if each is first[0]))
+                answers[budget] = Answer(first, len(had), f"{best:,.0f} after {budget:,} {unit}")
+                break
+    return [*answers.values()]
 
 
 def level(scored: Sequence[tuple[Tried, list[float]]]) -> list[Tried]:
@@ -160,19 +179,18 @@ def level(scored: Sequence[tuple[Tried, list[float]]]) -> list[Tried]:
 
 def take(found: Sequence[Tried], task: Task, column: int) -> str:
     """A cell: whom to take, and for what."""
-    first, why = leaders(found, task, column)
+    answers = compared(found, task, column)
     several = [each for each in found if len(each.by(column)) >= SEVERAL]
-    if not first and len(several) > 1:
-        return "no budget that all had"
-    if not first:
+    if not answers and len(several) > 1:
+        return "no budget that two had"
+    if not answers:
         alone = ", ".join(
             f"{titled(each.algorithm)} ({seeds(len(each.by(column)))})" for each in found if each.by(column)
         )
         return f"no comparison: {alone or 'not timed'}"
-    order = "no order: " if len(first) == len(several) else ""
     others = [titled(each.algorithm) for each in found if len(each.by(0)) >= SEVERAL > len(each.by(column))]
-    left = f"; on another processor: {', '.join(others)}" if others else ""
-    return f"{order}**{' or '.join(titled(each.algorithm) for each in first)}**: {why}{left}"
+    left = [f"on another processor: {', '.join(others)}"] if others else []
+    return "; ".join([*map(str, answers), *left])
 
 
 def seeds(number: int) -> str:
@@ -212,16 +230,16 @@ def page(store: Store) -> str:
 
 def first_of_all(there: Mapping[str, Sequence[Tried]]) -> str:
     """In how many environments each is among the first, by steps."""
-    firsts = [leaders(there[task.environment], task, 0)[0] for task in TASKS if task.environment in there]
-    compared = [[each.algorithm for each in found] for found in firsts if found]
-    if not compared:
+    told = [compared(there[task.environment], task, 0) for task in TASKS if task.environment in there]
+    firsts = [{each.algorithm for answer in answers for each in answer.first} for answers in told if answers]
+    if not firsts:
         return "No environment has had two algorithms with three seeds each yet, so that nothing here prefers one."
-    times = {name: sum(name in found for found in compared) for name in known()}
+    times = {name: sum(name in found for found in firsts) for name in known()}
     ordered = sorted((name for name in times if times[name]), key=lambda name: -times[name])
-    told = ", ".join(f"{titled(name)} in {times[name]}" for name in ordered)
+    counted = ", ".join(f"{titled(name)} in {times[name]}" for name in ordered)
     return (
-        f"Two algorithms or more have been run there with three seeds or more in {len(compared)} environment"
-        f"{'s' if len(compared) > 1 else ''}. First by steps, or level with the first: {told}."
+        f"Two algorithms or more have been run there with three seeds or more in {len(firsts)} environment"
+        f"{'s' if len(firsts) > 1 else ''}. First by steps, or level with the first: {counted}."
     )
 
 
@@ -286,11 +304,11 @@ Answered from what has been run, and from nothing else: each algorithm with the 
 
 BEGIN = "Where nothing is known, begin with SAC: it explores by itself, and steers how much."
 
-ALSO = """"or" joins those between which these seeds find no order. Two more answers come from what an algorithm is,
-not from these numbers: where demonstrations are there, [RLPD](algorithms/redq.md#rlpd) has half of each batch from
-them; where the policy must not draw its actions, TD3 is DDPG with what repairs it. A step of REDQ, DroQ and RLPD is
-20 updates: they are for environments whose steps cost more than those. [Recipes](recipes.md#which-algorithm) says
-each in a line."""
+ALSO = """"or" joins those between which these seeds find no order; where some ran longer than others, a second answer
+is of those alone. Two more answers come from what an algorithm is, not from these numbers: where demonstrations are
+there, [RLPD](algorithms/redq.md#rlpd) has half of each batch from them; where the policy must not draw its actions,
+TD3 is DDPG with what repairs it. A step of REDQ, DroQ and RLPD is 20 updates: they are for environments whose steps
+cost more than those. [Recipes](recipes.md#which-algorithm) says each in a line."""
 
 BUDGET = (
     """The return of the last evaluation within so many steps: the median over the seeds, the lowest and the highest. A
