@@ -630,7 +630,7 @@ def test_who_is_first_by_seconds_is_told_from_those_of_one_processor() -> None:
     task = which.Task("A", "balance", 5.0)
     assert which.compared([soon, elsewhere], task, 0) == [which.Answer([elsewhere], 2, "1,500 steps to 5")]
     assert which.compared([soon, elsewhere], task, 1) == []
-    assert which.take([soon, elsewhere], task, 1) == "no comparison: SAC (3 seeds)"
+    assert which.take([soon, elsewhere], task, 1) == "no comparison: SAC (3 seeds); on another processor: TD3"
     assert which.take([elsewhere], task, 1) == "no comparison: not timed"
     later = which.Tried("A", "ddpg", [to(2_500, 120.0)] * 3)
     assert which.take([soon, later, elsewhere], task, 1) == "**SAC**: 90 s to 5; on another processor: TD3"

@@ -179,15 +179,17 @@ def steps_ahead(environment: str, steps: int) -> Question:
 
 
 def landings(steps: int) -> Question:
-    """What may end the hovering by which SAC puts off its first landing."""
+    """What ends the hovering by which SAC puts off its first landing."""
     lands = f"--steps {steps} --stop-at-return 200 --evaluation-episodes 20"
     variants = {
-        "one-reward": f"{lands} --n-step 1 --exploration-hold 1",
-        "three-rewards-held-noise": f"{lands} --n-step 3 --exploration-hold 8",
+        "plain": f"{lands} --n-step 1 --exploration-hold 1 --target-entropy-scale 1",
+        "three-rewards-held-noise": f"{lands} --n-step 3 --exploration-hold 8 --target-entropy-scale 1",
+        "its-preset": lands,
     }
     told = (
-        "SAC's seeds differ by how long they hover before they land. Its preset there, with noise that is new in each "
-        "step and targets that count one reward, and with noise held for up to eight steps and three rewards."
+        "SAC's seeds differ by how long they hover before they land. Plain, with noise that is new in each step, "
+        "targets that count one reward and the usual target entropy of -2; with three rewards and noise held for up to "
+        "eight steps; and with both and a target entropy of -4, its preset there. All have two layers of 64."
     )
     return Question(f"The first landing, {LANDER}", told, with_and_without(LANDER, variants), seeds=5, reached=200.0)
 

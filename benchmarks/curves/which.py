@@ -179,18 +179,18 @@ def level(scored: Sequence[tuple[Tried, list[float]]]) -> list[Tried]:
 
 def take(found: Sequence[Tried], task: Task, column: int) -> str:
     """A cell: whom to take, and for what."""
-    answers = compared(found, task, column)
-    several = [each for each in found if len(each.by(column)) >= SEVERAL]
-    if not answers and len(several) > 1:
-        return "no budget that two had"
-    if not answers:
-        alone = ", ".join(
-            f"{titled(each.algorithm)} ({seeds(len(each.by(column)))})" for each in found if each.by(column)
-        )
-        return f"no comparison: {alone or 'not timed'}"
+    there = [each for each in found if each.by(column)]
+    if not there:
+        return "no comparison: not timed"
+    told = [str(answer) for answer in compared(found, task, column)]
+    if not told and sum(len(each.by(column)) >= SEVERAL for each in there) > 1:
+        told = ["no budget that two had"]
+    elif not told:
+        alone = ", ".join(f"{titled(each.algorithm)} ({seeds(len(each.by(column)))})" for each in there)
+        told = [f"no comparison: {alone}"]
     others = [titled(each.algorithm) for each in found if len(each.by(0)) >= SEVERAL > len(each.by(column))]
     left = [f"on another processor: {', '.join(others)}"] if others else []
-    return "; ".join([*map(str, answers), *left])
+    return "; ".join([*told, *left])
 
 
 def seeds(number: int) -> str:
