@@ -287,12 +287,11 @@ BLOCKS = (
     # `successors` (Hopper, HalfCheetah: SAC and what came after it), and are not run again.
     preset("Pendulum-v1", ("crossq", "tqc", "redq", "droq")),
     preset("Pendulum-v1", ("rlpd",), shown="presets/tqc-Pendulum-v1-0"),
-    preset("MountainCarContinuous-v0", ("sac", "tqc")),
+    preset("MountainCarContinuous-v0", ("sac", "tqc", "td3", "ddpg")),
     preset("InvertedPendulum-v5", flags="--steps 20000 --steps-per-epoch 1000"),
     preset(LANDER, ("td3",), SOLVED),
     preset("Reacher-v5", flags="--steps 30000"),
     preset("InvertedDoublePendulum-v5", flags="--steps 50000"),
-    preset("MountainCarContinuous-v0", ("td3", "ddpg"), "--stop-at-return 90"),
     preset(LANDER, ("ddpg", "tqc"), SOLVED),
     preset("Swimmer-v5", flags="--steps 100000"),
     preset("Hopper-v5", ("td3", "ddpg"), "--steps 100000"),
