@@ -203,9 +203,9 @@ def strokes(steps: int) -> Question:
         "its-preset": f"--steps {steps}",
     }
     told = (
-        "A swimmer moves where its two joints bend one after the other for several steps. SAC, plain, with targets that "
-        "count five rewards, with noise held for up to sixteen steps, and with both, its preset there. All have two "
-        "layers of 64 and a discount of 0.9999."
+        "A swimmer moves where its two joints bend one after the other for several steps. SAC, plain, with targets "
+        "that count five rewards, with noise held for up to sixteen steps, and with both, its preset there. All have "
+        "two layers of 64 and a discount of 0.9999."
     )
     return Question("The first strokes, Swimmer-v5", told, with_and_without("Swimmer-v5", variants))
 
