@@ -5,16 +5,17 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 import pytest
 
 from polyak.cli import driver
 from polyak.errors import TrainingError
-from tiny_cli import PATIENCE, process_environment, untrained_run
+from tiny_cli import PATIENCE, process_environment, untrained_run, wait_for
 
 CHILD = """
 import os, signal, sys, time
@@ -79,10 +80,16 @@ def drive(child: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return lambda *words: driver.drive([str(word) for word in words])
 
 
-def started(child: Path, *words: str, **options: object) -> subprocess.Popen[str]:
-    """Both in processes of their own."""
+@contextmanager
+def started(child: Path, *words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Both in processes of their own, which a test that fails does not wait for."""
     command = [sys.executable, "-c", PARENT, str(child), *words]
-    return subprocess.Popen(command, text=True, env=process_environment(), **{"stdout": subprocess.PIPE, **options})  # type: ignore[call-overload]
+    options = {"stdout": subprocess.PIPE, **options}
+    with subprocess.Popen(command, text=True, env=process_environment(), **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def line_of(process: subprocess.Popen[str]) -> Sequence[str]:
@@ -186,7 +193,7 @@ def test_both_are_stopped_and_go_on_together(child: Path) -> None:
         process.send_signal(signal.SIGTSTP)
         _, status = os.waitpid(process.pid, os.WUNTRACED)
         assert os.WIFSTOPPED(status)
-        assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         process.send_signal(signal.SIGCONT)
         process.terminate()
         assert line_of(process) == ["heard", "SIGTERM"]

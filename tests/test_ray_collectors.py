@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -25,7 +24,7 @@ from polyak.run.progress import Progress, Silent
 from polyak.system.threads import processor
 from test_combined import ALL, COLLECTORS, GOALS
 from test_combined import CONFIG as COMBINED
-from tiny_cli import PATIENCE, process_environment, start_cli, untrained_run
+from tiny_cli import PATIENCE, process_environment, start_cli, untrained_run, wait_for
 from whole_runs import assert_same, saved
 
 MODULE = '''
@@ -175,7 +174,7 @@ def test_free_collectors_deliver_all_steps_also_where_one_is_killed(
 
     class Waits(Silent):
         def epoch_ended(self, progress: Progress) -> None:
-            until(lambda: any(map(is_lost, made)))
+            wait_for(lambda: any(map(is_lost, made)))
 
     happens(stand, "kill")
     run = train(joined, collection="free", observer=Waits())
@@ -305,7 +304,7 @@ def test_what_ends_the_driver_is_told_and_the_run_goes_on(
     try:
         assert process.stdout is not None
         folder = Path(process.stdout.readline().strip())
-        until((stand / "hangs").exists)
+        wait_for((stand / "hangs").exists)
         for each in psutil.Process(process.pid).children(recursive=True):
             if ends in " ".join(each.cmdline()):
                 each.kill()
@@ -321,13 +320,6 @@ def test_what_ends_the_driver_is_told_and_the_run_goes_on(
 
 def flag(name: str, value: Any) -> list[str]:
     return [f"--{name.replace('_', '-')}", *map(str, value if isinstance(value, tuple) else (value,))]
-
-
-def until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_lost(actor: actors.Actor) -> bool:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from polyak.many.ray import OnRay, Share
 from polyak.run.folder import Run
 from polyak.run.runs import has_checkpoint
 from polyak.system.locking import in_use
-from tiny_cli import OPTIONS, PATIENCE, call_cli, start_cli
+from tiny_cli import OPTIONS, PATIENCE, call_cli, start_cli, wait_for
 
 ENVIRONMENT = "gated:Gated-v0"
 LEARNS = (*OPTIONS, "--backend", "torch", "--threads", "1", "--no-probe")
@@ -98,14 +97,6 @@ def require_same(run: Run | None, other: Run) -> None:
     for mine, theirs in zip(run.metrics, other.metrics, strict=True):
         told = {key for key in mine if key != "seconds" and not key.startswith(("speed/", "time/"))}
         assert {key: mine[key] for key in told} == {key: theirs[key] for key in told}
-
-
-def wait_for(ready: Callable[[], Any]) -> Any:
-    until = time.monotonic() + PATIENCE
-    while not (found := ready()):
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    return found
 
 
 def is_gone(process: int) -> bool:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -193,6 +194,15 @@ def untrained_run(folder: Path, environment: Any = TINY, algorithm: str = "ddpg"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*nothing is learned")  # which is meant here
         return polyak.train(algorithm, environment, run_dir=folder, **{**SMALL, "update_after": 1_000, **settings})
+
+
+def wait_for(ready: Callable[[], Any]) -> Any:
+    """What comes of something that another process does."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := ready()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return found
 
 
 def process_environment() -> dict[str, str]:
