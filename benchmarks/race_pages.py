@@ -14,7 +14,7 @@ from typing import Any
 from curves.cases import OURS, ROOT
 from curves.races import COURSES, EPISODES, FRESH, LIBRARIES, Course, entries, sources
 from curves.racing import LATE
-from curves.standings import Runner, fastest, needless, number, runners
+from curves.standings import Runner, fastest, needless, number, ranged, runners
 from curves.store import Store
 from scaling_pages import GRAY, table
 
@@ -83,8 +83,10 @@ def seconds(runner: Runner) -> str:
 
 
 def ratio(theirs: Runner | None, ours: Runner | None) -> str:
-    """Of the medians; where one side has not arrived there is none."""
-    if theirs is None or ours is None or math.isinf(theirs.median) or math.isinf(ours.median):
+    """Of the medians; there is none where seeds are left, or one side has not arrived."""
+    if theirs is None or ours is None or not (theirs.whole and ours.whole):
+        return ""
+    if math.isinf(theirs.median) or math.isinf(ours.median):
         return ""
     return f"{theirs.median / ours.median:.1f}"
 
@@ -102,7 +104,7 @@ def section(where: Course, found: Sequence[Runner]) -> str:
                 str(len(each.arrived)),
                 each.told("seconds", 1),
                 each.told("steps", 0),
-                f"{statistics.median(after):,.0f} ({after[0]:,.0f} to {after[-1]:,.0f})" if after else "",
+                ranged(after, 0) if after else "",
                 f"{sum(value >= where.goal for value in after)} of {len(after)}" if after else "",
             ]
         )

@@ -54,9 +54,7 @@ class Runner:
 
     def told(self, what: str, digits: int) -> str:
         """`5.3 (4.9 to 6.1)`: median and range of `seconds` or `steps`."""
-        values = self._of(what)
-        middle, low, high = (number(value, digits) for value in (statistics.median(values), values[0], values[-1]))
-        return middle if low == high else f"{middle} ({low} to {high})"
+        return ranged(self._of(what), digits)
 
     def _of(self, what: str) -> list[float]:
         return sorted(float(result[what]) if result["arrived"] else math.inf for result in self.results)
@@ -65,6 +63,12 @@ class Runner:
 def number(value: float, digits: int = 1) -> str:
     """`1,234.5`, or what it means not to have one."""
     return "not arrived" if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def ranged(values: Sequence[float], digits: int = 1) -> str:
+    """`5.3 (4.9 to 6.1)`: the median and the range of values from the lowest to the highest."""
+    middle, low, high = (number(value, digits) for value in (statistics.median(values), values[0], values[-1]))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def runners(store: Store, where: Course) -> list[Runner]:
