@@ -105,7 +105,8 @@ core: the median and the range, an upper bound. They are those of one processor 
 count by steps alone. "Within" is what each had learned by when SAC had ended its steps; the return a second is the mean
 of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's authors ± 1.96 standard errors,
 on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares directly. Their CrossQ has critics of
-2,048 units a layer, polyak's preset 256 ([why](algorithms/crossq.md))."""
+2,048 units a layer and one update of 256 rows a step, polyak's preset 256 units and two updates of 128 rows
+([why](algorithms/crossq.md#width))."""
 SHOWN = "![Return of each algorithm over steps, and below over seconds](results/{})"
 
 
