@@ -616,6 +616,11 @@ def test_seconds_are_those_of_the_processor_that_most_had(tmp_path: Path) -> Non
     put("tqc-Hopper-v5-1", "slow", 70.0)
     for number in range(4):  # of another comparison
         made.write(f"presets/sac-Reacher-v5-{number}", {**result(0.0), "processor": "slow"})
+    for seed in range(5):  # each environment has a processor of its own
+        put(f"tqc-HalfCheetah-v5-{seed}", "slow", 80.0)
+    text = successors.section(made)
+    assert "### HalfCheetah-v5, the first steps\n\nSeconds: slow.\n" in text
+    assert "### Hopper-v5, the first steps\n\nSeconds: quick.\n" in text
     sac, tqc, crossq = successors.section(made).splitlines()[-3:]
     assert "| 10 (10 to 10) |" in sac
     assert tqc.startswith("| TQC | 2 of 3 | 5 (5 to 5) | 9 (9 to 9) | 14, 1 seed | 5 | 0.5 |")

@@ -1,6 +1,6 @@
 """The section of the page about what came after SAC, beside it: over steps, and over seconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -35,21 +35,23 @@ def environments(store: Store) -> dict[str, list[Done]]:
 def section(store: Store) -> str:
     """All environments that there are results of; empty before there is one."""
     there = environments(store)
-    processor = clock(there)
-    parts = [f"### {name}, the first steps\n\n{compared(found, processor)}" for name, found in there.items()]
-    if not parts:
+    if not there:
         return ""
-    told = fill(TEXT.format(processor or "which was not recorded"), 120, break_on_hyphens=False)
-    return "\n\n".join([HEAD, told, SHOWN.format(PICTURE), *parts])
+    parts = [
+        f"### {name}, the first steps\n\nSeconds: {clock(found) or 'no processor recorded'}.\n\n{compared(found)}"
+        for name, found in there.items()
+    ]
+    return "\n\n".join([HEAD, fill(TEXT, 120, break_on_hyphens=False), SHOWN.format(PICTURE), *parts])
 
 
-def clock(there: Mapping[str, Sequence[Done]]) -> str:
-    """The processor whose seconds count."""
-    return usual_processor(result for found in there.values() for each in found for result in each.results.values())
+def clock(found: Sequence[Done]) -> str:
+    """The processor whose seconds count in an environment."""
+    return usual_processor(result for each in found for result in each.results.values())
 
 
-def compared(found: Sequence[Done], processor: str) -> str:
+def compared(found: Sequence[Done]) -> str:
     """An environment's table; seconds are those of one processor."""
+    processor = clock(found)
     marks = [mark for mark in MARKS if any(mark in each.curves()[0] for each in found)]
     reference = (each.timed(processor) for each in found if each.case.algorithm == REFERENCE)
     end = next((float(np.median(each.ends[:, 1])) for each in reference if each.results), None)
@@ -101,12 +103,12 @@ HEAD = "## What came after SAC"
 TEXT = """SAC, TQC, CrossQ and DroQ, each with its own preset for the environment: `python benchmarks/learning.py --part
 successors`. Interquartile means over seeds with 95 % bootstrap intervals, which of three seeds are too narrow. Seconds
 are from the start of training, compilation and evaluations included, one thread, with another training on the other
-core: the median and the range, an upper bound. They are those of one processor ({}): seeds that were trained on another
-count by steps alone. "Within" is what each had learned by when SAC had ended its steps; the return a second is the mean
-of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's authors ± 1.96 standard errors,
-on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares directly. Their CrossQ has critics of
-2,048 units a layer and one update of 256 rows a step, polyak's preset 256 units and two updates of 128 rows
-([why](algorithms/crossq.md#width))."""
+core: the median and the range, an upper bound. In each environment they are those of one processor: seeds that were
+trained on another count by steps alone. "Within" is what each had learned by when SAC had ended its steps; the return a
+second is the mean of the last three evaluations over the seconds. Published are the ten seeds of CrossQ's authors ±
+1.96 standard errors, on v4 of the environments after 100,000 steps; of these HalfCheetah alone compares directly. Their
+CrossQ has critics of 2,048 units a layer and one update of 256 rows a step, polyak's preset 256 units and two updates
+of 128 rows ([why](algorithms/crossq.md#width))."""
 SHOWN = "![Return of each algorithm over steps, and below over seconds](results/{})"
 
 
@@ -116,7 +118,6 @@ def draw(store: Store, path: Path) -> None:
     from matplotlib.figure import Figure
 
     there = environments(store)
-    processor = clock(there)
     if not there:
         return
     gray = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GRAY)
@@ -128,7 +129,7 @@ def draw(store: Store, path: Path) -> None:
                 (panels[0, column], Done.curves, "steps"),
                 (panels[1, column], by_the_clock, "seconds"),
             ):
-                shown = found if unit == "steps" else [each.timed(processor) for each in found]
+                shown = found if unit == "steps" else [each.timed(clock(found)) for each in found]
                 for each in shown:
                     if each.results:
                         draw_curve(panel, each, *curves(each))
