@@ -26,7 +26,7 @@ import numpy as np
 
 from polyak.algorithm import drawn, first_state
 from polyak.algorithms import algorithm as algorithm_named
-from polyak.algorithms import frameworks_of, with_page
+from polyak.algorithms import frameworks_of, titled, with_page
 from polyak.frameworks.execution import Device, Execution
 from polyak.settings import presets
 from polyak.system.threads import physical_cores, processor
@@ -478,7 +478,7 @@ def compare(algorithm: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def show(algorithm: str, result: dict[str, Any]) -> None:
     """A Markdown table."""
-    print(f"\n{algorithm.upper()}; the limit is {result['limit']}\n")
+    print(f"\n{titled(algorithm)}; the limit is {result['limit']}\n")
     print("| | ms an update: median (lowest, highest) | fraction of the limit |\n|---|---|---|")
     for name, row in result["contenders"].items():
         spread = f"{row['milliseconds']:.2f} ({row['lowest']:.2f}, {row['highest']:.2f})"

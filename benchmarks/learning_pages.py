@@ -13,6 +13,7 @@ from curves.numbers import Done
 from curves.store import Result, Store
 from matplotlib.figure import Figure
 
+from polyak.algorithms import titled
 from polyak.settings.presets.verified import FILE
 
 DOCS = ROOT / "docs"
@@ -121,7 +122,7 @@ def draw(chosen: list[Done], title: str, path: Path) -> None:
     for each in chosen:
         for number, result in enumerate(each.results.values()):
             steps, _, returns = zip(*result["curve"], strict=True)
-            label = each.case.algorithm.upper() if number == 0 else None
+            label = titled(each.case.algorithm) if number == 0 else None
             style = {"color": COLOURS[each.case.algorithm], "alpha": 0.75, "linewidth": 1.2, "marker": "."}
             axes.plot(steps, returns, markersize=4, label=label, **style)
     axes.set(title=f"{title}: evaluation return of each seed", xlabel="environment steps", ylabel="mean return")

@@ -18,6 +18,8 @@ from curves.standings import Runner, fastest, needless, number, ranged, runners
 from curves.store import Store
 from scaling_pages import GRAY, table
 
+from polyak.algorithms import titled
+
 DOCS, README, PICTURE = ROOT / "docs", ROOT / "README.md", "results/race.svg"
 COLOURS = dict(zip(LIBRARIES, ("#1f9d8a", "#e07b39", "#5b8dd9"), strict=True))
 ACROSS = 3
@@ -137,7 +139,7 @@ with their defaults. `lin_X` is a learning rate that falls linearly from X to 0 
 def published() -> str:
     """The peers' arguments with their sources."""
     rows = [
-        [environment, algorithm.upper().replace("CROSSQ", "CrossQ"), arguments(values), source]
+        [environment, titled(algorithm), arguments(values), source]
         for environment, algorithm, values, source in sources()
     ]
     return table(("", "", "arguments", "source"), rows)

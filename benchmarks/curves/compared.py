@@ -12,6 +12,7 @@ from curves.numbers import LAST, PUBLISHED, Done, difference, done, seeds_told, 
 from curves.store import Store
 from scaling_pages import GRAY, table
 
+from polyak.algorithms import titled
 from polyak.report.statistics import interval, iqm, probability_of_improvement
 
 COLOURS = {OURS: "#1f9d8a", PEER: "#e07b39"}
@@ -71,7 +72,7 @@ def row(pair: Pair) -> list[str]:
     middle, low, high = (float(value) for value in difference(ours.scores, theirs.scores))
     several = min(len(side.results) for side in pair) > 1
     return [
-        f"{ours.case.algorithm.upper()}, {ours.case.environment}",
+        f"{titled(ours.case.algorithm)}, {ours.case.environment}",
         f"{ours.ends[:, 0].max():,.0f}",
         f"{seeds_told([ours])}, {seeds_told([theirs])}",
         *(told(side.scores) for side in pair),
@@ -136,7 +137,7 @@ def draw_pair(pair: Pair, high: Any, low: Any) -> None:
     line(low, steps, middle, (bottom, top) if min(len(ours), len(theirs)) > 1 else None, GRAY, "")
     low.axhline(0, color=GRAY, linewidth=0.8, linestyle=":")
     case = pair[0].case
-    high.set(title=f"{case.algorithm.upper()}, {case.environment}", ylabel="return")
+    high.set(title=f"{titled(case.algorithm)}, {case.environment}", ylabel="return")
     low.set(xlabel="environment steps", ylabel="difference")
     high.legend(frameon=False)
     for panel in (high, low):

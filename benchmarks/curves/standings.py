@@ -8,6 +8,8 @@ from curves.cases import Case, Training
 from curves.races import LIBRARIES, Course, course
 from curves.store import Result, Store
 
+from polyak.algorithms import titled
+
 
 class Runner:
     """A library with an algorithm on a course, and what there is of its runs."""
@@ -25,7 +27,7 @@ class Runner:
     @property
     def algorithm(self) -> str:
         """As it is written."""
-        return {"crossq": "CrossQ"}.get(self.case.algorithm, self.case.algorithm.upper())
+        return titled(self.case.algorithm)
 
     @property
     def arrived(self) -> list[Result]:

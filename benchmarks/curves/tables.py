@@ -9,6 +9,7 @@ from curves.numbers import Done, done
 from curves.store import Result, Store
 from scaling_pages import table
 
+from polyak.algorithms import titled
 from polyak.settings.presets.verified import digits
 from polyak.settings.presets.verified import spread as narrow
 
@@ -35,7 +36,7 @@ def book(store: Store) -> str:
     heads = ("", "", "test return, epochs 1 to 5", "mean of the last two", "100 fresh episodes: mean (std)")
     rows: list[list[str]] = []
     for algorithm in ALGORITHMS:
-        name = algorithm.upper()
+        name = titled(algorithm)
         for each in of(store, "book", "Pendulum-v1"):
             if each.case.algorithm == algorithm:
                 who, ends = f"polyak, {FRAMEWORKS[each.case.variant]}", list[float]()
@@ -78,7 +79,7 @@ def book_lander(store: Store) -> str:
                     returns, last = first_epochs(result), f"{result['curve'][-1][2]:.0f}"
                     who = f"polyak, {FRAMEWORKS[each.case.variant]}"
                     end = f"{statistics.mean(returns[-2:]):.1f}"
-                    rows.append([algorithm.upper(), who, epochs(returns), end, last, spread(result)])
+                    rows.append([titled(algorithm), who, epochs(returns), end, last, spread(result)])
         rows += [[*row, "", ""] for row in chapters(algorithm, LANDER)]
     return f"""## LunarLanderContinuous-v3, preset `book`
 
@@ -90,7 +91,7 @@ The chapter's settings, one run each, to the fifty epochs that it advises; its o
 def chapters(algorithm: str, environment: str) -> list[list[str]]:
     """The chapter's own rows."""
     return [
-        [algorithm.upper(), f"chapter, {framework}", epochs(returns), f"{statistics.mean(returns[-2:]):.1f}"]
+        [titled(algorithm), f"chapter, {framework}", epochs(returns), f"{statistics.mean(returns[-2:]):.1f}"]
         for framework, returns in zip(("PyTorch", "TensorFlow"), CHAPTER[algorithm, environment], strict=True)
     ]
 
@@ -103,7 +104,7 @@ def tuned(store: Store) -> str:
         steps, seconds = each.ends[:, 0], each.ends[:, 1]
         rows.append(
             [
-                each.case.algorithm.upper(),
+                titled(each.case.algorithm),
                 str(len(steps)),
                 " ".join(f"{value:,.0f}" for value in steps),
                 f"{statistics.median(steps):,.0f}",
@@ -130,7 +131,7 @@ def lander(store: Store) -> str:
             steps, seconds, last = result["curve"][-1]
             solved = "yes" if result["fresh_mean"] >= 200 else "**no**"
             row = (
-                each.case.algorithm.upper(),
+                titled(each.case.algorithm),
                 seed,
                 f"{steps:,}",
                 f"{seconds:.0f}",
@@ -186,7 +187,7 @@ def presets(store: Store) -> str:
     heads = ("", "environment", "preset", "seeds", "return", "steps", "minutes", "fresh episodes")
     rows = [
         [
-            *(each.algorithm.upper(), each.environment, "its own" if each.preset == each.environment else each.preset),
+            *(titled(each.algorithm), each.environment, "its own" if each.preset == each.environment else each.preset),
             *(str(len(each.seeds)), narrow(each.returns, digits(each.returns)), narrow(each.steps)),
             *(narrow(each.minutes, 1), str(each.episodes)),
         ]
