@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
-INSTALL = $(BIN)/python -m pip --disable-pip-version-check install -c constraints.txt -e "$(PARTS)" > $(LOG) 2>&1 \
+# Python compiles what it imports, once: compiling all of it, as pip would, takes minutes, and most is never imported.
+PIP_INSTALL := -m pip --disable-pip-version-check install --no-compile
+INSTALL = $(BIN)/python $(PIP_INSTALL) -c constraints.txt -e "$(PARTS)" > $(LOG) 2>&1 \
 	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
-WORKERS ?= 2
+# One more than the smallest machine's cores: some tests wait, for Ray above all.
+WORKERS ?= 3
 DEMO_STEPS ?= 15000
 # The Python in which `make bench` and `make race` find the peers; by default it makes one.
 PEERS ?= .venv-peers/bin/python
@@ -117,7 +120,7 @@ $(VENV)/bench.installed: pyproject.toml constraints.txt | $(VENV)/created
 .venv-peers/installed: benchmarks/peers/requirements.txt | $(VENV)/created
 	@echo "installing the peers into .venv-peers ..."
 	@$(PYTHON) -m venv --clear .venv-peers
-	@.venv-peers/bin/python -m pip --disable-pip-version-check install -r $< > .venv-peers/install.log 2>&1 \
+	@.venv-peers/bin/python $(PIP_INSTALL) -r $< > .venv-peers/install.log 2>&1 \
 	  || { grep -v '^WARNING' .venv-peers/install.log | tail -n 20 >&2; exit 1; }
 	@touch $@
 
