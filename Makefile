@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOG := $(VENV)/install.log
-# Python compiles what it imports, once: compiling all of it, as pip would, takes minutes, and most is never imported.
+# Python compiles what it imports, once, and keeps it: compiling all of it, as pip would, takes minutes, and most is never
+# imported.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL := -m pip --disable-pip-version-check install --no-compile
 INSTALL = $(BIN)/python $(PIP_INSTALL) -c constraints.txt -e "$(PARTS)" > $(LOG) 2>&1 \
 	|| { grep -v '^WARNING' $(LOG) | tail -n 20 >&2; exit 1; }
-# One more than the smallest machine's cores: some tests wait, for Ray above all.
-WORKERS ?= 3
+WORKERS ?= 2
 DEMO_STEPS ?= 15000
 # The Python in which `make bench` and `make race` find the peers; by default it makes one.
 PEERS ?= .venv-peers/bin/python
